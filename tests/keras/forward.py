@@ -1,0 +1,458 @@
+#!/usr/bin/python3
+"""A plain numpy forward pass of a Keras model: the oracle of tenon's Keras tests, written apart from the importer.
+
+Usage: forward.py MODEL INPUT OUTPUT
+
+MODEL is a legacy .h5, a .keras archive or a .json with its .weights.h5 or .h5 beside it. INPUT is a .npy (one input) or
+an .npz keyed by input name; OUTPUT likewise, keyed by output layer name. Everything is computed in float64.
+"""
+import io
+import json
+import math
+import pathlib
+import re
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+
+# ---- reading the file: (configuration, Keras major version, function layer -> list of arrays in creation order) ----
+
+
+def text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def attribute(group, name):
+    """A list attribute; over 64,512 bytes Keras splits it into name0, name1, ..."""
+    if name in group.attrs:
+        return list(group.attrs[name])
+    parts = []
+    while f"{name}{len(parts)}" in group.attrs:
+        parts.append(group.attrs[f"{name}{len(parts)}"])
+    return [x for part in parts for x in part]
+
+
+def legacy_weights(group):
+    def find(layers):
+        return {layer["config"]["name"]: [np.array(group[layer["config"]["name"]][text(n)], np.float64)
+                                          for n in attribute(group[layer["config"]["name"]], "weight_names")]
+                for layer in layers if layer["config"]["name"] in group}
+    return find
+
+
+def snake_case(name):
+    name = re.sub(r"\W+", "", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+
+
+def counted_weights(file):
+    """Keras 3: layers/<class>_<count>/vars/<i>, counted in the order of the layers."""
+    def find(layers):
+        top = file["layers"] if "layers" in file else file["_layer_checkpoint_dependencies"]
+        seen, found = {}, {}
+        for layer in layers:
+            key = snake_case(layer["class_name"])
+            count = seen.get(key, 0)
+            seen[key] = count + 1
+            path = f"{key}_{count}/vars" if count else f"{key}/vars"
+            if path in top:
+                variables = top[path]
+                found[layer["config"]["name"]] = [np.array(variables[str(i)], np.float64) for i in range(len(variables))]
+        return found
+    return find
+
+
+def weights_of(file):
+    if "model_weights" in file:
+        return legacy_weights(file["model_weights"])
+    return legacy_weights(file) if "layer_names" in file.attrs or "layer_names0" in file.attrs else counted_weights(file)
+
+
+def load(path):
+    if path.suffix == ".keras":
+        archive = zipfile.ZipFile(path)
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+        file = h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
+        return json.loads(archive.read("config.json")), int(version[0]), counted_weights(file)
+    if path.suffix == ".json":
+        config = json.loads(path.read_text())
+        beside = [path.with_suffix(s) for s in (".weights.h5", ".h5") if path.with_suffix(s).exists()]
+        version = config.get("keras_version", "3" if "module" in config else "2")
+        return config, int(version[0]), weights_of(h5py.File(beside[0], "r"))
+    file = h5py.File(path, "r")
+    return json.loads(file.attrs["model_config"]), int(text(file.attrs["keras_version"])[0]), weights_of(file)
+
+
+# ---- activations ----
+
+
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def elu(x, alpha=1.0):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def relu(x, max_value=None, negative_slope=0.0, threshold=0.0):
+    y = np.where(x >= threshold, x, negative_slope * (x - threshold))
+    return y if max_value is None else np.minimum(y, max_value)
+
+
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "relu": relu,
+    "relu6": lambda x: relu(x, 6.0),
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "elu": elu,
+    "selu": lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772),
+    "swish": lambda x: x * sigmoid(x),
+    "silu": lambda x: x * sigmoid(x),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "exponential": np.exp,
+    "leaky_relu": lambda x: relu(x, None, 0.2),
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
+    "log_softmax": lambda x: np.log(softmax(x)),
+}
+
+
+def activate(name, x, major):
+    if isinstance(name, dict):
+        name = name["config"] if isinstance(name["config"], str) else name["class_name"]
+    if name in ("hard_sigmoid",):
+        return np.clip(0.2 * x + 0.5, 0, 1) if major < 3 else relu(x + 3, 6.0) / 6
+    if name in ("hard_silu", "hard_swish"):
+        return x * relu(x + 3, 6.0) / 6
+    return ACTIVATIONS[name or "linear"](x)
+
+
+# ---- layers: function(config, weights, inputs, major version) -> output; images are NHWC inside ----
+
+
+def pair(value):
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def same_padding(size, kernel, stride, dilation):
+    """TensorFlow's rule: ceil(size / stride) results, the odd element of padding at the end."""
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def windows(x, kernel, strides, dilation, padding, fill):
+    """[N][H][W][C] -> [N][oh][ow][C][kh][kw]"""
+    pads = [(0, 0), (0, 0)]
+    if padding == "same":
+        pads = [same_padding(x.shape[1 + i], kernel[i], strides[i], dilation[i]) for i in range(2)]
+    x = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
+    span = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(1, 2))
+    return view[:, ::strides[0], ::strides[1], :, ::dilation[0], ::dilation[1]]
+
+
+def nhwc(layer):
+    """Runs a layer that thinks in NHWC on a channels_first one."""
+    def run(config, weights, inputs, major):
+        if config.get("data_format") != "channels_first":
+            return layer(config, weights, inputs, major)
+        y = layer(config, weights, [np.moveaxis(x, 1, -1) for x in inputs], major)
+        return np.moveaxis(y, -1, 1)
+    return run
+
+
+def biased(config, y, weights, major):
+    if config.get("use_bias", True):
+        y = y + weights[-1]
+    return activate(config.get("activation"), y, major)
+
+
+def conv2d(config, weights, inputs, major):
+    kernel, groups = weights[0], config.get("groups", 1) or 1
+    taken = windows(inputs[0], kernel.shape[:2], pair(config.get("strides", 1)), pair(config.get("dilation_rate", 1)),
+                    config.get("padding", "valid"), 0)
+    parts = zip(np.split(taken, groups, axis=3), np.split(kernel, groups, axis=3))
+    y = np.concatenate([np.einsum("nhwcij,ijco->nhwo", t, k, optimize=True) for t, k in parts], axis=-1)
+    return biased(config, y, weights, major)
+
+
+def depthwise(x, kernel, config):
+    taken = windows(x, kernel.shape[:2], pair(config.get("strides", 1)), pair(config.get("dilation_rate", 1)),
+                    config.get("padding", "valid"), 0)
+    y = np.einsum("nhwcij,ijcm->nhwcm", taken, kernel, optimize=True)
+    return y.reshape(*y.shape[:3], -1)
+
+
+def conv2d_transpose(config, weights, inputs, major):
+    """Scatters: y[i*stride + a] += x[i] * kernel[a], then crops to Keras' output size."""
+    x, kernel = inputs[0], weights[0]
+    strides, dilation = pair(config.get("strides", 1)), pair(config.get("dilation_rate", 1))
+    extra = config.get("output_padding")
+    extra = [None, None] if extra is None else pair(extra)
+    full, sizes, starts = [], [], []
+    for i in range(2):
+        span = (kernel.shape[i] - 1) * dilation[i] + 1
+        n, same = x.shape[1 + i], config.get("padding", "valid") == "same"
+        full.append((n - 1) * strides[i] + span)
+        if extra[i] is not None:
+            sizes.append(full[i] - (2 * (span // 2) if same else 0) + extra[i])
+        else:
+            sizes.append(n * strides[i] + (0 if same else max(span - strides[i], 0)))
+        starts.append(max(full[i] - sizes[i], 0) // 2 if same else 0)
+    y = np.zeros((x.shape[0], *[f + s + 8 for f, s in zip(full, strides)], kernel.shape[2]))
+    for a in range(kernel.shape[0]):
+        for b in range(kernel.shape[1]):
+            rows = slice(a * dilation[0], a * dilation[0] + (x.shape[1] - 1) * strides[0] + 1, strides[0])
+            cols = slice(b * dilation[1], b * dilation[1] + (x.shape[2] - 1) * strides[1] + 1, strides[1])
+            y[:, rows, cols] += x @ kernel[a, b].T
+    y = y[:, starts[0]:starts[0] + sizes[0], starts[1]:starts[1] + sizes[1]]
+    return biased(config, y, weights, major)
+
+
+def separable(config, weights, inputs, major):
+    return biased(config, depthwise(inputs[0], weights[0], config) @ weights[1][0, 0], weights, major)
+
+
+def pool2d(reduce, fill):
+    def run(config, weights, inputs, major):
+        size = pair(config.get("pool_size", 2))
+        strides = pair(config.get("strides") or size)
+        return reduce(windows(inputs[0], size, strides, [1, 1], config.get("padding", "valid"), fill), axis=(4, 5))
+    return nhwc(run)
+
+
+def global_pool(reduce):
+    def run(config, weights, inputs, major):
+        x = inputs[0]
+        axes = (1, 2) if config.get("data_format") != "channels_first" else (2, 3)
+        return reduce(x, axis=axes, keepdims=bool(config.get("keepdims", False)))
+    return run
+
+
+def batch_normalization(config, weights, inputs, major):
+    x, rest = inputs[0], list(weights)
+    axis = config.get("axis", -1)
+    axis = axis[0] if isinstance(axis, list) else axis
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    gamma = rest.pop(0) if config.get("scale", True) else np.ones(shape[axis])
+    beta = rest.pop(0) if config.get("center", True) else np.zeros(shape[axis])
+    mean, variance = rest
+    y = (x - mean.reshape(shape)) / np.sqrt(variance.reshape(shape) + config.get("epsilon", 1e-3))
+    return y * gamma.reshape(shape) + beta.reshape(shape)
+
+
+def dense(config, weights, inputs, major):
+    return biased(config, inputs[0] @ weights[0], weights, major)
+
+
+def flatten(config, weights, inputs, major):
+    x = inputs[0]
+    if config.get("data_format") == "channels_first" and x.ndim > 2:
+        x = np.moveaxis(x, 1, -1)
+    return x.reshape(len(x), -1)
+
+
+def softmax_layer(config, weights, inputs, major):
+    axis = config.get("axis", -1)
+    return softmax(inputs[0], tuple(axis) if isinstance(axis, list) else axis)
+
+
+def leaky_relu(config, weights, inputs, major):
+    return relu(inputs[0], None, config.get("negative_slope", config.get("alpha", 0.3)))
+
+
+def relu_layer(config, weights, inputs, major):
+    return relu(inputs[0], config.get("max_value"), config.get("negative_slope") or 0.0, config.get("threshold") or 0.0)
+
+
+def padding_pairs(value):
+    value = pair(value)
+    return [pair(v) for v in value]
+
+
+@nhwc
+def zero_padding(config, weights, inputs, major):
+    return np.pad(inputs[0], [(0, 0), *padding_pairs(config.get("padding", 1)), (0, 0)])
+
+
+@nhwc
+def cropping(config, weights, inputs, major):
+    (top, bottom), (left, right) = padding_pairs(config.get("cropping", 0))
+    x = inputs[0]
+    return x[:, top:x.shape[1] - bottom, left:x.shape[2] - right]
+
+
+@nhwc
+def upsampling(config, weights, inputs, major):
+    rows, cols = pair(config.get("size", 2))
+    x = inputs[0]
+    if config.get("interpolation", "nearest") == "nearest":
+        return x.repeat(rows, axis=1).repeat(cols, axis=2)
+    for axis, scale in ((1, rows), (2, cols)):  # half-pixel centres, edges repeated
+        n = x.shape[axis]
+        at = np.clip((np.arange(n * scale) + 0.5) / scale - 0.5, 0, n - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, n - 1)
+        part = (at - low).reshape([-1 if i == axis else 1 for i in range(4)])
+        x = x.take(low, axis) * (1 - part) + x.take(high, axis) * part
+    return x
+
+
+def rescaling(config, weights, inputs, major):
+    return inputs[0] * np.asarray(config.get("scale", 1.0)) + np.asarray(config.get("offset", 0.0))
+
+
+def reduced(operation):
+    def run(config, weights, inputs, major):
+        y = inputs[0]
+        for x in inputs[1:]:
+            y = operation(y, x)
+        return y
+    return run
+
+
+identity = lambda config, weights, inputs, major: inputs[0]
+
+LAYERS = {
+    "Activation": lambda c, w, i, major: activate(c.get("activation"), i[0], major),
+    "ActivityRegularization": identity,
+    "Add": reduced(np.add),
+    "AlphaDropout": identity,
+    "Average": lambda c, w, i, major: reduced(np.add)(c, w, i, major) / len(i),
+    "AveragePooling2D": pool2d(np.nanmean, np.nan),
+    "BatchNormalization": batch_normalization,
+    "Concatenate": lambda c, w, i, major: np.concatenate(i, axis=c.get("axis", -1)),
+    "Conv2D": nhwc(conv2d),
+    "Conv2DTranspose": nhwc(conv2d_transpose),
+    "Cropping2D": cropping,
+    "Dense": dense,
+    "DepthwiseConv2D": nhwc(lambda c, w, i, major: biased(c, depthwise(i[0], w[0], c), w, major)),
+    "Dropout": identity,
+    "ELU": lambda c, w, i, major: elu(i[0], c.get("alpha", 1.0)),
+    "Flatten": flatten,
+    "GaussianDropout": identity,
+    "GaussianNoise": identity,
+    "GlobalAveragePooling2D": global_pool(np.mean),
+    "GlobalMaxPooling2D": global_pool(np.max),
+    "Identity": identity,
+    "InputLayer": identity,
+    "LeakyReLU": leaky_relu,
+    "MaxPooling2D": pool2d(np.max, -np.inf),
+    "Maximum": reduced(np.maximum),
+    "Minimum": reduced(np.minimum),
+    "Multiply": reduced(np.multiply),
+    "PReLU": lambda c, w, i, major: np.where(i[0] > 0, i[0], w[0] * i[0]),
+    "Permute": lambda c, w, i, major: i[0].transpose(0, *c["dims"]),
+    "ReLU": relu_layer,
+    "Rescaling": rescaling,
+    "Reshape": lambda c, w, i, major: i[0].reshape(len(i[0]), *c["target_shape"]),
+    "SeparableConv2D": nhwc(separable),
+    "Softmax": softmax_layer,
+    "SpatialDropout2D": identity,
+    "Subtract": reduced(np.subtract),
+    "UpSampling2D": upsampling,
+    "ZeroPadding2D": zero_padding,
+}
+
+
+# ---- the graph ----
+
+
+def tensors_in(value):
+    """Every (layer, node, tensor) in the arguments of a Keras 3 call, in order."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            return [tuple(value["config"]["keras_history"])]
+        return [t for v in value.values() for t in tensors_in(v)]
+    return [t for v in value for t in tensors_in(v)] if isinstance(value, list) else []
+
+
+def calls_of(layer):
+    """The inputs of each call of a layer."""
+    calls = []
+    for node in layer.get("inbound_nodes", []):
+        if isinstance(node, dict):
+            calls.append(tensors_in(node["args"]) + tensors_in(node["kwargs"]))
+        else:
+            calls.append([tuple(t[:3]) for t in node])
+    return calls
+
+
+def triples(value):
+    return [tuple(value)] if value and isinstance(value[0], str) else [tuple(t) for t in value]
+
+
+def sequential(layers, weights, inputs, major):
+    x = inputs[0]
+    for layer in layers:
+        x = apply(layer, weights, [x], major)
+    return {layers[-1]["config"]["name"]: x}
+
+
+def apply(layer, weights, inputs, major):
+    config = layer["config"]
+    return LAYERS[layer["class_name"]](config, weights.get(config["name"], []), inputs, major)
+
+
+def functional(config, weights, inputs, major):
+    """Runs whatever has its inputs ready until nothing is left."""
+    values = {source: x for source, x in zip(triples(config["input_layers"]), inputs)}
+    pending = [(layer, i, call) for layer in config["layers"] for i, call in enumerate(calls_of(layer))]
+    while pending:
+        ready = [p for p in pending if all(t in values for t in p[2])]
+        if not ready:
+            sys.exit("forward.py: the graph has a cycle or a missing layer")
+        for layer, i, call in ready:
+            values[(layer["config"]["name"], i, 0)] = apply(layer, weights, [values[t] for t in call], major)
+        pending = [p for p in pending if p not in ready]
+    return {t[0]: values[t] for t in triples(config["output_layers"])}
+
+
+def input_names(model):
+    config = model["config"]
+    if model["class_name"] != "Sequential":
+        return [t[0] for t in triples(config["input_layers"])]
+    layers = config if isinstance(config, list) else config["layers"]
+    return [layers[0]["config"]["name"]]
+
+
+def run(path, inputs):
+    """inputs: a list of arrays in the model's order -> dict of output arrays."""
+    model, major, find = load(pathlib.Path(path))
+    config = model["config"]
+    inputs = [np.asarray(x, np.float64) for x in inputs]
+    layers = config if isinstance(config, list) else config["layers"]
+    if model["class_name"] == "Sequential":
+        weighted = [l for l in layers if l["class_name"] != "InputLayer"]
+        return sequential(layers, find(weighted), inputs, major)
+    return functional(config, find(layers), inputs, major)
+
+
+def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    given = np.load(sys.argv[2])
+    if isinstance(given, np.lib.npyio.NpzFile):
+        given = [given[name] for name in input_names(load(pathlib.Path(sys.argv[1]))[0])]
+    else:
+        given = [given]
+    outputs = {name: y.astype(np.float32) for name, y in run(sys.argv[1], given).items()}
+    if sys.argv[3].endswith(".npz"):
+        np.savez(sys.argv[3], **outputs)
+    else:
+        np.save(sys.argv[3], next(iter(outputs.values())))
+
+
+if __name__ == "__main__":
+    main()
