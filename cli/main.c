@@ -1,0 +1,2 @@
+/* main.c -- the `tenon` command. */
+int main(void) { return 2; }
