@@ -51,6 +51,18 @@ typedef enum Opcode {
   LOOP_OPCODE_COUNT
 } Opcode;
 
+typedef struct OpcodeInfo {
+  const char *name;
+  int operands; /* -1: variable */
+  const char *doc;
+} OpcodeInfo;
+extern const OpcodeInfo opcode_infos[LOOP_OPCODE_COUNT];
+bool opcode_is_comparison(Opcode op);
+bool loop_type_equal(LoopType a, LoopType b);
+
+/* Limits that the verifier enforces. */
+enum { MAX_LANES = 256 /* and a power of two */, MAX_NESTING = 64, MAX_INSTRS = 1 << 20, MAX_LOCAL_BYTES = 1 << 24 };
+
 struct Reg {
   LoopType type;
   const char *name; /* NULL: numbered when printed */
@@ -62,7 +74,7 @@ struct Block {
   Instr *owner;     /* NULL: the body of the kernel */
   int param_count;  /* for, parallel: the counter, then the carried values */
   Reg **params;
-  Instr *first, *last;
+  Instr *first, *last; /* the last is `yield` exactly when the owner has results */
 };
 
 struct Instr {
@@ -74,10 +86,10 @@ struct Instr {
   int arg_count;
   Reg **args;       /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial values */
   int block_count;
-  Block **blocks;   /* for, parallel: the body; if: then, else */
+  Block **blocks;   /* for, parallel: the body; if: then, else (always both) */
   Buffer *buffer;   /* load, store, gather, scatter */
   int axis;         /* vector load/store: lane l addresses index[axis] + l*step */
-  int64_t step;     /* of lanes (load/store), of the counter (for, parallel; > 0) */
+  int64_t step;     /* of lanes (load/store; may be negative, not 0), of the counter (for, parallel; > 0) */
   bool masked;      /* the last arg is a mask: lanes off load 0 and do not store */
   int64_t imm;      /* const of an integer or bool type; extract: the lane */
   double fimm;      /* const of a float type */
@@ -124,7 +136,8 @@ Buffer *kernel_add_local(Kernel *kernel, const char *name, Dtype dtype, int rank
 Buffer *kernel_add_view(Kernel *kernel, const char *name, Buffer *base, const Dim *offset, int rank,
                         const Dim *const *dims, const Dim *const *strides);
 const Dim *buffer_stride(const Kernel *kernel, const Buffer *buffer, int axis);
-/* The named symbols that the kernel's dims mention, in a fixed order (sorted by name). */
+Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks into, or the buffer itself */
+/* The named symbols that the kernel's dims mention, sorted by name; returns how many there are, writes at most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
 /* ---- 3. Building (loop.c) ------------------------------------------------------------------------------ */
@@ -136,6 +149,12 @@ typedef struct Loops {
 } Loops;
 
 Loops loops_in(Kernel *kernel);
+/* The raw layer, for the parser and rewriters: an instruction at the end of loops->block with NULL args, to be filled in. */
+Reg *reg_new(Kernel *kernel, Instr *def, LoopType type);
+Instr *instr_new(Loops *loops, Opcode op, int result_count, const LoopType *types, int arg_count);
+Block *instr_add_block(Kernel *kernel, Instr *instr, int param_count, const LoopType *types);
+bool reg_is_const(const Reg *reg);
+bool reg_const_int(const Reg *reg, int64_t *value); /* a literal of an integer or bool type */
 Reg *loop_int(Loops *loops, int64_t value);                              /* i64 scalar */
 Reg *loop_const(Loops *loops, LoopType type, double value);              /* splat when lanes > 1; rounded to the dtype */
 Reg *loop_const_int(Loops *loops, LoopType type, int64_t value);
@@ -194,6 +213,8 @@ void loop_end_if(Loops *loops, If *branch, Reg *const *yields);
 /* ---- 4. Text, checking, running (loop_print.c, loop_parse.c, loop_verify.c, loop_interpret.c) ----------- */
 
 void kernel_print(const Kernel *kernel, FILE *out);
+/* One instruction as it stands in the kernel's text (the head only, of loops and ifs); in the module's arena. */
+char *instr_text(const Kernel *kernel, const Instr *instr);
 /* A file of kernels; NULL and a Diag with line and column when it does not parse. */
 Kernel **kernels_parse(Module *module, const char *text, size_t length, int *count);
 bool kernel_verify(const Kernel *kernel); /* Diags in kernel->module */
