@@ -121,7 +121,8 @@ struct Dim {
   int64_t value;      /* DIM_CONST (may be negative inside expressions and in known values) */
   const char *symbol; /* DIM_SYMBOL */
   const Dim *a, *b;
-  int id;             /* order of creation: the canonical order of terms */
+  int id;             /* order of creation, dense from 0 in its module */
+  int size;           /* parts of the expression: 1, and those of a and b */
 };
 
 const Dim *dim_const(Module *module, int64_t value);
@@ -241,6 +242,7 @@ struct Graph {
   int output_count;      /* operands of the `return` node; */
   const char **output_names;
   Node *first, *last;
+  struct Table *names;   /* of values; see value_set_name */
 };
 
 struct Module {
@@ -264,7 +266,7 @@ Value *graph_add_input(Graph *graph, const char *name, const Type *type);
 bool graph_set_outputs(Graph *graph, int count, Value *const *values, const char *const *names);
 Value *graph_output(const Graph *graph, int index);
 int graph_count_nodes(const Graph *graph);
-/* A copy of `source` as a new graph of `module` (constants share their Data). */
+/* A copy of `source` as a new graph of `module`. Constants share their bytes: the module of `source` must live as long. */
 Graph *graph_clone(Module *module, const Graph *source, Node *owner);
 
 #define FOR_EACH_NODE(node, graph) for (Node *node = (graph)->first; node; node = node->next)
@@ -283,6 +285,8 @@ void operand_set(Node *node, int index, Value *value);
 void value_replace(Value *from, Value *to);    /* all uses of `from` become uses of `to`; types may differ only in what is provable */
 void node_remove(Node *node);                  /* its results must be unused */
 void node_move_before(Node *node, Node *before);
+void node_set_result_count(Node *node, int count); /* for kernels, whose regions have several outputs */
+Graph *node_add_region(Node *node, const char *name); /* an empty nested graph */
 bool node_is(const Node *node, const Op *op);  /* NULL node is nothing */
 
 /* Constants. */
@@ -355,6 +359,10 @@ void node_set_floats(Node *node, const char *name, const double *values, int cou
 void node_set_dims(Node *node, const char *name, const Dim *const *values, int count);
 int64_t node_axis(const Node *node, const char *name, int rank); /* negative counted from the end */
 bool attr_equal(const AttrSpec *spec, const Attr *a, const Attr *b);
+Attr *attrs_default(Module *module, const Op *op);                     /* one per spec, none set */
+bool attr_is_default(Module *module, const AttrSpec *spec, const Attr *attr);
+bool attrs_check(const Node *node); /* required ones are set, words are legal; false with a Diag */
+Attr attr_import(Module *module, const AttrSpec *spec, const Attr *attr); /* of any module, as one of `module` */
 
 /* ---- 9. Operators (op.c, ops.def, ops/<family>.c) ------------------------------------------------------ */
 
@@ -454,7 +462,9 @@ Builder builder_at_end(Graph *graph);
 Node *node_new(Builder *builder, const Op *op, Value *const *operands, int operand_count);
 /* Checks operand count, runs infer and the known-value propagation. On failure the node is removed and a Diag recorded. */
 bool node_finish(Node *node);
-void result_set(Node *node, int index, const Type *type); /* for infer */
+void result_set(Node *node, int index, const Type *type); /* for infer; forgets what was known of its elements */
+/* For infer of ops on small integer tensors: the elements of the result. Copied; nothing happens unless count is that of the type. */
+void result_set_known(Node *node, int index, const Dim *const *known, int count);
 bool node_reinfer(Node *node);                            /* after an operand's type or an attribute changed */
 
 /* Shorthands for common nodes; NULL on failure (Diag recorded). */

@@ -1,0 +1,141 @@
+/*
+ * build.c -- making nodes: a node is created with default attributes, given its own, and finished, which
+ * checks it and infers its types. A node that does not check is taken out again, so a graph only ever holds
+ * valid ones.
+ */
+#include "ir/intern.h"
+
+#include <assert.h>
+#include <string.h>
+
+Builder builder_before(Node *node) {
+  return (Builder){.graph = node->graph, .before = node, .origin = node->origin};
+}
+
+Builder builder_at_end(Graph *graph) {
+  return (Builder){.graph = graph};
+}
+
+/* ---- Finishing ---- */
+
+static bool check_operands(const Node *node) {
+  const Op *op = node->op;
+  bool variadic = op->traits & TRAIT_VARIADIC;
+  int most = op->operand_count, least = most;
+  while (least > 0 && op->operands[least - 1].optional) least--;
+  if (op == &op_kernel || op == &op_return) least = 0;
+  if (node->operand_count < least)
+    return node_fail(node, "%d operands, at least %d are needed", node->operand_count, least);
+  if (node->operand_count > most && !variadic)
+    return node_fail(node, "%d operands, at most %d are possible", node->operand_count, most);
+  for (int i = 0; i < node->operand_count; i++) {
+    const OperandSpec *spec = &op->operands[i < most ? i : most - 1];
+    if (!operand(node, i) && !spec->optional) return node_fail(node, "operand '%s' is missing", spec->name);
+  }
+  return true;
+}
+
+static bool check_results(const Node *node) {
+  for (int i = 0; i < node->result_count; i++)
+    if (!node->results[i]->type) return node_fail(node, "the type of result %d cannot be told", i);
+  return true;
+}
+
+static bool check_and_infer(Node *node) {
+  const Module *module = node->graph->module;
+  int errors = module->error_count;
+  bool ok = check_operands(node) && attrs_check(node) && (!node->op->infer || node->op->infer(node));
+  if (!ok && module->error_count == errors) node_fail(node, "the operands or attributes do not fit");
+  return ok && module->error_count == errors && check_results(node);
+}
+
+bool node_finish(Node *node) {
+  if (check_and_infer(node)) return true;
+  node_remove(node);
+  return false;
+}
+
+bool node_reinfer(Node *node) {
+  return check_and_infer(node);
+}
+
+void result_set(Node *node, int index, const Type *type) {
+  Value *value = result(node, index);
+  value->type = type;
+  value->known = NULL;
+}
+
+void result_set_known(Node *node, int index, const Dim *const *known, int count) {
+  Value *value = result(node, index);
+  if (count > MAX_KNOWN || !dtype_is_int(value->type->dtype) || type_static_count(value->type) != count)
+    return;
+  value->known = arena_copy(node->graph->module->arena, known, sizeof *known * (size_t)count);
+}
+
+/* ---- Shorthands ---- */
+
+static Value *finished(Node *node) {
+  return node_finish(node) ? result(node, 0) : NULL;
+}
+
+Value *build_op(Builder *builder, const Op *op, Value *const *operands, int operand_count) {
+  return finished(node_new(builder, op, operands, operand_count));
+}
+
+Value *build_unary(Builder *builder, const Op *op, Value *x) {
+  return build_op(builder, op, (Value *[]){x}, 1);
+}
+
+Value *build_binary(Builder *builder, const Op *op, Value *x, Value *y) {
+  return build_op(builder, op, (Value *[]){x, y}, 2);
+}
+
+Value *build_const(Builder *builder, const Type *type, const Data *data, const char *name) {
+  if (!data) return NULL;
+  Node *node = node_new(builder, &op_const, NULL, 0);
+  node->data = data;
+  result_set(node, 0, type);
+  if (!node_finish(node)) return NULL;
+  value_set_name(result(node, 0), name);
+  return result(node, 0);
+}
+
+Value *build_splat(Builder *builder, const Type *type, double value) {
+  Module *module = builder->graph->module;
+  assert(type_is_static(type));
+  return build_const(builder, type, data_splat(module, type->dtype, type_static_count(type), value), NULL);
+}
+
+Value *build_scalar(Builder *builder, Dtype dtype, double value) {
+  return build_splat(builder, type_scalar(builder->graph->module, dtype), value);
+}
+
+Value *build_ints(Builder *builder, const int64_t *values, int count) {
+  Module *module = builder->graph->module;
+  const Type *type = type_static(module, DTYPE_I64, 1, (int64_t[]){count});
+  return build_const(builder, type, data_copy(module, DTYPE_I64, count, values), NULL);
+}
+
+/* By name, because these live in other files of the table. */
+static Node *node_named(Builder *builder, const char *op, Value *x) {
+  return node_new(builder, op_find(op, strlen(op)), (Value *[]){x}, 1);
+}
+
+Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims) {
+  Node *node = node_named(builder, "reshape", x);
+  node_set_dims(node, "shape", dims, rank);
+  return finished(node);
+}
+
+Value *build_transpose(Builder *builder, Value *x, const int64_t *perm) {
+  Node *node = node_named(builder, "transpose", x);
+  node_set_ints(node, "perm", perm, x->type->rank);
+  return finished(node);
+}
+
+Value *build_cast(Builder *builder, Value *x, Dtype dtype) {
+  if (x->type->dtype == dtype) return x;
+  Node *node = node_named(builder, "cast", x);
+  node_set_dtype(node, "to", dtype);
+  return finished(node);
+}

@@ -1,0 +1,99 @@
+/* diag.c -- errors as data: recorded in the module, printed once at the end. */
+#include "ir/ir.h"
+
+#include <string.h>
+
+enum {
+  MAX_KEPT = 1000
+}; /* a hostile file must not fill the memory with its errors; the rest is only counted */
+
+static const char *copy_or_null(Arena *arena, const char *string) {
+  return string ? arena_copy(arena, string, strlen(string) + 1) : NULL;
+}
+
+void diag_add(Module *module, Diag diag) {
+  bool is_error = diag.severity == SEVERITY_ERROR;
+  if (is_error && module->error_count++ >= MAX_KEPT) return;
+  Arena *arena = module->arena;
+  diag.file = copy_or_null(arena, diag.file ? diag.file : module->file);
+  diag.node = copy_or_null(arena, diag.node);
+  diag.op = copy_or_null(arena, diag.op);
+  diag.text = copy_or_null(arena, diag.text);
+  diag.next = NULL;
+  Diag *kept = arena_copy(arena, &diag, sizeof diag);
+  if (module->last_diag)
+    module->last_diag->next = kept;
+  else
+    module->diags = kept;
+  module->last_diag = kept;
+}
+
+static void add_text(Module *module, Diag diag, const char *format, va_list list) {
+  char text[1024];
+  vsnprintf(text, sizeof text, format, list);
+  diag.text = text;
+  diag_add(module, diag);
+}
+
+bool fail(Module *module, const char *format, ...) {
+  va_list list;
+  va_start(list, format);
+  add_text(module, (Diag){.severity = SEVERITY_ERROR}, format, list);
+  va_end(list);
+  return false;
+}
+
+bool node_fail(const Node *node, const char *format, ...) {
+  const char *name = node->origin;
+  if (!name && node->result_count > 0) name = node->results[0]->name;
+  va_list list;
+  va_start(list, format);
+  add_text(node->graph->module, (Diag){.severity = SEVERITY_ERROR, .node = name, .op = node->op->name},
+           format, list);
+  va_end(list);
+  return false;
+}
+
+/* Names come from hostile files: a control character must not reach the terminal. */
+static void print_safe(const char *string, FILE *out) {
+  for (; *string; string++) {
+    unsigned char c = (unsigned char)*string;
+    fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+  }
+}
+
+static void print_one(const Diag *diag, FILE *out) {
+  static const char *const words[] = {"error", "warning", "note"};
+  fprintf(out, "%s: ", words[diag->severity]);
+  if (diag->file) {
+    print_safe(diag->file, out);
+    if (diag->line > 0) fprintf(out, ":%d:%d", diag->line, diag->column);
+    fputs(": ", out);
+  }
+  if (diag->node) {
+    fputs("node '", out);
+    print_safe(diag->node, out);
+    fputs("'", out);
+  }
+  if (diag->op) {
+    fputs(diag->node ? " (" : "", out);
+    print_safe(diag->op, out);
+    fputs(diag->node ? ")" : "", out);
+  }
+  if (diag->node || diag->op) fputs(": ", out);
+  print_safe(diag->text ? diag->text : "", out);
+  fputc('\n', out);
+}
+
+void diags_print(const Module *module, FILE *out, int limit) {
+  int printed = 0, kept = 0, errors = 0;
+  for (const Diag *diag = module->diags; diag; diag = diag->next) {
+    kept++;
+    errors += diag->severity == SEVERITY_ERROR;
+    if (printed >= limit) continue;
+    print_one(diag, out);
+    printed++;
+  }
+  int left = kept - printed + module->error_count - errors;
+  if (left > 0) fprintf(out, "... and %d more\n", left);
+}
