@@ -1,0 +1,201 @@
+/*
+ * npy.c -- numpy's .npy files and .npz archives as tensors.
+ *
+ * A .npy is "\x93NUMPY", two version bytes, the length of a header (2 or 4 bytes), the header as a Python
+ * literal such as
+ * {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, then the elements. Only little-endian numbers
+ * are read: no pickled objects. Column-major arrays are turned while they are copied.
+ */
+#include "frontend/archive.h"
+#include "frontend/frontend.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_HEADER = 1 << 16 };
+static const size_t max_file = (size_t)64 << 30;
+
+static const struct {
+  const char *descr;
+  Dtype dtype;
+} descrs[] = {
+    {"|b1", DTYPE_BOOL}, {"|i1", DTYPE_I8},  {"|u1", DTYPE_U8},  {"<i2", DTYPE_I16},   {"<u2", DTYPE_U16},
+    {"<i4", DTYPE_I32},  {"<u4", DTYPE_U32}, {"<i8", DTYPE_I64}, {"<u8", DTYPE_U64},   {"<f2", DTYPE_F16},
+    {"<f4", DTYPE_F32},  {"<f8", DTYPE_F64}, {"<c8", DTYPE_C64}, {"<c16", DTYPE_C128},
+};
+
+/* ---- the header ---- */
+
+typedef struct Header {
+  Dtype dtype;
+  bool columns; /* fortran_order */
+  int rank;
+  int64_t dims[MAX_RANK];
+} Header;
+
+/* The text after 'NAME': in the header, NULL when it is not there. */
+static const char *find_field(const char *text, const char *name) {
+  const char *at = strstr(text, name);
+  if (!at) return NULL;
+  at += strlen(name);
+  at += strspn(at, "'\" :");
+  return at;
+}
+
+static Dtype parse_descr(const char *text) {
+  const char *at = find_field(text, "'descr'");
+  for (int i = 0; at && i < COUNT_OF(descrs); i++) {
+    size_t length = strlen(descrs[i].descr);
+    if (!strncmp(at, descrs[i].descr, length) && at[length] == '\'') return descrs[i].dtype;
+  }
+  return DTYPE_NONE;
+}
+
+/* (2, 3) or (2,) or () */
+static bool parse_shape(const char *text, Header *header) {
+  const char *at = find_field(text, "'shape'");
+  if (!at || *at++ != '(') return false;
+  for (at += strspn(at, " ,"); *at != ')'; at += strspn(at, " ,")) {
+    char *end;
+    errno = 0;
+    long long size = strtoll(at, &end, 10);
+    if (end == at || errno || size < 0 || header->rank == MAX_RANK) return false;
+    header->dims[header->rank++] = size;
+    at = end;
+  }
+  return true;
+}
+
+/* Reads the header at `bytes`; *offset gets where the elements begin. */
+static bool parse_header(Module *module, const char *name, const char *bytes, size_t size, Header *header,
+                         size_t *offset) {
+  const unsigned char *u = (const unsigned char *)bytes;
+  if (size < 12 || memcmp(bytes, "\x93NUMPY", 6)) return fail(module, "'%s' is no .npy file", name);
+  size_t length = u[8] | (size_t)u[9] << 8, start = 10;
+  if (u[6] >= 2) length |= (size_t)u[10] << 16 | (size_t)u[11] << 24, start = 12;
+  if (length > MAX_HEADER || length > size - start) return fail(module, "'%s' has a damaged header", name);
+  char *text = arena_alloc(module->arena, length + 1);
+  memcpy(text, bytes + start, length);
+  *offset = start + length;
+  header->dtype = parse_descr(text);
+  const char *order = find_field(text, "'fortran_order'");
+  header->columns = order && *order == 'T';
+  if (header->dtype == DTYPE_NONE)
+    return fail(module,
+                "'%s' has an element type that is not read (little-endian numbers and bool are): %.80s", name,
+                text);
+  return parse_shape(text, header) || fail(module, "'%s' has a damaged shape: %.80s", name, text);
+}
+
+/* ---- the elements ---- */
+
+/* Column-major to row-major: walks the result in order and steps through the source. */
+static void copy_columns(const Header *header, const char *from, char *to, size_t width, int64_t count) {
+  int64_t at[MAX_RANK] = {0}, strides[MAX_RANK], source = 0;
+  for (int64_t i = 0, stride = 1; i < header->rank; stride *= header->dims[i++]) strides[i] = stride;
+  for (int64_t i = 0; i < count; i++) {
+    memcpy(to + (size_t)i * width, from + (size_t)source * width, width);
+    for (int axis = header->rank - 1; axis >= 0; axis--) {
+      source += strides[axis];
+      if (++at[axis] < header->dims[axis]) break;
+      source -= strides[axis] * header->dims[axis];
+      at[axis] = 0;
+    }
+  }
+}
+
+static bool parse_npy(Module *module, const char *name, const char *bytes, size_t size, Tensor *tensor) {
+  Header header = {0};
+  size_t offset, needed;
+  int64_t count = 1;
+  TRY(parse_header(module, name, bytes, size, &header, &offset));
+  for (int i = 0; i < header.rank; i++)
+    if (__builtin_mul_overflow(count, header.dims[i], &count))
+      return fail(module, "'%s' has an absurd shape", name);
+  if (!dtype_bytes(header.dtype, count, &needed) || needed > size - offset)
+    return fail(module, "'%s' ends after %zu bytes of elements; its shape needs more", name, size - offset);
+  if (!tensor_new(tensor, header.dtype, header.rank, header.dims))
+    return fail(module, "no memory for '%s'", name);
+  if (header.columns && header.rank > 1 && count)
+    copy_columns(&header, bytes + offset, tensor->data, needed / (size_t)count, count);
+  else if (needed)
+    memcpy(tensor->data, bytes + offset, needed);
+  return true;
+}
+
+/* ---- files ---- */
+
+static char *read_file(Module *module, const char *path, size_t *size) {
+  FILE *file = fopen(path, "rb");
+  struct stat stat;
+  if (!file) return fail(module, "cannot open '%s': %s", path, strerror(errno)), NULL;
+  bool regular = !fstat(fileno(file), &stat) && S_ISREG(stat.st_mode) && (size_t)stat.st_size <= max_file;
+  *size = regular ? (size_t)stat.st_size : 0;
+  char *bytes = regular ? malloc(*size + 1) : NULL;
+  bool good = bytes && fread(bytes, 1, *size, file) == *size;
+  fclose(file);
+  if (good) return bytes;
+  free(bytes);
+  return fail(module, "cannot read '%s'", path), NULL;
+}
+
+bool read_npy(Module *module, const char *path, Tensor *tensor) {
+  size_t size;
+  *tensor = (Tensor){0};
+  char *bytes = read_file(module, path, &size);
+  bool good = bytes && parse_npy(module, path, bytes, size, tensor);
+  free(bytes);
+  return good;
+}
+
+static bool read_member(Module *module, Archive *archive, int index, const char **name, Tensor *tensor) {
+  const char *member = archive_name(archive, index);
+  size_t size;
+  if (!member) return fail(module, "the archive is damaged");
+  char *bytes = archive_read(module, archive, member, max_file, &size);
+  bool good = bytes && parse_npy(module, member, bytes, size, tensor);
+  free(bytes);
+  size_t length = strlen(member);
+  if (length > 4 && !strcmp(member + length - 4, ".npy")) length -= 4;
+  *name = arena_printf(module->arena, "%.*s", (int)length, member);
+  return good;
+}
+
+bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***names, int *count) {
+  Archive *archive = archive_open(module, path);
+  if (!archive) return false;
+  int total = archive_count(archive), done = 0;
+  *tensors = NEW_ARRAY(module->arena, Tensor, total);
+  *names = NEW_ARRAY(module->arena, const char *, total);
+  while (done < total && read_member(module, archive, done, &(*names)[done], &(*tensors)[done])) done++;
+  archive_close(archive);
+  *count = done;
+  if (done == total) return true;
+  for (int i = 0; i < done; i++) tensor_free(&(*tensors)[i]);
+  *count = 0;
+  return false;
+}
+
+/* The header is padded so that the elements begin at a multiple of 64. */
+bool write_npy(Module *module, const char *path, const Tensor *tensor) {
+  const char *descr = NULL, *shape = "";
+  for (int i = 0; i < COUNT_OF(descrs); i++)
+    if (descrs[i].dtype == tensor->dtype) descr = descrs[i].descr;
+  if (!descr) return fail(module, "numpy has no element type for %s", dtype_name(tensor->dtype));
+  for (int i = 0; i < tensor->rank; i++)
+    shape = arena_printf(module->arena, "%s%lld, ", shape, (long long)tensor->dims[i]);
+  char *text =
+      arena_printf(module->arena, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, shape);
+  size_t length = (strlen(text) + 1 + 10 + 63) / 64 * 64 - 10;
+  char *header = arena_printf(module->arena, "%-*s\n", (int)length - 1, text);
+  FILE *file = fopen(path, "wb");
+  if (!file) return fail(module, "cannot write '%s': %s", path, strerror(errno));
+  const unsigned char head[10] = {0x93, 'N', 'U', 'M',          'P',
+                                  'Y',  1,   0,   length & 255, (unsigned char)(length >> 8)};
+  size_t size = tensor_size(tensor);
+  bool good = fwrite(head, 1, 10, file) == 10 && fwrite(header, 1, length, file) == length &&
+              (!size || fwrite(tensor->data, 1, size, file) == size);
+  good = !fclose(file) && good;
+  return good || fail(module, "cannot write '%s': %s", path, strerror(errno));
+}
