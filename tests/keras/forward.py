@@ -34,11 +34,37 @@ def attribute(group, name):
     return [x for part in parts for x in part]
 
 
+def is_model(layer):
+    return layer["class_name"] in ("Sequential", "Functional", "Model")
+
+
+def layers_of(model):
+    """The layers that are saved: a Sequential does not count its InputLayer."""
+    config = model["config"]
+    layers = config if isinstance(config, list) else config["layers"]
+    return [l for l in layers if model["class_name"] != "Sequential" or l["class_name"] != "InputLayer"]
+
+
+def pick(group, names, name):
+    """The arrays of the layer `name` among those of a nested model."""
+    return [np.array(group[n], np.float64) for n in names if f"/{name}/" in "/" + n]
+
+
 def legacy_weights(group):
+    def nested(sub, names, layers):
+        return {l["config"]["name"]: nested(sub, names, layers_of(l)) if is_model(l) else pick(sub, names, l["config"]["name"])
+                for l in layers}
+
     def find(layers):
-        return {layer["config"]["name"]: [np.array(group[layer["config"]["name"]][text(n)], np.float64)
-                                          for n in attribute(group[layer["config"]["name"]], "weight_names")]
-                for layer in layers if layer["config"]["name"] in group}
+        found = {}
+        for layer in layers:
+            name = layer["config"]["name"]
+            if name not in group:
+                continue
+            names = [text(n) for n in attribute(group[name], "weight_names")]
+            found[name] = (nested(group[name], names, layers_of(layer)) if is_model(layer)
+                           else [np.array(group[name][n], np.float64) for n in names])
+        return found
     return find
 
 
@@ -49,16 +75,19 @@ def snake_case(name):
 
 def counted_weights(file):
     """Keras 3: layers/<class>_<count>/vars/<i>, counted in the order of the layers."""
-    def find(layers):
-        top = file["layers"] if "layers" in file else file["_layer_checkpoint_dependencies"]
+    def find(layers, group=file):
+        step = 1 if "layers" in group else 2  # Keras 2.13 counts every layer twice
+        top = group["layers"] if "layers" in group else group["_layer_checkpoint_dependencies"]
         seen, found = {}, {}
         for layer in layers:
             key = snake_case(layer["class_name"])
             count = seen.get(key, 0)
-            seen[key] = count + 1
-            path = f"{key}_{count}/vars" if count else f"{key}/vars"
-            if path in top:
-                variables = top[path]
+            seen[key] = count + step
+            path = f"{key}_{count}" if count else key
+            if is_model(layer):
+                found[layer["config"]["name"]] = find(layers_of(layer), top[path])
+            elif f"{path}/vars" in top:
+                variables = top[f"{path}/vars"]
                 found[layer["config"]["name"]] = [np.array(variables[str(i)], np.float64) for i in range(len(variables))]
         return found
     return find
@@ -171,10 +200,13 @@ def nhwc(layer):
     return run
 
 
-def biased(config, y, weights, major):
-    if config.get("use_bias", True):
-        y = y + weights[-1]
-    return activate(config.get("activation"), y, major)
+def biased(config, y, weights):
+    return y + weights[-1] if config.get("use_bias", True) else y
+
+
+def activated(layer):
+    """The activation comes last, in the layer's own channel order: softmax takes the last axis."""
+    return lambda config, weights, inputs, major: activate(config.get("activation"), layer(config, weights, inputs, major), major)
 
 
 def conv2d(config, weights, inputs, major):
@@ -183,7 +215,18 @@ def conv2d(config, weights, inputs, major):
                     config.get("padding", "valid"), 0)
     parts = zip(np.split(taken, groups, axis=3), np.split(kernel, groups, axis=3))
     y = np.concatenate([np.einsum("nhwcij,ijco->nhwo", t, k, optimize=True) for t, k in parts], axis=-1)
-    return biased(config, y, weights, major)
+    return biased(config, y, weights)
+
+
+def conv1d(config, weights, inputs, major):
+    """As an image of height 1; causal padding comes before the sequence."""
+    first = lambda key: pair(config.get(key, 1))[0]
+    x, steps = inputs[0], first("dilation_rate")
+    two = {**config, "strides": [1, first("strides")], "dilation_rate": [1, steps]}
+    if config.get("padding") == "causal":
+        x = np.pad(x, [(0, 0), ((len(weights[0]) - 1) * steps, 0), (0, 0)])
+        two["padding"] = "valid"
+    return activate(config.get("activation"), conv2d(two, [weights[0][None], *weights[1:]], [x[:, None]], major)[:, 0], major)
 
 
 def depthwise(x, kernel, config):
@@ -216,11 +259,11 @@ def conv2d_transpose(config, weights, inputs, major):
             cols = slice(b * dilation[1], b * dilation[1] + (x.shape[2] - 1) * strides[1] + 1, strides[1])
             y[:, rows, cols] += x @ kernel[a, b].T
     y = y[:, starts[0]:starts[0] + sizes[0], starts[1]:starts[1] + sizes[1]]
-    return biased(config, y, weights, major)
+    return biased(config, y, weights)
 
 
 def separable(config, weights, inputs, major):
-    return biased(config, depthwise(inputs[0], weights[0], config) @ weights[1][0, 0], weights, major)
+    return biased(config, depthwise(inputs[0], weights[0], config) @ weights[1][0, 0], weights)
 
 
 def pool2d(reduce, fill):
@@ -253,7 +296,7 @@ def batch_normalization(config, weights, inputs, major):
 
 
 def dense(config, weights, inputs, major):
-    return biased(config, inputs[0] @ weights[0], weights, major)
+    return biased(config, inputs[0] @ weights[0], weights)
 
 
 def flatten(config, weights, inputs, major):
@@ -333,11 +376,12 @@ LAYERS = {
     "AveragePooling2D": pool2d(np.nanmean, np.nan),
     "BatchNormalization": batch_normalization,
     "Concatenate": lambda c, w, i, major: np.concatenate(i, axis=c.get("axis", -1)),
-    "Conv2D": nhwc(conv2d),
-    "Conv2DTranspose": nhwc(conv2d_transpose),
+    "Conv1D": conv1d,
+    "Conv2D": activated(nhwc(conv2d)),
+    "Conv2DTranspose": activated(nhwc(conv2d_transpose)),
     "Cropping2D": cropping,
-    "Dense": dense,
-    "DepthwiseConv2D": nhwc(lambda c, w, i, major: biased(c, depthwise(i[0], w[0], c), w, major)),
+    "Dense": activated(dense),
+    "DepthwiseConv2D": activated(nhwc(lambda c, w, i, major: biased(c, depthwise(i[0], w[0], c), w))),
     "Dropout": identity,
     "ELU": lambda c, w, i, major: elu(i[0], c.get("alpha", 1.0)),
     "Flatten": flatten,
@@ -357,7 +401,7 @@ LAYERS = {
     "ReLU": relu_layer,
     "Rescaling": rescaling,
     "Reshape": lambda c, w, i, major: i[0].reshape(len(i[0]), *c["target_shape"]),
-    "SeparableConv2D": nhwc(separable),
+    "SeparableConv2D": activated(nhwc(separable)),
     "Softmax": softmax_layer,
     "SpatialDropout2D": identity,
     "Subtract": reduced(np.subtract),
@@ -393,20 +437,24 @@ def triples(value):
     return [tuple(value)] if value and isinstance(value[0], str) else [tuple(t) for t in value]
 
 
-def sequential(layers, weights, inputs, major):
-    x = inputs[0]
-    for layer in layers:
-        x = apply(layer, weights, [x], major)
-    return {layers[-1]["config"]["name"]: x}
-
-
 def apply(layer, weights, inputs, major):
-    config = layer["config"]
-    return LAYERS[layer["class_name"]](config, weights.get(config["name"], []), inputs, major)
+    """The outputs of one call, as a list."""
+    mine = weights.get(layer["config"]["name"], []) if weights else []
+    if is_model(layer):
+        return list(run_model(layer, mine, inputs, major).values())
+    return [LAYERS[layer["class_name"]](layer["config"], mine, inputs, major)]
 
 
-def functional(config, weights, inputs, major):
+def sequential(model, weights, inputs, major):
+    x = inputs[0]
+    for layer in layers_of(model):
+        x = apply(layer, weights, [x], major)[0]
+    return {layers_of(model)[-1]["config"]["name"]: x}
+
+
+def functional(model, weights, inputs, major):
     """Runs whatever has its inputs ready until nothing is left."""
+    config = model["config"]
     values = {source: x for source, x in zip(triples(config["input_layers"]), inputs)}
     pending = [(layer, i, call) for layer in config["layers"] for i, call in enumerate(calls_of(layer))]
     while pending:
@@ -414,29 +462,30 @@ def functional(config, weights, inputs, major):
         if not ready:
             sys.exit("forward.py: the graph has a cycle or a missing layer")
         for layer, i, call in ready:
-            values[(layer["config"]["name"], i, 0)] = apply(layer, weights, [values[t] for t in call], major)
+            for k, y in enumerate(apply(layer, weights, [values[t] for t in call], major)):
+                values[(layer["config"]["name"], i, k)] = y
         pending = [p for p in pending if p not in ready]
     return {t[0]: values[t] for t in triples(config["output_layers"])}
+
+
+def run_model(model, weights, inputs, major):
+    return (sequential if model["class_name"] == "Sequential" else functional)(model, weights, inputs, major)
 
 
 def input_names(model):
     config = model["config"]
     if model["class_name"] != "Sequential":
         return [t[0] for t in triples(config["input_layers"])]
-    layers = config if isinstance(config, list) else config["layers"]
-    return [layers[0]["config"]["name"]]
+    first = (config if isinstance(config, list) else config["layers"])[0]
+    if is_model(first):
+        return input_names(first)
+    return [first["config"]["name"] + ("" if first["class_name"] == "InputLayer" else "_input")]
 
 
 def run(path, inputs):
     """inputs: a list of arrays in the model's order -> dict of output arrays."""
     model, major, find = load(pathlib.Path(path))
-    config = model["config"]
-    inputs = [np.asarray(x, np.float64) for x in inputs]
-    layers = config if isinstance(config, list) else config["layers"]
-    if model["class_name"] == "Sequential":
-        weighted = [l for l in layers if l["class_name"] != "InputLayer"]
-        return sequential(layers, find(weighted), inputs, major)
-    return functional(config, find(layers), inputs, major)
+    return run_model(model, find(layers_of(model)), [np.asarray(x, np.float64) for x in inputs], major)
 
 
 def main():
