@@ -140,6 +140,9 @@ Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks int
 /* The named symbols that the kernel's dims mention, sorted by name; returns how many there are, writes at most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
+/* Removes instructions without effect whose results are unused (loop_dead.c). */
+void kernel_remove_dead(Kernel *kernel);
+
 /* ---- 3. Building (loop.c) ------------------------------------------------------------------------------ */
 
 /* Where instructions go: the end of `block`. A plain struct: save and restore it by copying. */
@@ -284,6 +287,10 @@ void lower_store(Lower *lower, int index, const Index *at, Reg *value);
  * reference for everything else. Param shapes are those of the values. */
 typedef void (*LowerBody)(Lower *lower, void *context);
 Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *context);
+/* The body of elementwise kernels, and what lower_node appends for results that do not come from the anchor: loops over every such
+ * result, the outermost parallel, `lanes` elements of the last axis at a time. With lanes > 1 contiguous axes are merged first, full
+ * runs are unmasked, and the rest of an axis is one masked run. */
+void lower_elements(Lower *lower, int lanes);
 /* The node's operand (or, >= operand_count, result) that param `index` of its kernel stands for. */
 int lower_param_operand(const Node *node, int index);
 

@@ -7,11 +7,10 @@
  * the same text.
  */
 #include "ir/loop_text.h"
+#include "ir/text.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 const char *const buffer_kind_words[] = {"in", "out", "inout", "local", "view"};
 
@@ -133,25 +132,11 @@ static void print_type(Printer *p, LoopType type) {
   if (type.lanes != 1) fprintf(p->out, "x%d", type.lanes);
 }
 
-/* The shortest decimal that reads back as the same value of the dtype. */
 static void print_float(FILE *out, Dtype dtype, double value) {
-  char text[40];
-  if (isnan(value)) {
-    fputs("nan", out);
-    return;
-  }
-  if (isinf(value)) {
-    fputs(value < 0 ? "-inf" : "inf", out);
-    return;
-  }
-  for (int digits = 1; digits <= 17; digits++) {
-    int64_t slot = 0;
-    snprintf(text, sizeof text, "%.*g", digits, value);
-    dtype_set(dtype, &slot, 0, strtod(text, NULL));
-    if (dtype_get(dtype, &slot, 0) == value) break;
-  }
-  fputs(text, out);
-  if (!strpbrk(text, ".e")) fputs(".0", out);
+  Text text = {0};
+  text_add_float(&text, dtype, value);
+  fputs(text.chars, out);
+  text_free(&text);
 }
 
 static void print_literal(Printer *p, const Instr *instr) {

@@ -1,0 +1,290 @@
+/*
+ * lower_elements.c -- loops over the elements of results, scalar or with vectors along the last axis.
+ *
+ * Before vector code is made, neighbouring axes are merged: where every value that is read is either
+ * contiguous through both axes or indexed by neither, the params are seen through views of lower rank and the
+ * two axes run as one. So [1,56,56,24] of an elementwise chain is one run of 75264. The axis maps of the ops
+ * (op_axes) decide, and AXIS_SAME is taken to promise that the op does nothing else with that index.
+ *
+ * During such loops a position still has one Index per axis of the result: the merged run stands at the last
+ * axis of its group and 0 at the others; element meanings hand them on unseen, and merged_access drops the
+ * zeros when it reaches memory.
+ */
+#include "ir/lower.h"
+
+#include <string.h>
+
+/* ---- which axes merge ---- */
+
+static bool is_unit(const Type *type, int axis) {
+  return dim_is(type->dims[axis], 1);
+}
+
+static AxisMap *find_map(MergePlan *plan, const Value *value) {
+  for (int i = 0; i < plan->count; i++)
+    if (plan->maps[i].value == value) return &plan->maps[i];
+  return NULL;
+}
+
+static void add_map(Lower *lower, MergePlan *plan, const Value *value, const int *axes) {
+  if (plan->count == plan->max) {
+    AxisMap *bigger = NEW_ARRAY(lower->module->arena, AxisMap, plan->max ? plan->max * 2 : 16);
+    if (plan->count > 0) memcpy(bigger, plan->maps, sizeof(AxisMap) * (size_t)plan->count);
+    plan->maps = bigger;
+    plan->max = plan->max ? plan->max * 2 : 16;
+  }
+  AxisMap *map = &plan->maps[plan->count++];
+  *map = (AxisMap){.value = value};
+  memcpy(map->axes, axes, sizeof map->axes);
+}
+
+static void spoil(MergePlan *plan, int axis) {
+  if (axis != AXIS_NONE) plan->spoiled[axis] = true;
+}
+
+/* From the map of a node's result to the map of one of its operands. */
+static void map_operand(MergePlan *plan, const Node *node, int index, const Type *to, const int *axes,
+                        int *own) {
+  const Type *from = operand(node, index)->type;
+  AxisLink links[MAX_RANK];
+  op_axes(node, index, links);
+  for (int i = 0; i < MAX_RANK; i++) own[i] = AXIS_NONE;
+  for (int i = 0; i < from->rank; i++) {
+    AxisRole role = links[i].role;
+    int axis = links[i].axis;
+    if (role == AXIS_OPAQUE || role == AXIS_CONTRACT || role == AXIS_SPLIT || axis < 0 || axis >= to->rank) {
+      for (int k = 0; k < to->rank; k++) spoil(plan, axes[k]);
+    } else if (role == AXIS_SAME || role == AXIS_BROADCAST) {
+      if (is_unit(from, i)) continue;
+      own[i] = axes[axis];
+      if (from->dims[i] != to->dims[axis]) spoil(plan, axes[axis]);
+    } else {
+      spoil(plan, axes[axis]); /* window, stack, merge */
+    }
+  }
+}
+
+/* Follows a value to the params that it is made of; false when one value is needed in two ways. */
+static bool visit(Lower *lower, MergePlan *plan, const Value *value, const int *axes) {
+  if (lowers_to_literal(lower, value)) return true;
+  AxisMap *known = find_map(plan, value);
+  if (known) return memcmp(known->axes, axes, sizeof known->axes) == 0;
+  add_map(lower, plan, value, axes);
+  const Node *def = value->def;
+  bool leaf = lower->bindings->region ? !def : def != lower->node;
+  if (leaf || node_is(def, &op_const)) return true;
+  if (def->operand_count == 0) return false;
+  for (int i = 0; i < def->operand_count; i++) {
+    int own[MAX_RANK];
+    if (!operand(def, i)) continue;
+    map_operand(plan, def, i, value->type, axes, own);
+    TRY(visit(lower, plan, operand(def, i), own));
+  }
+  return true;
+}
+
+/* The next axis that is not of size 1, or the rank. */
+static int next_axis(const Type *type, int axis) {
+  while (++axis < type->rank && is_unit(type, axis)) {
+  }
+  return axis;
+}
+
+/* The value is indexed by both result axes through neighbours of its own, or by neither. */
+static bool runs_through(const AxisMap *map, int first, int second) {
+  int at_first = AXIS_NONE, at_second = AXIS_NONE;
+  for (int i = 0; i < map->value->type->rank; i++) {
+    if (map->axes[i] == AXIS_NONE) continue;
+    if (map->axes[i] == first) at_first = i;
+    if (map->axes[i] == second) at_second = i;
+  }
+  if (at_first == AXIS_NONE || at_second == AXIS_NONE) return at_first == at_second;
+  return next_axis(map->value->type, at_first) == at_second;
+}
+
+static MergePlan *plan_merge(Lower *lower, const Type *type, const bool *outputs) {
+  MergePlan *plan = NEW(lower->module->arena, MergePlan);
+  int identity[MAX_RANK];
+  for (int i = 0; i < MAX_RANK; i++) identity[i] = i < type->rank && !is_unit(type, i) ? i : AXIS_NONE;
+  for (int i = 0; i < lower->node->result_count; i++)
+    if (outputs[i] && !visit(lower, plan, lower->bindings->outputs[i], identity)) return NULL;
+  for (int axis = next_axis(type, -1); axis < type->rank; axis = next_axis(type, axis)) {
+    int next = next_axis(type, axis);
+    plan->merged[axis] = next < type->rank && !plan->spoiled[axis] && !plan->spoiled[next];
+    for (int i = 0; i < plan->count && plan->merged[axis]; i++)
+      plan->merged[axis] = runs_through(&plan->maps[i], axis, next);
+  }
+  /* Maps of the outputs by the names that lower_store uses. */
+  for (int i = 0; i < lower->node->result_count; i++)
+    if (outputs[i] && !find_map(plan, result(lower->node, i)))
+      add_map(lower, plan, result(lower->node, i), identity);
+  return plan;
+}
+
+/* ---- memory through merged axes ---- */
+
+/* The map of the value that a param stands for: in a region, of the region's input. */
+static AxisMap *param_map(const Lower *lower, const Value *value) {
+  const struct Binding *state = lower->bindings;
+  if (!state->plan) return NULL;
+  AxisMap *map = find_map(state->plan, value);
+  for (int i = 0; state->region && !map && i < lower->node->operand_count; i++)
+    if (operand(lower->node, i) == value) map = find_map(state->plan, state->region->inputs[i]);
+  return map;
+}
+
+Buffer *merged_access(Lower *lower, const Value *value, Buffer *buffer, const Index *at, Index *indices,
+                      int *rank) {
+  const Type *type = value->type;
+  AxisMap *map = param_map(lower, value);
+  const Dim *dims[MAX_RANK], *size = NULL;
+  int count = 0;
+  bool merges = false;
+  for (int axis = map ? next_axis(type, -1) : type->rank; axis < type->rank; axis = next_axis(type, axis)) {
+    bool joins = map->axes[axis] != AXIS_NONE && lower->bindings->plan->merged[map->axes[axis]];
+    size = size ? dim_mul(lower->module, size, type->dims[axis]) : type->dims[axis];
+    merges |= joins;
+    if (joins) continue;
+    dims[count] = size;
+    indices[count++] = at[axis];
+    size = NULL;
+  }
+  *rank = merges ? count : type->rank;
+  if (!merges) {
+    memcpy(indices, at, sizeof(Index) * (size_t)type->rank);
+    return buffer;
+  }
+  if (!map->buffer) {
+    Kernel *kernel = lower->loops.kernel;
+    const char *name = arena_printf(lower->module->arena, "%s.m%d", buffer->name, kernel->view_count);
+    map->buffer = kernel_add_view(kernel, name, buffer, NULL, count, dims, NULL);
+  }
+  return map->buffer;
+}
+
+/* ---- the loops ---- */
+
+typedef struct Nest {
+  const Type *type;
+  const bool *outputs;
+  int lanes;
+  int groups;
+  int axes[MAX_RANK];         /* the last axis of each group */
+  const Dim *sizes[MAX_RANK]; /* the product of each group */
+  Index at[MAX_RANK];
+} Nest;
+
+static void find_groups(Lower *lower, Nest *nest) {
+  const MergePlan *plan = lower->bindings->plan;
+  const Dim *size = NULL;
+  for (int axis = next_axis(nest->type, -1); axis < nest->type->rank; axis = next_axis(nest->type, axis)) {
+    size = size ? dim_mul(lower->module, size, nest->type->dims[axis]) : nest->type->dims[axis];
+    if (plan && plan->merged[axis]) continue;
+    nest->axes[nest->groups] = axis;
+    nest->sizes[nest->groups++] = size;
+    size = NULL;
+  }
+}
+
+static void element_body(Lower *lower, const Nest *nest) {
+  for (int i = 0; i < lower->node->result_count; i++)
+    if (nest->outputs[i])
+      lower_store(lower, i, nest->at, lower_value(lower, lower->bindings->outputs[i], nest->at));
+}
+
+static For begin_group(Lower *lower, int group, Reg *hi, int64_t step) {
+  Reg *lo = loop_int(&lower->loops, 0);
+  return group == 0 ? loop_parallel(&lower->loops, lo, hi, step)
+                    : loop_for(&lower->loops, lo, hi, step, 0, NULL);
+}
+
+/* Iterations [0, full) of the last group in steps of the lanes. */
+static void full_runs(Lower *lower, Nest *nest, Reg *full) {
+  int last = nest->groups - 1, axis = nest->axes[last];
+  int64_t count;
+  if (reg_const_int(full, &count) && count == nest->lanes) {
+    nest->at[axis] = index_run(loop_int(&lower->loops, 0), 1);
+    element_body(lower, nest);
+    return;
+  }
+  For loop = begin_group(lower, last, full, nest->lanes);
+  nest->at[axis] = index_run(loop.counter, 1);
+  element_body(lower, nest);
+  loop_end(&lower->loops, &loop, NULL);
+}
+
+/* The rest of the last group, fewer than the lanes but at least one. */
+static void masked_run(Lower *lower, Nest *nest, Reg *full, Reg *rest) {
+  lower->mask = loop_lanes_below(&lower->loops, rest, nest->lanes);
+  nest->at[nest->axes[nest->groups - 1]] = index_run(full, 1);
+  element_body(lower, nest);
+  lower->mask = NULL;
+}
+
+static void vector_loops(Lower *lower, Nest *nest) {
+  Loops *loops = &lower->loops;
+  const Dim *size = nest->sizes[nest->groups - 1];
+  lower->lanes = nest->lanes;
+  if (dim_is_const(size)) {
+    int64_t rest = size->value % nest->lanes, full = size->value - rest;
+    if (full > 0) full_runs(lower, nest, loop_int(loops, full));
+    if (rest > 0) masked_run(lower, nest, loop_int(loops, full), loop_int(loops, rest));
+  } else {
+    Reg *n = loop_dim(loops, size);
+    Reg *rest = loop_binary(loops, LOOP_FLOORMOD, n, loop_int(loops, nest->lanes));
+    Reg *full = loop_binary(loops, LOOP_SUB, n, rest);
+    full_runs(lower, nest, full);
+    If tail = loop_if(loops, loop_binary(loops, LOOP_GT, rest, loop_int(loops, 0)), 0, NULL);
+    masked_run(lower, nest, full, rest);
+    loop_end_if(loops, &tail, NULL);
+  }
+  lower->lanes = 1;
+}
+
+static void nest_loops(Lower *lower, Nest *nest, int group) {
+  if (group == nest->groups) {
+    element_body(lower, nest);
+  } else if (group == nest->groups - 1 && nest->lanes > 1) {
+    vector_loops(lower, nest);
+  } else {
+    For loop = begin_group(lower, group, loop_dim(&lower->loops, nest->sizes[group]), 1);
+    nest->at[nest->axes[group]] = index_of(loop.counter);
+    nest_loops(lower, nest, group + 1);
+    loop_end(&lower->loops, &loop, NULL);
+  }
+}
+
+/* No more lanes than the run can fill. */
+static int useful_lanes(const Nest *nest, int lanes) {
+  if (nest->groups == 0) return 1;
+  const Dim *size = nest->sizes[nest->groups - 1];
+  while (dim_is_const(size) && lanes > 1 && lanes / 2 >= size->value) lanes /= 2;
+  return lanes;
+}
+
+static void lower_group(Lower *lower, const Type *type, const bool *outputs, int lanes) {
+  Nest nest = {.type = type, .outputs = outputs};
+  if (lanes > 1) lower->bindings->plan = plan_merge(lower, type, outputs);
+  find_groups(lower, &nest);
+  nest.lanes = useful_lanes(&nest, lanes);
+  for (int i = 0; i < type->rank; i++) nest.at[i] = index_const(lower, 0);
+  nest_loops(lower, &nest, 0);
+  lower->bindings->plan = NULL;
+}
+
+void lower_elements(Lower *lower, int lanes) {
+  const struct Binding *state = lower->bindings;
+  int count = lower->node->result_count;
+  bool *done = NEW_ARRAY(lower->module->arena, bool, count);
+  for (int i = 0; i < count; i++) done[i] = state->needs[i] != 0; /* lower_result stores those */
+  for (int i = 0; i < count; i++) {
+    if (done[i]) continue;
+    const Type *type = state->outputs[i]->type;
+    bool *outputs = NEW_ARRAY(lower->module->arena, bool, count);
+    for (int k = i; k < count; k++) {
+      outputs[k] = !done[k] && type_same_shape(type, state->outputs[k]->type);
+      done[k] |= outputs[k];
+    }
+    lower_group(lower, type, outputs, lanes);
+  }
+}
