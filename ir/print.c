@@ -6,7 +6,7 @@
  * graph, and the keys of weights, which are unique in the file. A Printer holds both.
  */
 #include "ir/print.h"
-#include "ir/intern.h"
+#include "ir/parse_const.h"
 
 #include <assert.h>
 #include <string.h>
@@ -268,4 +268,54 @@ void node_print(const Node *node, FILE *out) {
   number_values(&printer, node->graph);
   add_node(&printer, node);
   printer_finish(&printer, out);
+}
+
+/* ---- Files ---- */
+
+/* The elements themselves, also of a splat that cannot be written in the text. */
+static bool expanded(Arena *arena, const Data *data, SafeTensor *tensor) {
+  tensor->bytes = data->bytes;
+  tensor->size = data->size;
+  if (!data->splat) return true;
+  size_t element = (size_t)dtype_bits(data->dtype) / 8;
+  TRY(dtype_bytes(data->dtype, data->count, &tensor->size));
+  char *bytes = arena_alloc(arena, tensor->size);
+  for (int64_t i = 0; i < data->count; i++) memcpy(bytes + (size_t)i * element, data->bytes, element);
+  tensor->bytes = bytes;
+  return true;
+}
+
+static bool weight_tensor(Arena *arena, const WeightKey *weight, SafeTensor *tensor) {
+  const Type *type = weight->type;
+  int64_t *dims = NEW_ARRAY(arena, int64_t, type->rank);
+  for (int i = 0; i < type->rank; i++) dims[i] = type->dims[i]->value;
+  *tensor = (SafeTensor){.name = weight->key, .dtype = type->dtype, .rank = type->rank, .dims = dims};
+  return expanded(arena, weight->data, tensor);
+}
+
+static bool write_weights(Module *module, const char *path, const WeightKeys *keys) {
+  SafeTensor *tensors = NEW_ARRAY(keys->arena, SafeTensor, keys->count);
+  int at = keys->count;
+  for (const WeightKey *weight = keys->last; weight; weight = weight->previous)
+    if (!weight_tensor(keys->arena, weight, &tensors[--at]))
+      return fail(module, "constant '%s' is too large", weight->key);
+  return keys->count == 0 || safetensors_write(module, weights_path_of(module, path), tensors, keys->count);
+}
+
+static bool write_text(Module *module, const char *path, const Text *text) {
+  FILE *file = fopen(path, "wb");
+  bool ok = file && fwrite(text->chars, 1, text->length, file) == text->length;
+  if (file) ok = fclose(file) == 0 && ok;
+  if (!ok) diag_add(module, (Diag){.file = path, .text = "cannot be written"});
+  return ok;
+}
+
+bool module_write_file(const Module *module, const char *path) {
+  Module *diags = module->main->module; /* the same one, to record errors in */
+  Printer printer = printer_new(module->main);
+  add_graph(&printer, module->main);
+  bool ok = write_weights(diags, path, &printer.keys) && write_text(diags, path, &printer.text);
+  text_free(&printer.text);
+  arena_free(printer.arena);
+  return ok;
 }
