@@ -1,0 +1,64 @@
+/*
+ * model.h -- the seam inside a library: what codegen emits for a model, what the C of this folder adds, and
+ * who calls whom.
+ *
+ * Everything here becomes internal to the library; only tenon_query and the functions that carry the model's
+ * name leave it. Everything is compiled for the oldest processor of the family, so that the check of the
+ * processor itself can run anywhere; only the kernels use what the target has.
+ */
+#ifndef TENON_RUNTIME_MODEL_H
+#define TENON_RUNTIME_MODEL_H
+
+#include "tenon.h"
+
+/* Called between kernels when it is not NULL. */
+typedef struct Profile {
+  void (*step)(struct Profile *profile, uint32_t kernel); /* kernel has just ended */
+  uint64_t last;                                          /* when the kernel before it ended, ns */
+  uint64_t *nanoseconds;                                  /* [kernel_count] */
+} Profile;
+
+/* The input and axis whose size is the value of a symbol. */
+typedef struct Binding {
+  uint32_t input, axis;
+} Binding;
+
+/* ---- Emitted by codegen/library.c ---- */
+
+extern const tenon_library model_library;
+extern const uint64_t model_cpu_features; /* bits by row of cpu.def */
+extern const Binding model_bindings[];    /* [symbol_count] */
+uint64_t
+model_scratch_size(const int64_t *symbols); /* UINT64_MAX: a size is negative or out of all proportion */
+int model_guard(const int64_t *symbols);    /* 0, or TENON_ERROR_GUARD with its index */
+void model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
+void model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
+void model_kernel_macs(const int64_t *symbols, int64_t *macs);
+/* The kernels in order, unchecked. */
+void model_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+               void *scratch, Profile *profile);
+
+/* ---- cpu.c ---- */
+
+int runtime_check_cpu(void); /* TENON_OK or TENON_ERROR_CPU; the first answer is kept */
+
+/* ---- run.c ---- */
+
+const char *runtime_error_text(int code);
+uint64_t runtime_state_size(const int64_t *symbols);
+int runtime_prepare(void *state);
+int runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+                void *scratch);
+
+/* ---- session.c: the part that needs a C library ---- */
+
+int runtime_session_open(const tenon_session_options *options, tenon_session **session);
+int runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs);
+void runtime_session_close(tenon_session *session);
+const char *runtime_session_error(const tenon_session *session);
+int runtime_session_set_threads(tenon_session *session, uint32_t threads, tenon_parallel_for *parallel_for,
+                                void *host);
+int runtime_session_set_profile(tenon_session *session, uint32_t on);
+void runtime_session_profile(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs);
+
+#endif

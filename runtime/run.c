@@ -1,0 +1,67 @@
+/*
+ * run.c -- the plain call: the checks before a model's kernels run, and the words for what can go wrong.
+ *
+ * Freestanding: no allocation, no I/O, no C library.
+ */
+#include "model.h"
+
+typedef struct ErrorRow {
+  int code;
+  const char *text;
+} ErrorRow;
+
+static const ErrorRow error_rows[] = {
+#define TENON_ERROR_TEXT(name, number, text) {number, text},
+    TENON_ERRORS(TENON_ERROR_TEXT)
+#undef TENON_ERROR_TEXT
+};
+
+const char *runtime_error_text(int code) {
+  for (uint32_t i = 0; i < sizeof error_rows / sizeof error_rows[0]; i++)
+    if (error_rows[i].code == tenon_error_kind(code)) return error_rows[i].text;
+  return "unknown error";
+}
+
+/* Models have no state yet: recurrent state, caches and weights transformed at start will make it grow. */
+uint64_t runtime_state_size(const int64_t *symbols) {
+  (void)symbols;
+  return 0;
+}
+
+int runtime_prepare(void *state) {
+  (void)state;
+  return runtime_check_cpu();
+}
+
+static int find_null(const void *const *pointers, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    if (!pointers[i]) return (int)i;
+  return -1;
+}
+
+static int check_scratch(const int64_t *symbols, const void *scratch) {
+  uint64_t size = model_scratch_size(symbols);
+  if (size == 0) return TENON_OK;
+  if (size == UINT64_MAX) return TENON_ERROR_INPUT_SHAPE;
+  if (!scratch) return TENON_ERROR_NULL;
+  return (uintptr_t)scratch % TENON_ALIGNMENT ? TENON_ERROR_ALIGNMENT : TENON_OK;
+}
+
+int runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+                void *scratch) {
+  const tenon_library *library = &model_library;
+  int error = runtime_check_cpu();
+  if (error) return error;
+  if ((!inputs && library->input_count) || !outputs || (!symbols && library->symbol_count))
+    return TENON_ERROR_NULL;
+  int null = find_null(inputs, library->input_count);
+  if (null >= 0) return TENON_ERROR_INPUT_NULL + 256 * null;
+  null = find_null((const void *const *)outputs, library->output_count);
+  if (null >= 0) return TENON_ERROR_OUTPUT_NULL + 256 * null;
+  for (uint32_t i = 0; i < library->symbol_count; i++)
+    if (symbols[i] < 0) return TENON_ERROR_INPUT_SHAPE + 256 * (int)model_bindings[i].input;
+  if ((error = model_guard(symbols))) return error;
+  if ((error = check_scratch(symbols, scratch))) return error;
+  model_run(state, symbols, inputs, outputs, scratch, 0);
+  return TENON_OK;
+}

@@ -1,0 +1,9 @@
+/* stub_c.c -- the names that compiled code may want of libc, to link against; never loaded. */
+void aligned_alloc(void) {}
+void free(void) {}
+void clock_gettime(void) {}
+void snprintf(void) {}
+void memcpy(void) {}
+void memmove(void) {}
+void memset(void) {}
+void memcmp(void) {}
