@@ -1,5 +1,6 @@
 /*
- * codegen.h -- an optimised graph to native code: schedule, kernels in loop IR, LLVM, object, library, header.
+ * codegen.h -- an optimised graph to native code: schedule, kernels in loop IR, LLVM, object, library,
+ * header.
  *
  * The only folder that knows LLVM and the linker.
  */
@@ -12,16 +13,17 @@
  * False with a Diag that lists what is known when LLVM does not know the triple or cpu. */
 bool target_describe(Module *module, const char *triple, const char *cpu, Target *target);
 
-/* Rows for the pipeline: `schedule` (variant and parameters of each kernel, written as attributes). Ends with a NULL name. */
+/* Rows for the pipeline: `schedule` (variant and parameters of each kernel, written as attributes). Ends with
+ * a NULL name. */
 extern const Pass codegen_passes[];
 
 typedef enum EmitKind { EMIT_SO, EMIT_OBJ, EMIT_LLVM, EMIT_ASM, EMIT_LOOPS } EmitKind;
 
 typedef struct CodegenOptions {
   Target target;
-  const char *name;        /* C identifier that prefixes every symbol */
-  const char *source;      /* provenance: the model file's base name */
-  bool header;             /* write the typed header beside a .so or .o (same name, .h) */
+  const char *name;   /* C identifier that prefixes every symbol */
+  const char *source; /* provenance: the model file's base name */
+  bool header;        /* write the typed header beside a .so or .o (same name, .h) */
 } CodegenOptions;
 
 typedef struct CodegenStats {
@@ -29,10 +31,20 @@ typedef struct CodegenStats {
   int kernel_count, distinct_kernel_count;
 } CodegenStats;
 
-/* Compiles a graph that went through the pipeline (fused, scheduled, planned; plain ops are lowered plainly) and writes `path`. */
-bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, const char *path, CodegenStats *stats);
+/* Compiles a graph that went through the pipeline (fused, scheduled, planned; plain ops are lowered plainly)
+ * and writes `path`. */
+bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, const char *path,
+                  CodegenStats *stats);
 
-/* The Executor.run for passes: compiles the graph to a temporary library, loads it, runs it once. context: const Target *. */
+/* Kernels alone as a shared library, for tests and tuning: a function per kernel, of its name, that takes the
+ * memory of the params in order and then the values of the kernel's symbols (as kernel_symbols orders them).
+ * asm_path, if not NULL, gets the assembler text. */
+struct Kernel;
+bool codegen_kernels(Module *module, const Target *target, struct Kernel *const *kernels, int count,
+                     const char *path, const char *asm_path);
+
+/* The Executor.run for passes: compiles the graph to a temporary library, loads it, runs it once. context:
+ * const Target *. */
 bool codegen_execute(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs);
 
 #endif

@@ -1,0 +1,210 @@
+/*
+ * emit.c -- codegen_emit: a graph to a library, an object, or one of the texts on the way; and
+ * codegen_execute, which compiles to a temporary library and runs it, so that what a pass computes is what
+ * ships.
+ */
+#include "codegen/library.h"
+#include "runtime/tenon.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <llvm-c/ErrorHandling.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- LLVM's last words ---- */
+
+/* LLVM ends the process when it meets what it cannot compile; it can at least say whose model it was. The
+ * only global state, and only of this thread: LLVM's handler takes no context. */
+static _Thread_local const char *model_in_work;
+
+static void last_words(const char *reason) {
+  fprintf(stderr, "tenon: LLVM gave up on model '%s': %s\n", model_in_work ? model_in_work : "?", reason);
+}
+
+/* ---- texts ---- */
+
+static bool emit_loops(const Program *program, const char *path) {
+  FILE *out = fopen(path, "w");
+  if (!out) return fail(program->module, "cannot write '%s': %s", path, strerror(errno));
+  for (int i = 0; i < program->code_count; i++) {
+    if (i > 0) fputc('\n', out);
+    kernel_print(program->codes[i].kernel, out);
+  }
+  return fclose(out) == 0 || fail(program->module, "cannot write '%s': %s", path, strerror(errno));
+}
+
+static bool write_buffer(Module *module, LLVMMemoryBufferRef buffer, const char *path) {
+  if (!buffer) return false;
+  bool ok = file_write(module, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+  LLVMDisposeMemoryBuffer(buffer);
+  return ok;
+}
+
+static bool write_llvm(Module *module, LLVMModuleRef llvm, const char *path) {
+  char *text = LLVMPrintModuleToString(llvm);
+  bool ok = file_write(module, path, text, strlen(text));
+  LLVMDisposeMessage(text);
+  return ok;
+}
+
+/* ---- machine code ---- */
+
+static bool emit_module(const Program *program, const Machine *machine, LLVMModuleRef llvm, EmitKind kind,
+                        const WorkFolder *folder, const char *path) {
+  Module *module = program->module;
+  TRY(object_prepare(module, llvm, machine, program->options->name));
+  if (kind == EMIT_LLVM) return write_llvm(module, llvm, path);
+  if (kind != EMIT_SO)
+    return write_buffer(
+        module, object_emit(module, llvm, machine, kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile),
+        path);
+  char *object = work_file(module, folder, "model.o");
+  TRY(write_buffer(module, object_emit(module, llvm, machine, LLVMObjectFile), object));
+  return link_library(module, machine->target, folder, object, path);
+}
+
+static bool emit_code(const Program *program, const Machine *machine, EmitKind kind, const WorkFolder *folder,
+                      const char *path) {
+  char *weights = NULL;
+  if (program->weight_bytes > 0) {
+    if (program->weight_bytes > INT32_MAX - (64 << 20))
+      return fail(program->module, "%lld bytes of weights: over 2 GB do not fit into one library",
+                  (long long)program->weight_bytes);
+    weights = work_file(program->module, folder, "weights");
+    TRY(program_write_weights(program, weights));
+  }
+  LLVMContextRef context = LLVMContextCreate();
+  LLVMModuleRef llvm = library_module(context, program, machine, weights);
+  bool ok = llvm && emit_module(program, machine, llvm, kind, folder, path);
+  if (llvm) LLVMDisposeModule(llvm);
+  LLVMContextDispose(context);
+  return ok;
+}
+
+static bool emit_with_machine(const Program *program, EmitKind kind, const char *path) {
+  Machine machine;
+  WorkFolder folder;
+  TRY(machine_open(program->module, &program->options->target, &machine));
+  bool ok = work_folder_open(program->module, &folder);
+  if (ok) {
+    ok = emit_code(program, &machine, kind, &folder, path);
+    work_folder_close(&folder);
+  }
+  machine_close(&machine);
+  return ok;
+}
+
+/* The library's path with .h in place of its suffix. */
+static const char *header_path(Module *module, const char *path) {
+  const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+  size_t length = dot && (!slash || dot > slash + 1) ? (size_t)(dot - path) : strlen(path);
+  return arena_printf(module->arena, "%.*s.h", (int)length, path);
+}
+
+static void fill_stats(const Program *program, const char *path, CodegenStats *stats) {
+  struct stat file;
+  *stats = (CodegenStats){
+      .library_bytes = stat(path, &file) == 0 ? file.st_size : 0,
+      .weight_bytes = program->weight_bytes,
+      .scratch_bytes = program_scratch_bytes(program),
+      .kernel_count = program->step_count,
+      .distinct_kernel_count = program->code_count,
+  };
+}
+
+static bool is_c_name(const char *name) {
+  if (!name || !*name || (*name >= '0' && *name <= '9')) return false;
+  for (const char *c = name; *c; c++)
+    if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_'))
+      return false;
+  return true;
+}
+
+bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, const char *path,
+                  CodegenStats *stats) {
+  Program program;
+  if (!is_c_name(options->name))
+    return fail(graph->module, "the name '%s' is no C identifier: letters, digits and _ only",
+                options->name ? options->name : "");
+  TRY(program_build(&program, graph, options));
+  model_in_work = options->source ? options->source : options->name;
+  LLVMInstallFatalErrorHandler(last_words);
+  bool ok = kind == EMIT_LOOPS ? emit_loops(&program, path) : emit_with_machine(&program, kind, path);
+  LLVMResetFatalErrorHandler();
+  if (ok && options->header && (kind == EMIT_SO || kind == EMIT_OBJ))
+    ok = program_write_header(&program, header_path(graph->module, path));
+  if (ok && stats) fill_stats(&program, path, stats);
+  return ok;
+}
+
+/* ---- running a graph at once ---- */
+
+static void describe(const Tensor *tensor, const tenon_tensor_info *info, tenon_tensor *descriptor) {
+  *descriptor = (tenon_tensor){.data = tensor->data,
+                               .size = tensor_size(tensor),
+                               .dtype = info->dtype,
+                               .rank = (uint32_t)tensor->rank};
+  for (int axis = 0; axis < tensor->rank && axis < TENON_MAX_RANK; axis++)
+    descriptor->dims[axis] = tensor->dims[axis];
+}
+
+/* Outputs were made by the session; they become tensors of their own. */
+static bool take_outputs(Module *module, const Graph *graph, const tenon_tensor *from, Tensor *outputs) {
+  for (int i = 0; i < graph->output_count; i++) {
+    if (!tensor_new(&outputs[i], graph_output(graph, i)->type->dtype, (int)from[i].rank, from[i].dims)) {
+      while (i-- > 0) tensor_free(&outputs[i]);
+      return fail(module, "no memory for the outputs");
+    }
+    if (from[i].data) memcpy(outputs[i].data, from[i].data, tensor_size(&outputs[i]));
+  }
+  return true;
+}
+
+static bool run_session(Graph *graph, const tenon_library *library, tenon_session *session,
+                        const Tensor *inputs, Tensor *outputs) {
+  Module *module = graph->module;
+  tenon_tensor *in = NEW_ARRAY(module->arena, tenon_tensor, graph->input_count),
+               *out = NEW_ARRAY(module->arena, tenon_tensor, graph->output_count);
+  for (int i = 0; i < graph->input_count; i++) {
+    if (inputs[i].dtype != graph->inputs[i]->type->dtype)
+      return fail(module, "input '%s' is %s, not %s", graph->inputs[i]->name, dtype_name(inputs[i].dtype),
+                  dtype_name(graph->inputs[i]->type->dtype));
+    describe(&inputs[i], library->inputs[i], &in[i]);
+  }
+  if (library->session_run(session, in, out)) return fail(module, "%s", library->session_error(session));
+  return take_outputs(module, graph, out, outputs);
+}
+
+static bool run_library(Graph *graph, const char *path, const Tensor *inputs, Tensor *outputs) {
+  Module *module = graph->module;
+  void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return fail(module, "the compiled graph cannot be loaded: %s", dlerror());
+  tenon_query_function *query = NULL;
+  void *symbol = dlsym(handle, "tenon_query");
+  memcpy(&query, &symbol, sizeof query); /* ISO C has no cast from object to function pointers */
+  const tenon_library *library = query ? query(TENON_ABI_VERSION) : NULL;
+  tenon_session *session = NULL;
+  int error = library ? library->session_open(NULL, &session) : TENON_ERROR_UNSUPPORTED;
+  bool ok = error ? fail(module, "the compiled graph cannot run: %s",
+                         library ? library->error_text(error) : "no tenon_query")
+                  : run_session(graph, library, session, inputs, outputs);
+  if (library) library->session_close(session);
+  dlclose(handle);
+  return ok;
+}
+
+bool codegen_execute(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs) {
+  WorkFolder folder;
+  CodegenOptions options = {
+      .target = *(const Target *)context, .name = "temporary", .source = graph->module->file};
+  TRY(work_folder_open(graph->module, &folder));
+  char *path = work_file(graph->module, &folder, "temporary.so");
+  bool ok = codegen_emit(graph, &options, EMIT_SO, path, NULL) && run_library(graph, path, inputs, outputs);
+  work_folder_close(&folder);
+  return ok;
+}
+
+const Pass codegen_passes[] = {{NULL, NULL, NULL}};

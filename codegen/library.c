@@ -1,0 +1,565 @@
+/*
+ * library.c -- a program as an LLVM module: its kernels, the function that calls them in order, and
+ * everything that runtime/model.h says a model must have.
+ *
+ * The functions here are compiled for the oldest processor of the family, only kernels for the target, so
+ * that a lesser processor gets as far as being refused. Weights come in through .incbin: they never become
+ * LLVM constants.
+ */
+#include "codegen/library.h"
+
+#include "runtime/model.h"
+
+#include <assert.h>
+#include <string.h>
+
+typedef struct Library {
+  const Program *program;
+  const Machine *machine;
+  Module *module;
+  LLVMContextRef context;
+  LLVMModuleRef llvm;
+  LLVMBuilderRef builder;
+  LLVMTypeRef i8, i32, i64, pointer, nothing;
+  LLVMValueRef *kernels; /* by code */
+  LLVMValueRef weights;
+} Library;
+
+/* ---- small constants ---- */
+
+static LLVMValueRef int32(const Library *library, int64_t value) {
+  return LLVMConstInt(library->i32, (unsigned long long)value, true);
+}
+
+static LLVMValueRef int64(const Library *library, int64_t value) {
+  return LLVMConstInt(library->i64, (unsigned long long)value, true);
+}
+
+static LLVMValueRef constant_global(const Library *library, const char *name, LLVMValueRef value) {
+  LLVMValueRef global = LLVMAddGlobal(library->llvm, LLVMTypeOf(value), name);
+  LLVMSetInitializer(global, value);
+  LLVMSetGlobalConstant(global, true);
+  LLVMSetLinkage(global, *name ? LLVMInternalLinkage : LLVMPrivateLinkage);
+  return global;
+}
+
+static LLVMValueRef string(const Library *library, const char *text) {
+  if (!text) text = "";
+  LLVMValueRef value = LLVMConstStringInContext(library->context, text, (unsigned)strlen(text), false);
+  LLVMValueRef global = constant_global(library, "", value);
+  LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
+  return global;
+}
+
+static LLVMValueRef structure(const Library *library, LLVMValueRef *fields, int count) {
+  return LLVMConstStructInContext(library->context, fields, (unsigned)count, false);
+}
+
+static LLVMValueRef pointer_array(const Library *library, LLVMValueRef *values, int count) {
+  if (count == 0) return LLVMConstNull(library->pointer);
+  return constant_global(library, "", LLVMConstArray2(library->pointer, values, (uint64_t)count));
+}
+
+/* ---- functions ---- */
+
+static LLVMValueRef declare(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
+                            int count) {
+  LLVMValueRef function = LLVMGetNamedFunction(library->llvm, name);
+  if (function) return function;
+  function = LLVMAddFunction(library->llvm, name, LLVMFunctionType(result, types, (unsigned)count, false));
+  llvm_function_attributes(function, library->machine, false);
+  return function;
+}
+
+/* A function whose first block the builder then stands in. */
+static LLVMValueRef define(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
+                           int count) {
+  LLVMValueRef function = declare(library, name, result, types, count);
+  LLVMPositionBuilderAtEnd(library->builder, LLVMAppendBasicBlockInContext(library->context, function, ""));
+  return function;
+}
+
+static LLVMValueRef call(const Library *library, LLVMValueRef function, LLVMValueRef *args, int count) {
+  return LLVMBuildCall2(library->builder, LLVMGlobalGetValueType(function), function, args, (unsigned)count,
+                        "");
+}
+
+static DimCode dim_code(const Library *library, LLVMValueRef symbols) {
+  const Program *program = library->program;
+  return (DimCode){library->context,      library->llvm, library->builder, symbols, program->symbols,
+                   program->symbol_count, true};
+}
+
+static LLVMValueRef element_pointer(const Library *library, LLVMTypeRef type, LLVMValueRef base,
+                                    int64_t index) {
+  LLVMValueRef at = int64(library, index);
+  return LLVMBuildGEP2(library->builder, type, base, &at, 1, "");
+}
+
+static LLVMValueRef byte_pointer(const Library *library, LLVMValueRef base, LLVMValueRef offset) {
+  return LLVMBuildGEP2(library->builder, library->i8, base, &offset, 1, "");
+}
+
+/* ---- sizes ---- */
+
+/* UINT64_MAX when it is out of all proportion; a plain number when no symbol matters. */
+static void define_scratch_size(const Library *library) {
+  const Program *program = library->program;
+  LLVMValueRef function =
+      define(library, "model_scratch_size", library->i64, (LLVMTypeRef[]){library->pointer}, 1);
+  DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  LLVMValueRef largest = int64(library, 0);
+  for (int i = 0; i < program->scratch_count; i++) {
+    LLVMValueRef size = llvm_dim(&code, program->scratch[i]);
+    LLVMValueRef more = LLVMBuildICmp(library->builder, LLVMIntUGT, size, largest, "");
+    largest = LLVMBuildSelect(library->builder, more, size, largest, "");
+  }
+  LLVMValueRef sane = LLVMBuildICmp(library->builder, LLVMIntULT, largest, int64(library, INT64_MAX / 2), "");
+  LLVMBuildRet(library->builder, LLVMBuildSelect(library->builder, sane, largest, int64(library, -1), ""));
+}
+
+static LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guard *guard) {
+  LLVMBuilderRef builder = library->builder;
+  LLVMValueRef a = llvm_dim(code, guard->a), b = guard->b ? llvm_dim(code, guard->b) : NULL,
+               one = int64(library, 1);
+  switch (guard->kind) {
+  case GUARD_NOT_NEGATIVE: return LLVMBuildICmp(builder, LLVMIntSGE, a, int64(library, 0), "");
+  case GUARD_POSITIVE: return LLVMBuildICmp(builder, LLVMIntSGT, a, int64(library, 0), "");
+  case GUARD_BYTES: return LLVMBuildICmp(builder, LLVMIntSLE, a, int64(library, (int64_t)1 << 46), "");
+  case GUARD_EQUAL: return LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
+  default: break;
+  }
+  LLVMValueRef equal = LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
+  LLVMValueRef either = LLVMBuildOr(builder, LLVMBuildICmp(builder, LLVMIntEQ, a, one, ""),
+                                    LLVMBuildICmp(builder, LLVMIntEQ, b, one, ""), "");
+  return LLVMBuildOr(builder, equal, either, "");
+}
+
+/* The first guard that does not hold. */
+static void define_guard(const Library *library) {
+  const Program *program = library->program;
+  LLVMValueRef function = define(library, "model_guard", library->i32, (LLVMTypeRef[]){library->pointer}, 1);
+  DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  for (int i = 0; i < program->guard_count; i++) {
+    LLVMBasicBlockRef refuse = LLVMAppendBasicBlockInContext(library->context, function, "");
+    LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(library->context, function, "");
+    LLVMBuildCondBr(library->builder, guard_holds(library, &code, &program->guards[i]), next, refuse);
+    LLVMPositionBuilderAtEnd(library->builder, refuse);
+    LLVMBuildRet(library->builder, int32(library, TENON_ERROR_GUARD + 256 * i));
+    LLVMPositionBuilderAtEnd(library->builder, next);
+  }
+  LLVMBuildRet(library->builder, int32(library, 0));
+}
+
+/* void name(uint32_t index, const int64_t *symbols, int64_t *dims): the sizes of one of several types. */
+static void define_dims(const Library *library, const char *name, int count,
+                        const Type *(*type_at)(const Graph *, int)) {
+  LLVMTypeRef types[] = {library->i32, library->pointer, library->pointer};
+  LLVMValueRef function = define(library, name, library->nothing, types, 3);
+  DimCode code = dim_code(library, LLVMGetParam(function, 1));
+  LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(library->context, function, "");
+  LLVMValueRef choice = LLVMBuildSwitch(library->builder, LLVMGetParam(function, 0), done, (unsigned)count);
+  for (int i = 0; i < count; i++) {
+    const Type *type = type_at(library->program->graph, i);
+    LLVMBasicBlockRef block = LLVMAppendBasicBlockInContext(library->context, function, "");
+    LLVMAddCase(choice, int32(library, i), block);
+    LLVMPositionBuilderAtEnd(library->builder, block);
+    for (int axis = 0; axis < type->rank; axis++)
+      LLVMBuildStore(library->builder, llvm_dim(&code, type->dims[axis]),
+                     element_pointer(library, library->i64, LLVMGetParam(function, 2), axis));
+    LLVMBuildBr(library->builder, done);
+  }
+  LLVMPositionBuilderAtEnd(library->builder, done);
+  LLVMBuildRetVoid(library->builder);
+}
+
+static const Type *input_type(const Graph *graph, int index) {
+  return graph->inputs[index]->type;
+}
+
+static const Type *output_type(const Graph *graph, int index) {
+  return graph_output(graph, index)->type;
+}
+
+static void define_macs(const Library *library) {
+  const Program *program = library->program;
+  LLVMTypeRef types[] = {library->pointer, library->pointer};
+  LLVMValueRef function = define(library, "model_kernel_macs", library->nothing, types, 2);
+  DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  for (int i = 0; i < program->step_count; i++)
+    LLVMBuildStore(library->builder, llvm_dim(&code, program->steps[i].macs),
+                   element_pointer(library, library->i64, LLVMGetParam(function, 1), i));
+  LLVMBuildRetVoid(library->builder);
+}
+
+/* ---- the run ---- */
+
+enum { ARG_STATE, ARG_SYMBOLS, ARG_INPUTS, ARG_OUTPUTS, ARG_SCRATCH, ARG_PROFILE, RUN_ARGS };
+
+typedef struct Run {
+  LLVMValueRef function;
+  LLVMValueRef *inputs, *outputs; /* loaded pointers */
+  DimCode dims;
+} Run;
+
+static LLVMValueRef *load_pointers(const Library *library, LLVMValueRef from, int count) {
+  LLVMValueRef *pointers = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++)
+    pointers[i] = LLVMBuildLoad2(library->builder, library->pointer,
+                                 element_pointer(library, library->pointer, from, i), "");
+  return pointers;
+}
+
+static LLVMValueRef address(const Library *library, const Run *run, const Location *location) {
+  switch (location->kind) {
+  case IN_INPUT: return run->inputs[location->index];
+  case IN_OUTPUT: return run->outputs[location->index];
+  case IN_WEIGHTS: return byte_pointer(library, library->weights, int64(library, location->offset->value));
+  default:
+    return byte_pointer(library, LLVMGetParam(run->function, ARG_SCRATCH),
+                        llvm_dim(&run->dims, location->offset));
+  }
+}
+
+/* if (profile) profile->step(profile, number) */
+static void profile_step(const Library *library, const Run *run, int number) {
+  LLVMBuilderRef builder = library->builder;
+  LLVMValueRef profile = LLVMGetParam(run->function, ARG_PROFILE);
+  LLVMBasicBlockRef count = LLVMAppendBasicBlockInContext(library->context, run->function, "");
+  LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(library->context, run->function, "");
+  LLVMBuildCondBr(builder, LLVMBuildIsNull(builder, profile, ""), next, count);
+  LLVMPositionBuilderAtEnd(builder, count);
+  LLVMTypeRef types[] = {library->pointer, library->i32};
+  LLVMValueRef step = LLVMBuildLoad2(builder, library->pointer, profile, ""),
+               args[] = {profile, int32(library, number)};
+  LLVMBuildCall2(builder, LLVMFunctionType(library->nothing, types, 2, false), step, args, 2, "");
+  LLVMBuildBr(builder, next);
+  LLVMPositionBuilderAtEnd(builder, next);
+}
+
+static void call_kernel(const Library *library, const Run *run, const Step *step) {
+  LLVMValueRef kernel = library->kernels[step->code];
+  int count = library->program->codes[step->code].kernel->param_count;
+  LLVMValueRef *args = NEW_ARRAY(library->module->arena, LLVMValueRef, count + 1);
+  for (int i = 0; i < count; i++) args[i] = address(library, run, &step->args[i]);
+  args[count] = LLVMGetParam(run->function, ARG_SYMBOLS);
+  call(library, kernel, args, count + 1);
+}
+
+static void copy_output(const Library *library, const Run *run, const Copy *copy) {
+  LLVMBuildMemCpy(library->builder, run->outputs[copy->output], 1, address(library, run, &copy->from), 1,
+                  llvm_dim(&run->dims, copy->bytes));
+}
+
+static void define_run(const Library *library) {
+  const Program *program = library->program;
+  LLVMTypeRef types[RUN_ARGS];
+  for (int i = 0; i < RUN_ARGS; i++) types[i] = library->pointer;
+  Run run = {.function = define(library, "model_run", library->nothing, types, RUN_ARGS)};
+  run.dims = dim_code(library, LLVMGetParam(run.function, ARG_SYMBOLS));
+  run.dims.saturate = false; /* the guards have passed */
+  run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
+  run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->graph->output_count);
+  for (int i = 0; i < program->step_count; i++) {
+    call_kernel(library, &run, &program->steps[i]);
+    profile_step(library, &run, i);
+  }
+  for (int i = 0; i < program->copy_count; i++) copy_output(library, &run, &program->copies[i]);
+  LLVMBuildRetVoid(library->builder);
+}
+
+/* ---- the table ---- */
+
+static const uint32_t dtype_numbers[DTYPE_COUNT] = {
+    [DTYPE_BOOL] = TENON_BOOL,
+    [DTYPE_I2] = TENON_I2,
+    [DTYPE_I4] = TENON_I4,
+    [DTYPE_I8] = TENON_I8,
+    [DTYPE_I16] = TENON_I16,
+    [DTYPE_I32] = TENON_I32,
+    [DTYPE_I64] = TENON_I64,
+    [DTYPE_U2] = TENON_U2,
+    [DTYPE_U4] = TENON_U4,
+    [DTYPE_U8] = TENON_U8,
+    [DTYPE_U16] = TENON_U16,
+    [DTYPE_U32] = TENON_U32,
+    [DTYPE_U64] = TENON_U64,
+    [DTYPE_F16] = TENON_F16,
+    [DTYPE_BF16] = TENON_BF16,
+    [DTYPE_F32] = TENON_F32,
+    [DTYPE_F64] = TENON_F64,
+    [DTYPE_F8E4M3FN] = TENON_F8E4M3FN,
+    [DTYPE_F8E4M3FNUZ] = TENON_F8E4M3FNUZ,
+    [DTYPE_F8E5M2] = TENON_F8E5M2,
+    [DTYPE_F8E5M2FNUZ] = TENON_F8E5M2FNUZ,
+    [DTYPE_F8E8M0] = TENON_F8E8M0,
+    [DTYPE_F4E2M1] = TENON_F4E2M1,
+    [DTYPE_C64] = TENON_C64,
+    [DTYPE_C128] = TENON_C128,
+    [DTYPE_STRING] = TENON_STRING,
+};
+
+/* struct tenon_tensor_info */
+static LLVMValueRef tensor_info(const Library *library, const char *name, const Type *type) {
+  LLVMValueRef dims[MAX_RANK];
+  for (int axis = 0; axis < type->rank; axis++) {
+    bool known = dim_is_const(type->dims[axis]);
+    LLVMValueRef symbol = known ? LLVMConstNull(library->pointer)
+                                : string(library, dim_text(library->module, type->dims[axis]));
+    LLVMValueRef fields[] = {int64(library, known ? type->dims[axis]->value : -1), symbol};
+    dims[axis] = structure(library, fields, 2);
+  }
+  LLVMValueRef list = LLVMConstNull(library->pointer);
+  if (type->rank > 0)
+    list = constant_global(library, "", LLVMConstArray2(LLVMTypeOf(dims[0]), dims, (uint64_t)type->rank));
+  LLVMValueRef fields[] = {string(library, name), list, int32(library, dtype_numbers[type->dtype]),
+                           int32(library, type->rank)};
+  return constant_global(library, "", structure(library, fields, COUNT_OF(fields)));
+}
+
+static LLVMValueRef input_infos(const Library *library) {
+  const Graph *graph = library->program->graph;
+  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, graph->input_count);
+  for (int i = 0; i < graph->input_count; i++)
+    infos[i] = tensor_info(library, graph->inputs[i]->name, graph->inputs[i]->type);
+  return pointer_array(library, infos, graph->input_count);
+}
+
+static LLVMValueRef output_infos(const Library *library) {
+  const Graph *graph = library->program->graph;
+  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, graph->output_count);
+  for (int i = 0; i < graph->output_count; i++)
+    infos[i] = tensor_info(library, graph->output_names[i], output_type(graph, i));
+  return pointer_array(library, infos, graph->output_count);
+}
+
+/* struct tenon_kernel_info */
+static LLVMValueRef kernel_infos(const Library *library) {
+  const Program *program = library->program;
+  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, program->step_count);
+  for (int i = 0; i < program->step_count; i++) {
+    const Step *step = &program->steps[i];
+    LLVMValueRef fields[] = {string(library, program->codes[step->code].name),
+                             string(library, step->node->origin),
+                             int64(library, dim_is_const(step->macs) ? step->macs->value : -1)};
+    infos[i] = constant_global(library, "", structure(library, fields, COUNT_OF(fields)));
+  }
+  return pointer_array(library, infos, program->step_count);
+}
+
+static LLVMValueRef symbol_names(const Library *library) {
+  const Program *program = library->program;
+  LLVMValueRef *names = NEW_ARRAY(library->module->arena, LLVMValueRef, program->symbol_count);
+  for (int i = 0; i < program->symbol_count; i++) names[i] = string(library, program->symbols[i]);
+  return pointer_array(library, names, program->symbol_count);
+}
+
+static LLVMValueRef guard_texts(const Library *library) {
+  const Program *program = library->program;
+  LLVMValueRef *texts = NEW_ARRAY(library->module->arena, LLVMValueRef, program->guard_count);
+  for (int i = 0; i < program->guard_count; i++) texts[i] = string(library, program->guards[i].text);
+  return pointer_array(library, texts, program->guard_count);
+}
+
+/* A function of this module or of the runtime that is linked in later; its type does not matter for its
+ * address. */
+static LLVMValueRef function_named(const Library *library, const char *name) {
+  return declare(library, name, library->nothing, NULL, 0);
+}
+
+static void define_bindings(const Library *library) {
+  const Program *program = library->program;
+  LLVMTypeRef types[] = {library->i32, library->i32},
+              type = LLVMStructTypeInContext(library->context, types, 2, false);
+  LLVMValueRef *bindings = NEW_ARRAY(library->module->arena, LLVMValueRef, program->symbol_count);
+  for (int i = 0; i < program->symbol_count; i++) {
+    LLVMValueRef fields[] = {int32(library, program->sources[i].input),
+                             int32(library, program->sources[i].axis)};
+    bindings[i] = structure(library, fields, 2);
+  }
+  LLVMValueRef list = constant_global(library, "model_bindings",
+                                      LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
+  LLVMValueRef features =
+      constant_global(library, "model_cpu_features", int64(library, (int64_t)library->machine->features));
+  LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */
+  LLVMSetLinkage(features, LLVMExternalLinkage);
+}
+
+/* struct tenon_library, member by member. */
+static void define_table(const Library *library) {
+  const Program *program = library->program;
+  const Graph *graph = program->graph;
+  const Target *target = library->machine->target;
+  LLVMValueRef fields[] = {
+      int32(library, sizeof(tenon_library)),
+      int32(library, TENON_ABI_VERSION),
+      string(library, program->options->name),
+      string(library, target->triple),
+      string(library, target->cpu),
+      string(library, target->features),
+      string(library, program->options->source),
+      string(library, program->module->producer),
+      string(library, TENON_VERSION),
+      int32(library, graph->input_count),
+      int32(library, graph->output_count),
+      int32(library, program->symbol_count),
+      int32(library, program->step_count),
+      int32(library, program->guard_count),
+      int32(library, 0),
+      input_infos(library),
+      output_infos(library),
+      symbol_names(library),
+      kernel_infos(library),
+      guard_texts(library),
+      int64(library, program->weight_bytes),
+      function_named(library, "runtime_error_text"),
+      function_named(library, "runtime_state_size"),
+      function_named(library, "model_scratch_size"),
+      function_named(library, "runtime_prepare"),
+      function_named(library, "runtime_run"),
+      function_named(library, "model_output_dims"),
+      function_named(library, "model_kernel_macs"),
+      function_named(library, "runtime_session_open"),
+      function_named(library, "runtime_session_run"),
+      function_named(library, "runtime_session_close"),
+      function_named(library, "runtime_session_error"),
+      function_named(library, "runtime_session_set_threads"),
+      function_named(library, "runtime_session_set_profile"),
+      function_named(library, "runtime_session_profile"),
+  };
+  LLVMValueRef table =
+      constant_global(library, "model_library", structure(library, fields, COUNT_OF(fields)));
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(library->machine->ref);
+  assert(LLVMABISizeOfType(layout, LLVMTypeOf(LLVMGetInitializer(table))) == sizeof(tenon_library));
+  LLVMDisposeTargetData(layout);
+  LLVMSetLinkage(table, LLVMExternalLinkage);
+}
+
+/* ---- what leaves the library ---- */
+
+static const char *prefixed(const Library *library, const char *suffix) {
+  return arena_printf(library->module->arena, "%s_%s", library->program->options->name, suffix);
+}
+
+static void define_query(const Library *library, const char *name, bool weak) {
+  LLVMValueRef function = define(library, name, library->pointer, (LLVMTypeRef[]){library->i32}, 1);
+  LLVMValueRef known = LLVMBuildICmp(library->builder, LLVMIntEQ, LLVMGetParam(function, 0),
+                                     int32(library, TENON_ABI_VERSION), "");
+  LLVMValueRef table = LLVMGetNamedGlobal(library->llvm, "model_library");
+  LLVMBuildRet(library->builder,
+               LLVMBuildSelect(library->builder, known, table, LLVMConstNull(library->pointer), ""));
+  if (weak)
+    LLVMSetLinkage(function,
+                   LLVMWeakAnyLinkage); /* objects of several models may be linked into one program */
+}
+
+/* struct NAME_in: a pointer per input, then an int64_t per symbol; a byte when there is neither. */
+static LLVMTypeRef in_type(const Library *library) {
+  const Program *program = library->program;
+  int inputs = program->graph->input_count, count = inputs + program->symbol_count;
+  LLVMTypeRef *types = NEW_ARRAY(library->module->arena, LLVMTypeRef, count + 1);
+  for (int i = 0; i < count; i++) types[i] = i < inputs ? library->pointer : library->i64;
+  return LLVMStructTypeInContext(library->context, types, (unsigned)count, false);
+}
+
+static LLVMValueRef in_symbols(const Library *library, LLVMValueRef in) {
+  const Program *program = library->program;
+  if (program->symbol_count == 0) return LLVMConstNull(library->pointer);
+  return LLVMBuildStructGEP2(library->builder, in_type(library), in, (unsigned)program->graph->input_count,
+                             "");
+}
+
+/* Passes on a pointer to the symbols in `in`, or NULL when `in` is NULL. */
+static LLVMValueRef checked_symbols(const Library *library, LLVMValueRef in) {
+  LLVMValueRef null = LLVMConstNull(library->pointer);
+  LLVMValueRef absent = LLVMBuildIsNull(library->builder, in, "");
+  return LLVMBuildSelect(library->builder, absent, null, in_symbols(library, in), "");
+}
+
+static void define_named_calls(const Library *library) {
+  LLVMTypeRef four[] = {library->pointer, library->pointer, library->pointer, library->pointer};
+  LLVMTypeRef five[] = {library->pointer, library->pointer, library->pointer, library->pointer,
+                        library->pointer};
+  LLVMValueRef prepare = define(library, prefixed(library, "prepare"), library->i32, four, 1);
+  LLVMValueRef state = LLVMGetParam(prepare, 0);
+  LLVMBuildRet(library->builder,
+               call(library, declare(library, "runtime_prepare", library->i32, four, 1), &state, 1));
+
+  LLVMValueRef run = define(library, prefixed(library, "run"), library->i32, four, 4),
+               in = LLVMGetParam(run, 1);
+  LLVMValueRef args[] = {LLVMGetParam(run, 0), checked_symbols(library, in), in, LLVMGetParam(run, 2),
+                         LLVMGetParam(run, 3)};
+  LLVMBuildRet(library->builder,
+               call(library, declare(library, "runtime_run", library->i32, five, 5), args, 5));
+
+  if (program_scratch_bytes(library->program) >= 0) return;
+  LLVMValueRef size = define(library, prefixed(library, "scratch_size"), library->i64, four, 1);
+  LLVMValueRef symbols = in_symbols(library, LLVMGetParam(size, 0));
+  LLVMBuildRet(library->builder,
+               call(library, declare(library, "model_scratch_size", library->i64, four, 1), &symbols, 1));
+}
+
+/* ---- weights ---- */
+
+static void declare_weights(Library *library, const char *path) {
+  const Program *program = library->program;
+  const char *name = prefixed(library, "weights");
+  library->weights = LLVMAddGlobal(library->llvm, library->i8, name);
+  LLVMSetVisibility(library->weights, LLVMHiddenVisibility);
+  LLVMSetGlobalConstant(library->weights, true);
+  const char *text = arena_printf(library->module->arena,
+                                  ".section .rodata.%s,\"a\",%%progbits\n.balign 64\n.hidden %s\n.globl "
+                                  "%s\n%s:\n.incbin \"%s\"\n.size %s, %lld\n.text\n",
+                                  name, name, name, name, path, name, (long long)program->weight_bytes);
+  LLVMAppendModuleInlineAsm(library->llvm, text, strlen(text));
+}
+
+/* ---- all of it ---- */
+
+static bool define_kernels(Library *library) {
+  const Program *program = library->program;
+  bool ok = true;
+  library->kernels = NEW_ARRAY(library->module->arena, LLVMValueRef, program->code_count);
+  for (int i = 0; i < program->code_count; i++) {
+    const Code *code = &program->codes[i];
+    library->kernels[i] = llvm_kernel(library->llvm, library->machine, code->kernel, code->name,
+                                      program->symbols, program->symbol_count, code->in_place);
+    ok = ok && library->kernels[i];
+  }
+  return ok;
+}
+
+LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machine,
+                             const char *weights_path) {
+  Library library = {.program = program, .machine = machine, .module = program->module, .context = context};
+  library.llvm = LLVMModuleCreateWithNameInContext(program->options->name, context);
+  library.builder = LLVMCreateBuilderInContext(context);
+  library.i8 = LLVMInt8TypeInContext(context);
+  library.i32 = LLVMInt32TypeInContext(context);
+  library.i64 = LLVMInt64TypeInContext(context);
+  library.pointer = LLVMPointerTypeInContext(context, 0);
+  library.nothing = LLVMVoidTypeInContext(context);
+  LLVMSetTarget(library.llvm, machine->target->triple);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine->ref);
+  LLVMSetModuleDataLayout(library.llvm, layout);
+  LLVMDisposeTargetData(layout);
+  bool ok = define_kernels(&library);
+  if (ok) {
+    if (weights_path) declare_weights(&library, weights_path);
+    define_scratch_size(&library);
+    define_guard(&library);
+    define_dims(&library, "model_input_dims", program->graph->input_count, input_type);
+    define_dims(&library, "model_output_dims", program->graph->output_count, output_type);
+    define_macs(&library);
+    define_run(&library);
+    define_named_calls(&library);
+    define_bindings(&library);
+    define_table(&library);
+    define_query(&library, "tenon_query", true);
+    define_query(&library, prefixed(&library, "query"), false);
+  }
+  LLVMDisposeBuilder(library.builder);
+  if (ok) return library.llvm;
+  LLVMDisposeModule(library.llvm);
+  return NULL;
+}

@@ -1,0 +1,39 @@
+/*
+ * library.h -- a program as an LLVM module (library.c), a module as bytes (object.c), bytes as a shared
+ * library (link.c).
+ */
+#ifndef TENON_CODEGEN_LIBRARY_H
+#define TENON_CODEGEN_LIBRARY_H
+
+#include "codegen/llvm.h"
+#include "codegen/program.h"
+
+#include <llvm-c/Core.h>
+
+/* Kernels, the functions of runtime/model.h, the table, and the calls that carry the model's name.
+ * weights_path: the packed file to .incbin, NULL when there is none. NULL with a Diag. */
+LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machine,
+                             const char *weights_path);
+
+/* Links the runtime in, hides everything but the interface, and runs the passes that explicit vector code
+ * profits from. */
+bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name);
+bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine); /* the passes alone */
+/* Object code or assembler text; the caller disposes of the buffer. NULL with a Diag. */
+LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machine *machine,
+                                LLVMCodeGenFileType type);
+
+/* A folder for one compilation, removed with what is in it. */
+typedef struct WorkFolder {
+  char path[256];
+} WorkFolder;
+bool work_folder_open(Module *module, WorkFolder *folder);
+void work_folder_close(WorkFolder *folder);
+char *work_file(Module *module, const WorkFolder *folder, const char *name);
+
+bool file_write(Module *module, const char *path, const void *bytes, size_t size);
+/* Links object_path to a shared library at path with ld.lld. */
+bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *object_path,
+                  const char *path);
+
+#endif

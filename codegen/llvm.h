@@ -1,0 +1,109 @@
+/*
+ * llvm.h -- what the files that speak to LLVM share: a target ready to emit code, and the translation of one
+ * kernel.
+ *
+ * The translation is mechanical, opcode by opcode: llvm_kernel.c has functions, blocks and loops, and a table
+ * from opcode to emitter; llvm_value.c has arithmetic, llvm_convert.c conversions, llvm_lanes.c what goes
+ * across lanes, llvm_memory.c addresses, loads and stores. Registers of bool are i1, of f16 and bf16 their
+ * bits (arithmetic on those is done in f32 and rounded).
+ */
+#ifndef TENON_CODEGEN_LLVM_H
+#define TENON_CODEGEN_LLVM_H
+
+#include "ir/loop.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+
+/* A target that LLVM can emit code for. */
+typedef struct Machine {
+  const Target *target;
+  LLVMTargetMachineRef ref;
+  uint64_t features;              /* bits by row of runtime/cpu.def (x86; 0 elsewhere) */
+  bool f16c, vnni512, vnni, bf16; /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
+} Machine;
+
+/* The machine of target; false with a Diag. Freed by machine_close. */
+bool machine_open(Module *module, const Target *target, Machine *machine);
+void machine_close(Machine *machine);
+
+/* Loads the kernel's memory through its parameters (pointers, in order) and then `symbols` (i64s, in the
+ * order of the names). NULL with a Diag. The kernel is verified first. The function is internal. in_place:
+ * params may overlap. */
+LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel, const char *name,
+                         const char *const *symbols, int symbol_count, bool in_place);
+/* Attributes of a function: for kernels those of the target, else those of the oldest processor of its
+ * family. */
+void llvm_function_attributes(LLVMValueRef function, const Machine *machine, bool kernel);
+
+/* Where the elements of a buffer are. */
+typedef struct Place {
+  LLVMValueRef base;
+  LLVMValueRef strides[MAX_RANK]; /* bytes, i64 */
+} Place;
+
+typedef struct Emit Emit;
+struct Emit {
+  const Kernel *kernel;
+  const Machine *machine;
+  LLVMContextRef context;
+  LLVMModuleRef llvm;
+  LLVMValueRef function;
+  LLVMBuilderRef builder; /* stands at the end of the block being written */
+  LLVMBuilderRef entry;   /* stands at the end of the first block, which everything else follows */
+  LLVMValueRef *regs;     /* by id */
+  Place *params, *locals, *views;
+  LLVMValueRef symbols; /* the pointer */
+  const char *const *symbol_names;
+  int symbol_count;
+};
+
+/* ---- types and constants (llvm_value.c) ---- */
+
+LLVMTypeRef llvm_type(const Emit *emit, Dtype dtype, int lanes);        /* of a register */
+LLVMTypeRef llvm_memory_type(const Emit *emit, Dtype dtype, int lanes); /* of an element: bool is i8 */
+LLVMTypeRef llvm_lanes_of(LLVMTypeRef scalar, int lanes); /* the scalar itself when lanes is 1 */
+LLVMValueRef llvm_i64(const Emit *emit, int64_t value);
+LLVMValueRef llvm_int(LLVMTypeRef type, int64_t value); /* splat when type is a vector */
+LLVMValueRef llvm_float(LLVMTypeRef type, double value);
+LLVMValueRef llvm_splat(const Emit *emit, LLVMValueRef scalar, int lanes);
+/* A call of an intrinsic that is overloaded on `types`. */
+LLVMValueRef llvm_intrinsic(const Emit *emit, const char *name, LLVMTypeRef const *types, int type_count,
+                            LLVMValueRef *args, int arg_count);
+
+/* ---- emitters: each writes one instruction and returns its result, or NULL when it has none ---- */
+
+typedef LLVMValueRef Emitter(Emit *emit, const Instr *instr);
+LLVMValueRef llvm_arg(const Emit *emit, const Instr *instr, int index);
+
+Emitter emit_const, emit_iota, emit_lanes_below;
+Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma,
+    emit_min_max, emit_sign, emit_rounding, emit_libm;
+Emitter emit_cast, emit_bitcast;
+Emitter emit_splat, emit_reduce, emit_extract, emit_shuffle, emit_dot;
+Emitter emit_load, emit_store, emit_gather, emit_scatter;
+
+/* ---- conversions (llvm_convert.c) ---- */
+
+/* Registers of f16 or bf16 (bits) to f32 values and back, rounding to even; other types pass unchanged. */
+LLVMValueRef llvm_widen(const Emit *emit, LLVMValueRef value, LoopType type);
+LLVMValueRef llvm_narrow(const Emit *emit, LLVMValueRef value, LoopType type);
+
+/* ---- dims (llvm_dim.c) ---- */
+
+/* The value of a dim, from the symbols. Saturating: products that overflow give INT64_MAX. */
+typedef struct DimCode {
+  LLVMContextRef context;
+  LLVMModuleRef llvm;
+  LLVMBuilderRef builder;
+  LLVMValueRef symbols;
+  const char *const *symbol_names;
+  int symbol_count;
+  bool saturate; /* sums and products stop at the largest i64: for sizes that were not checked yet */
+} DimCode;
+LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim);
+LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim); /* in the kernel's first block */
+
+bool emit_places(Emit *emit); /* buffers: bases, strides, locals; false with a Diag (llvm_memory.c) */
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * object.c -- an LLVM module to machine code: the runtime linked in, everything hidden but the interface, a
+ * few cheap passes.
+ *
+ * Kernels come as explicit vector code in SSA form, so the passes only clean up: common addresses, invariants
+ * out of loops, dead code. The optimisation pipelines of LLVM cost five times as much and gain nothing on
+ * such code.
+ */
+#include "codegen/library.h"
+#include "runtime/embedded.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/ErrorHandling.h>
+#include <llvm-c/Linker.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char passes[] = "globaldce,function(early-cse<memssa>,instcombine<no-verify-fixpoint>,"
+                             "simplifycfg,loop-mssa(licm),early-cse,dce)";
+
+static const RuntimeFamily *find_family(Module *module, const Target *target) {
+  for (int i = 0; i < runtime_family_count; i++) {
+    const RuntimeFamily *family = &runtime_families[i];
+    if (strncmp(target->triple, family->arch, strlen(family->arch)) == 0) return family;
+  }
+  fail(module, "no library can be made for '%s': the runtime was not built for it", target->triple);
+  return NULL;
+}
+
+/* ---- linking the runtime in ---- */
+
+static bool link_part(Module *module, LLVMModuleRef llvm, const Embedded *part) {
+  LLVMModuleRef runtime;
+  LLVMContextRef context = LLVMGetModuleContext(llvm);
+  LLVMMemoryBufferRef buffer =
+      LLVMCreateMemoryBufferWithMemoryRange((const char *)part->bytes, *part->size, "runtime", false);
+  bool bad = LLVMParseBitcodeInContext2(context, buffer, &runtime);
+  LLVMDisposeMemoryBuffer(buffer);
+  if (bad) return fail(module, "the runtime inside this tenon cannot be read by this LLVM");
+  LLVMSetTarget(runtime, LLVMGetTarget(llvm));
+  LLVMSetDataLayout(runtime, LLVMGetDataLayoutStr(llvm));
+  return !LLVMLinkModules2(llvm, runtime) ||
+         fail(module, "the runtime inside this tenon does not fit its code");
+}
+
+static bool is_interface(const char *symbol, const char *name) {
+  static const char *const suffixes[] = {"_prepare", "_run", "_scratch_size", "_query"};
+  if (strcmp(symbol, "tenon_query") == 0) return true;
+  size_t length = strlen(name);
+  if (strncmp(symbol, name, length) != 0) return false;
+  for (int i = 0; i < COUNT_OF(suffixes); i++)
+    if (strcmp(symbol + length, suffixes[i]) == 0) return true;
+  return false;
+}
+
+static void hide(LLVMValueRef global, const char *name) {
+  size_t length;
+  if (LLVMIsDeclaration(global) || LLVMGetLinkage(global) == LLVMPrivateLinkage) return;
+  if (is_interface(LLVMGetValueName2(global, &length), name)) return;
+  LLVMSetVisibility(global, LLVMDefaultVisibility);
+  LLVMSetLinkage(global, LLVMInternalLinkage);
+}
+
+/* Sections of their own, so that the linker can drop what a program does not call. */
+static void place_in_section(Module *module, LLVMValueRef function) {
+  size_t length;
+  if (LLVMIsDeclaration(function)) return;
+  LLVMSetSection(function, arena_printf(module->arena, ".text.%s", LLVMGetValueName2(function, &length)));
+}
+
+static bool verify(Module *module, LLVMModuleRef llvm) {
+  char *message = NULL;
+  bool bad = LLVMVerifyModule(llvm, LLVMReturnStatusAction, &message);
+  if (bad) fail(module, "tenon made LLVM code that is not well formed: %s", message);
+  LLVMDisposeMessage(message);
+  return !bad;
+}
+
+bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine) {
+  TRY(verify(module, llvm));
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  LLVMErrorRef error = LLVMRunPasses(llvm, passes, machine->ref, options);
+  LLVMDisposePassBuilderOptions(options);
+  if (!error) return true;
+  char *message = LLVMGetErrorMessage(error);
+  fail(module, "LLVM's passes failed: %s", message);
+  LLVMDisposeErrorMessage(message);
+  return false;
+}
+
+bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name) {
+  const RuntimeFamily *family = find_family(module, machine->target);
+  if (!family) return false;
+  for (int i = 0; i < RUNTIME_PARTS; i++) TRY(link_part(module, llvm, &family->bitcode[i]));
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f)) {
+    hide(f, name);
+    place_in_section(module, f);
+  }
+  for (LLVMValueRef g = LLVMGetFirstGlobal(llvm); g; g = LLVMGetNextGlobal(g)) hide(g, name);
+  return object_optimise(module, llvm, machine);
+}
+
+/* ---- machine code ---- */
+
+LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machine *machine,
+                                LLVMCodeGenFileType type) {
+  LLVMMemoryBufferRef buffer = NULL;
+  char *message = NULL;
+  if (!LLVMTargetMachineEmitToMemoryBuffer(machine->ref, llvm, type, &message, &buffer)) return buffer;
+  fail(module, "LLVM made no machine code: %s", message);
+  LLVMDisposeMessage(message);
+  return NULL;
+}

@@ -1,0 +1,461 @@
+/*
+ * program.c -- from an optimised graph to steps: one kernel per node, an address for every value.
+ *
+ * A value lies where its root lies: reshapes share the memory of what they view. Roots are inputs, weights,
+ * outputs of the graph (written in place when nothing forbids it) or scratch, at the offset that the plan
+ * pass wrote into the kernel node; values without a plan are placed behind the planned ones, one after the
+ * other. Nodes keep the number of their first result in `mark`.
+ */
+#include "codegen/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+static const int64_t MAX_BYTES = (int64_t)1 << 46; /* of one tensor, of all weights */
+
+typedef struct Build {
+  Program *program;
+  Module *module;
+  Arena *arena;
+  Location *results; /* by mark + index */
+  const Dim *behind; /* end of the planned scratch, where unplanned values go */
+  int guard_room;
+} Build;
+
+const Dim *type_bytes(Module *module, const Type *type) {
+  const Dim *count = type_count(module, type);
+  int bits = dtype_bits(type->dtype);
+  if (bits % 8 == 0) return dim_mul(module, count, dim_const(module, bits / 8));
+  return dim_ceildiv(module, dim_mul(module, count, dim_const(module, bits)), dim_const(module, 8));
+}
+
+static bool is_view(const Node *node) {
+  return (node->op->traits & TRAIT_VIEW) != 0;
+}
+
+static bool is_kernel_node(const Node *node) {
+  return node_is(node, &op_kernel) || !(node->op->traits & (TRAIT_STRUCTURE | TRAIT_VIEW));
+}
+
+/* The value whose memory this one shows. */
+static Value *root_of(Value *value) {
+  while (value->def && is_view(value->def)) value = operand(value->def, 0);
+  return value;
+}
+
+/* ---- symbols ---- */
+
+static int compare_strings(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool find_source(const Graph *graph, const char *symbol, SymbolSource *source) {
+  for (int i = 0; i < graph->input_count; i++)
+    for (int axis = 0; axis < graph->inputs[i]->type->rank; axis++) {
+      const Dim *dim = graph->inputs[i]->type->dims[axis];
+      if (dim->kind != DIM_SYMBOL || strcmp(dim->symbol, symbol) != 0) continue;
+      *source = (SymbolSource){i, axis};
+      return true;
+    }
+  return false;
+}
+
+static void add_symbols(Program *program, const Dim *dim, int room) {
+  if (!dim) return;
+  add_symbols(program, dim->a, room);
+  add_symbols(program, dim->b, room);
+  if (dim->kind != DIM_SYMBOL) return;
+  for (int i = 0; i < program->symbol_count; i++)
+    if (strcmp(program->symbols[i], dim->symbol) == 0) return;
+  if (program->symbol_count < room) program->symbols[program->symbol_count++] = dim->symbol;
+}
+
+static bool find_symbols(Build *build) {
+  enum { MAX_SYMBOLS = 256 };
+  Program *program = build->program;
+  const Graph *graph = program->graph;
+  program->symbols = NEW_ARRAY(build->arena, const char *, MAX_SYMBOLS + 1);
+  for (int i = 0; i < graph->input_count; i++)
+    for (int axis = 0; axis < graph->inputs[i]->type->rank; axis++)
+      add_symbols(program, graph->inputs[i]->type->dims[axis], MAX_SYMBOLS + 1);
+  FOR_EACH_NODE(node, graph)
+  for (int i = 0; i < node->result_count; i++)
+    for (int axis = 0; axis < node->results[i]->type->rank; axis++)
+      add_symbols(program, node->results[i]->type->dims[axis], MAX_SYMBOLS + 1);
+  if (program->symbol_count > MAX_SYMBOLS)
+    return fail(build->module, "the model has over %d symbolic sizes", MAX_SYMBOLS);
+  if (program->symbol_count > 1)
+    qsort(program->symbols, (size_t)program->symbol_count, sizeof(char *), compare_strings);
+  program->sources = NEW_ARRAY(build->arena, SymbolSource, program->symbol_count);
+  for (int i = 0; i < program->symbol_count; i++)
+    if (!find_source(graph, program->symbols[i], &program->sources[i]))
+      return fail(build->module, "the size '%s' is not the size of any input's axis; give it as a number",
+                  program->symbols[i]);
+  return true;
+}
+
+/* ---- guards ---- */
+
+static void add_guard(Build *build, GuardKind kind, const Dim *a, const Dim *b, const char *text) {
+  Program *program = build->program;
+  for (int i = 0; i < program->guard_count; i++)
+    if (program->guards[i].kind == kind && program->guards[i].a == a && program->guards[i].b == b) return;
+  if (program->guard_count == build->guard_room) {
+    build->guard_room = build->guard_room ? 2 * build->guard_room : 16;
+    Guard *bigger = NEW_ARRAY(build->arena, Guard, build->guard_room);
+    if (program->guard_count > 0)
+      memcpy(bigger, program->guards, sizeof(Guard) * (size_t)program->guard_count);
+    program->guards = bigger;
+  }
+  program->guards[program->guard_count++] = (Guard){kind, a, b, text};
+}
+
+/* What evaluating a dim asks for. */
+static void guard_parts(Build *build, const Dim *dim) {
+  if (!dim || dim_is_const(dim) || dim->kind == DIM_SYMBOL) return;
+  guard_parts(build, dim->a);
+  guard_parts(build, dim->b);
+  Module *module = build->module;
+  if (dim->kind == DIM_BCAST)
+    add_guard(build, GUARD_BROADCAST, dim->a, dim->b,
+              arena_printf(build->arena, "%s and %s must be equal, or one of them 1",
+                           dim_text(module, dim->a), dim_text(module, dim->b)));
+  if ((dim->kind == DIM_FLOORDIV || dim->kind == DIM_CEILDIV) && !dim_is_const(dim->b))
+    add_guard(build, GUARD_POSITIVE, dim->b, NULL,
+              arena_printf(build->arena, "%s must be positive", dim_text(module, dim->b)));
+}
+
+static void guard_value(Build *build, const Value *value) {
+  Module *module = build->module;
+  for (int axis = 0; axis < value->type->rank; axis++) {
+    const Dim *dim = value->type->dims[axis];
+    if (dim_is_const(dim) || dim->kind == DIM_SYMBOL) continue;
+    guard_parts(build, dim);
+    add_guard(build, GUARD_NOT_NEGATIVE, dim, NULL,
+              arena_printf(build->arena, "%s must not be negative", dim_text(module, dim)));
+  }
+  if (!type_is_static(value->type))
+    add_guard(build, GUARD_BYTES, type_bytes(module, value->type), NULL,
+              arena_printf(build->arena, "a tensor %s must not be larger than 64 TiB",
+                           type_text(module, value->type)));
+}
+
+static void guard_view(Build *build, const Node *node) {
+  Module *module = build->module;
+  const Type *from = operand(node, 0)->type, *to = result(node, 0)->type;
+  const Dim *a = type_count(module, from), *b = type_count(module, to);
+  if (a == b) return;
+  add_guard(build, GUARD_EQUAL, a, b,
+            arena_printf(build->arena, "%s and %s must have equally many elements", type_text(module, from),
+                         type_text(module, to)));
+}
+
+static void find_guards(Build *build) {
+  const Graph *graph = build->program->graph;
+  for (int i = 0; i < graph->input_count; i++) guard_value(build, graph->inputs[i]);
+  FOR_EACH_NODE(node, graph) {
+    for (int i = 0; i < node->result_count; i++) guard_value(build, node->results[i]);
+    if (is_view(node)) guard_view(build, node);
+  }
+}
+
+/* ---- places ---- */
+
+static Location *location_of_result(const Build *build, const Value *value) {
+  return &build->results[value->def->mark + value->index];
+}
+
+static const Dim *aligned(Build *build, const Dim *bytes) {
+  const Dim *unit = dim_const(build->module, ALIGNMENT);
+  return dim_mul(build->module, dim_ceildiv(build->module, bytes, unit), unit);
+}
+
+static void reach(Build *build, const Dim *end) {
+  Program *program = build->program;
+  for (int i = 0; i < program->scratch_count; i++)
+    if (program->scratch[i] == end) return;
+  if (program->scratch_count > 0 && dim_is_const(end) && dim_is_const(program->scratch[0])) {
+    if (end->value > program->scratch[0]->value) program->scratch[0] = end;
+    return;
+  }
+  program->scratch[program->scratch_count++] = end;
+}
+
+static bool is_planned(const Node *node) {
+  int count = 0;
+  if (node_is(node, &op_kernel)) node_dims(node, "offsets", &count);
+  return count == node->result_count && count > 0;
+}
+
+/* The end of what the plan pass placed, as one dim: behind it there is room. */
+static void find_planned_end(Build *build) {
+  build->behind = dim_const(build->module, 0);
+  FOR_EACH_NODE(node, build->program->graph) {
+    if (!is_planned(node)) continue;
+    int count;
+    const Dim *const *offsets = node_dims(node, "offsets", &count);
+    for (int i = 0; i < count; i++) {
+      if (dim_is(offsets[i], -1)) continue;
+      const Dim *end = dim_add(build->module, offsets[i],
+                               aligned(build, type_bytes(build->module, node->results[i]->type)));
+      build->behind = dim_make(build->module, DIM_MAX, build->behind, end);
+    }
+  }
+}
+
+static void place_in_scratch(Build *build, Value *value, const Dim *planned) {
+  const Dim *size = aligned(build, type_bytes(build->module, value->type));
+  if (dim_is(size, 0)) size = dim_const(build->module, ALIGNMENT); /* an address is needed all the same */
+  const Dim *offset = planned;
+  if (!offset) {
+    offset = build->behind;
+    build->behind = dim_add(build->module, build->behind, size);
+  }
+  *location_of_result(build, value) = (Location){IN_SCRATCH, 0, offset};
+  reach(build, dim_add(build->module, offset, size));
+}
+
+static void place_results(Build *build, const Node *node) {
+  int count = 0;
+  const Dim *const *offsets = is_planned(node) ? node_dims(node, "offsets", &count) : NULL;
+  for (int i = 0; i < node->result_count; i++) {
+    Value *value = node->results[i];
+    if (location_of_result(build, value)->kind != IN_NOTHING) continue; /* an output */
+    place_in_scratch(build, value, count > 0 && !dim_is(offsets[i], -1) ? offsets[i] : NULL);
+  }
+}
+
+/* Outputs whose bytes a kernel makes are written by that kernel; the first output of that memory wins. */
+static void place_outputs(Build *build) {
+  const Graph *graph = build->program->graph;
+  for (int i = 0; i < graph->output_count; i++) {
+    Value *value = graph_output(graph, i), *root = value ? root_of(value) : NULL;
+    if (!root || !root->def || !is_kernel_node(root->def)) continue;
+    Location *location = location_of_result(build, root);
+    if (location->kind == IN_NOTHING) *location = (Location){IN_OUTPUT, i, dim_const(build->module, 0)};
+  }
+}
+
+static bool place_weight(Build *build, const Value *value) {
+  Program *program = build->program;
+  Location *location = location_of_result(build, value);
+  const Data *data = value->def->data;
+  size_t size;
+  if (location->kind != IN_NOTHING) return true;
+  if (!dtype_bytes(data->dtype, data->count, &size) || (int64_t)size > MAX_BYTES - program->weight_bytes)
+    return node_fail(value->def, "a constant of %lld elements is too large", (long long)data->count);
+  for (int i = 0; i < program->weight_count; i++)
+    if (data_hash(program->weights[i].data) == data_hash(data) &&
+        data_equal(program->weights[i].data, data)) {
+      *location = (Location){IN_WEIGHTS, 0, dim_const(build->module, program->weights[i].offset)};
+      return true;
+    }
+  *location = (Location){IN_WEIGHTS, 0, dim_const(build->module, program->weight_bytes)};
+  program->weights[program->weight_count++] = (Weight){data, program->weight_bytes, (int64_t)size};
+  program->weight_bytes += ((int64_t)size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  return true;
+}
+
+static bool locate(Build *build, Value *value, Location *location) {
+  Value *root = root_of(value);
+  if (!root->def) {
+    *location = (Location){IN_INPUT, root->index, dim_const(build->module, 0)};
+    return true;
+  }
+  if (root->def->data) TRY(place_weight(build, root));
+  *location = *location_of_result(build, root);
+  return true;
+}
+
+/* ---- kernels ---- */
+
+static const char *step_name(const Node *node) {
+  return node_is(node, &op_kernel) ? node_string(node, "name") : node->op->name;
+}
+
+static bool same_location(const Location *a, const Location *b) {
+  return a->kind == b->kind && a->index == b->index && a->offset == b->offset;
+}
+
+static bool overlaps(const Step *step, const Kernel *kernel) {
+  for (int i = 0; i < kernel->param_count; i++)
+    for (int j = 0; kernel->params[i]->kind != BUFFER_IN && j < kernel->param_count; j++)
+      if (i != j && same_location(&step->args[i], &step->args[j])) return true;
+  return false;
+}
+
+/* The kernel's text with params named by position, so that equal code prints equally. */
+static const char *neutral_text(Build *build, Kernel *kernel) {
+  for (int i = 0; i < kernel->param_count; i++)
+    kernel->params[i]->name = arena_printf(build->arena, "p%d", i);
+  kernel->name = "k";
+  char *text = NULL;
+  size_t length = 0;
+  FILE *out = open_memstream(&text, &length);
+  if (!out) return arena_printf(build->arena, "%p", (void *)kernel);
+  kernel_print(kernel, out);
+  fclose(out);
+  const char *copy = arena_copy(build->arena, text, length + 1);
+  free(text);
+  return copy;
+}
+
+static const char *code_name(Build *build, const Node *node, int number) {
+  char *name = arena_printf(build->arena, "k%d_%s", number, step_name(node));
+  for (char *c = name; *c; c++)
+    if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9'))) *c = '_';
+  return name;
+}
+
+static int find_code(Build *build, const Node *node, Kernel *kernel, bool in_place) {
+  Program *program = build->program;
+  const char *text = neutral_text(build, kernel);
+  for (int i = 0; i < program->code_count; i++)
+    if (program->codes[i].in_place == in_place && strcmp(program->codes[i].text, text) == 0) return i;
+  const char *name = code_name(build, node, program->code_count);
+  kernel->name = name;
+  program->codes[program->code_count] = (Code){kernel, name, text, in_place};
+  return program->code_count++;
+}
+
+static const Dim *node_macs(Module *module, const Node *node) {
+  const Dim *sum = dim_const(module, 0);
+  if (!node_is(node, &op_kernel)) return node->op->macs ? node->op->macs(node) : sum;
+  FOR_EACH_NODE(inner, node->regions[0])
+  if (inner->op->macs) sum = dim_add(module, sum, inner->op->macs(inner));
+  return sum;
+}
+
+static bool add_step(Build *build, const Node *node) {
+  Program *program = build->program;
+  if (node->op->call) return node_fail(node, "'%s' cannot be compiled yet", node->op->name);
+  if (node->op->expand)
+    return node_fail(node, "'%s' was not expanded into what can be compiled", node->op->name);
+  int errors = build->module->error_count;
+  Kernel *kernel = lower_node(node, step_name(node), NULL, NULL);
+  if (!kernel)
+    return build->module->error_count > errors ? false : node_fail(node, "cannot be lowered to loops");
+  Step *step = &program->steps[program->step_count];
+  *step = (Step){.node = node,
+                 .macs = node_macs(build->module, node),
+                 .args = NEW_ARRAY(build->arena, Location, kernel->param_count)};
+  for (int i = 0; i < kernel->param_count; i++) {
+    int index = lower_param_operand(node, i);
+    Value *value =
+        index < node->operand_count ? operand(node, index) : node->results[index - node->operand_count];
+    TRY(locate(build, value, &step->args[i]));
+  }
+  step->code = find_code(build, node, kernel, overlaps(step, kernel));
+  program->step_count++;
+  return true;
+}
+
+static bool add_copies(Build *build) {
+  Program *program = build->program;
+  const Graph *graph = program->graph;
+  program->copies = NEW_ARRAY(build->arena, Copy, graph->output_count);
+  for (int i = 0; i < graph->output_count; i++) {
+    Value *value = graph_output(graph, i);
+    if (!value) return fail(build->module, "output %d of the graph is absent", i);
+    Location from;
+    TRY(locate(build, value, &from));
+    if (from.kind == IN_OUTPUT && from.index == i) continue;
+    program->copies[program->copy_count++] = (Copy){from, i, type_bytes(build->module, value->type)};
+  }
+  return true;
+}
+
+/* ---- all of it ---- */
+
+static bool check_types(Build *build) {
+  const Graph *graph = build->program->graph;
+  for (int i = 0; i < graph->input_count; i++)
+    if (graph->inputs[i]->type->dtype == DTYPE_STRING)
+      return fail(build->module, "input '%s': strings cannot be compiled yet", graph->inputs[i]->name);
+  FOR_EACH_NODE(node, graph)
+  for (int i = 0; i < node->result_count; i++) {
+    int64_t bytes;
+    const Dim *size = type_bytes(build->module, node->results[i]->type);
+    bool fits = !dim_is_const(size) || dim_eval(size, NULL, NULL, 0, &bytes);
+    if (!fits || (dim_is_const(size) && (size->value < 0 || size->value > MAX_BYTES)))
+      return node_fail(node, "a tensor %s is too large", type_text(build->module, node->results[i]->type));
+  }
+  return true;
+}
+
+static void number_results(Build *build) {
+  int nodes = 0, results = 0, consts = 0;
+  FOR_EACH_NODE(node, build->program->graph) {
+    node->mark = results;
+    results += node->result_count;
+    consts += node->data != NULL;
+    nodes++;
+  }
+  Program *program = build->program;
+  build->results = NEW_ARRAY(build->arena, Location, results);
+  program->steps = NEW_ARRAY(build->arena, Step, nodes);
+  program->codes = NEW_ARRAY(build->arena, Code, nodes);
+  program->weights = NEW_ARRAY(build->arena, Weight, consts);
+  program->scratch = NEW_ARRAY(build->arena, const Dim *, results + 1);
+}
+
+bool program_build(Program *program, Graph *graph, const CodegenOptions *options) {
+  *program = (Program){.module = graph->module, .graph = graph, .options = options};
+  Build build = {.program = program, .module = graph->module, .arena = graph->module->arena};
+  TRY(check_types(&build));
+  TRY(find_symbols(&build));
+  find_guards(&build);
+  number_results(&build);
+  find_planned_end(&build);
+  place_outputs(&build);
+  int errors = build.module->error_count;
+  FOR_EACH_NODE(node, graph) {
+    if (!is_kernel_node(node)) continue;
+    place_results(&build, node);
+    add_step(&build, node); /* all that cannot be compiled is listed at once */
+  }
+  return build.module->error_count == errors && add_copies(&build);
+}
+
+int64_t program_scratch_bytes(const Program *program) {
+  int64_t largest = 0;
+  for (int i = 0; i < program->scratch_count; i++) {
+    if (!dim_is_const(program->scratch[i])) return -1;
+    if (program->scratch[i]->value > largest) largest = program->scratch[i]->value;
+  }
+  return largest;
+}
+
+static bool write_weight(const Weight *weight, FILE *out) {
+  static const char zeros[ALIGNMENT] = {0};
+  const Data *data = weight->data;
+  size_t size = (size_t)weight->size, written = 0, padding = (ALIGNMENT - size % ALIGNMENT) % ALIGNMENT;
+  if (!data->splat) {
+    written = size ? fwrite(data->bytes, 1, size, out) : 0;
+  } else {
+    int64_t element[2] = {0, 0}; /* room for one element of any dtype; sub-byte ones repeat within it */
+    char block[4096];
+    int bits = dtype_bits(data->dtype);
+    for (int i = 0; i < 128 / bits && bits < 8; i++)
+      dtype_set_int(data->dtype, element, i, dtype_get_int(data->dtype, data->bytes, 0));
+    if (bits >= 8) memcpy(element, data->bytes, (size_t)bits / 8);
+    size_t unit = bits >= 8 ? (size_t)bits / 8 : 1;
+    for (size_t i = 0; i < sizeof block; i += unit) memcpy(block + i, element, unit);
+    while (written < size) {
+      size_t part = size - written < sizeof block ? size - written : sizeof block;
+      if (fwrite(block, 1, part, out) != part) break;
+      written += part;
+    }
+  }
+  return written == size && fwrite(zeros, 1, padding, out) == padding;
+}
+
+bool program_write_weights(const Program *program, const char *path) {
+  FILE *out = fopen(path, "wb");
+  bool ok = out != NULL;
+  for (int i = 0; ok && i < program->weight_count; i++) ok = write_weight(&program->weights[i], out);
+  if (out && fclose(out) != 0) ok = false;
+  return ok || fail(program->module, "cannot write the weights, %lld bytes, to '%s'",
+                    (long long)program->weight_bytes, path);
+}

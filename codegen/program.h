@@ -1,0 +1,107 @@
+/*
+ * program.h -- a graph on its way to a library: the kernels in order, where every value lies, the weights,
+ * and what must hold between sizes. Built by program.c, written as LLVM by library.c, as a C header by
+ * header.c.
+ */
+#ifndef TENON_CODEGEN_PROGRAM_H
+#define TENON_CODEGEN_PROGRAM_H
+
+#include "codegen/codegen.h"
+#include "ir/loop.h"
+
+typedef enum LocationKind { IN_NOTHING, IN_INPUT, IN_OUTPUT, IN_WEIGHTS, IN_SCRATCH } LocationKind;
+
+/* Where the bytes of a value are. */
+typedef struct Location {
+  LocationKind kind;
+  int index;         /* of the input or output */
+  const Dim *offset; /* bytes, in weights or scratch */
+} Location;
+
+/* A kernel that several steps may share. */
+typedef struct Code {
+  Kernel *kernel;
+  const char *name; /* "k3_gemm_relu" */
+  const char *text; /* what makes it distinct: its loop IR with neutral names */
+  bool in_place;    /* params may overlap */
+} Code;
+
+typedef struct Step {
+  const Node *node;
+  int code;       /* number of its Code */
+  Location *args; /* one per param */
+  const Dim *macs;
+} Step;
+
+/* An output that could not be written where the caller wants it. */
+typedef struct Copy {
+  Location from;
+  int output;
+  const Dim *bytes;
+} Copy;
+
+typedef struct Weight {
+  const Data *data;
+  int64_t offset; /* in the packed file, a multiple of 64 */
+  int64_t size;   /* bytes there: of all elements, also of a splat */
+} Weight;
+
+typedef enum GuardKind {
+  GUARD_NOT_NEGATIVE,
+  GUARD_POSITIVE,
+  GUARD_BROADCAST,
+  GUARD_EQUAL,
+  GUARD_BYTES
+} GuardKind;
+
+/* What must hold between sizes before anything runs. */
+typedef struct Guard {
+  GuardKind kind;
+  const Dim *a, *b;
+  const char *text;
+} Guard;
+
+/* The input and axis that a symbol is read from. */
+typedef struct SymbolSource {
+  int input, axis;
+} SymbolSource;
+
+typedef struct Program {
+  Module *module;
+  Graph *graph;
+  const CodegenOptions *options;
+
+  int symbol_count;
+  const char **symbols; /* sorted */
+  SymbolSource *sources;
+
+  int code_count, step_count, copy_count, weight_count, guard_count, scratch_count;
+  Code *codes;
+  Step *steps;
+  Copy *copies;
+  Weight *weights;
+  Guard *guards;
+  const Dim **scratch; /* scratch memory must reach to the largest of these, in bytes */
+  int64_t weight_bytes;
+  bool loop_ir_only; /* for --emit=loops */
+} Program;
+
+/* Lowers every node and places every value. The graph's nodes keep numbers in `mark`. False with Diags. */
+bool program_build(Program *program, Graph *graph, const CodegenOptions *options);
+const Dim *type_bytes(Module *module, const Type *type); /* of a packed tensor */
+/* Bytes of scratch and of the weights when no symbol matters, else -1. */
+int64_t program_scratch_bytes(const Program *program);
+/* Writes all weights into a file that .incbin can take. */
+bool program_write_weights(const Program *program, const char *path);
+
+/* ---- C names (header.c) ---- */
+
+/* Identifiers for inputs, outputs and symbols: of the model's names, legal in C and C++, distinct. */
+typedef struct CNames {
+  const char *name, *upper; /* of the library */
+  const char **inputs, **outputs, **symbols;
+} CNames;
+CNames program_c_names(const Program *program);
+bool program_write_header(const Program *program, const char *path);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * target.c -- which machine code is made for: names to a Target, a Target to LLVM's target machine, and which
+ * of the x86 instruction sets in runtime/cpu.def that machine has.
+ *
+ * LLVM's C API does not tell what a cpu name implies. But its inliner knows: a function that needs a feature
+ * is inlined only into one whose cpu has it. So one tiny function per feature is called from one function of
+ * the target, and the calls that are left name what is missing.
+ */
+#include "codegen/codegen.h"
+#include "codegen/llvm.h"
+
+#include <llvm-c/Error.h>
+#include <llvm-c/ErrorHandling.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const feature_names[] = {
+#define CPU_FEATURE(name, leaf, subleaf, reg, bit, os) name,
+#include "runtime/cpu.def"
+#undef CPU_FEATURE
+};
+
+/* ---- which features ---- */
+
+static LLVMValueRef probe_function(LLVMModuleRef llvm, const char *name) {
+  LLVMContextRef context = LLVMGetModuleContext(llvm);
+  return LLVMAddFunction(llvm, name, LLVMFunctionType(LLVMVoidTypeInContext(context), NULL, 0, false));
+}
+
+static void set_string(LLVMValueRef function, const char *name, const char *value) {
+  LLVMContextRef context = LLVMGetTypeContext(LLVMTypeOf(function));
+  LLVMAddAttributeAtIndex(
+      function, LLVMAttributeFunctionIndex,
+      LLVMCreateStringAttribute(context, name, (unsigned)strlen(name), value, (unsigned)strlen(value)));
+}
+
+static void build_probe(LLVMModuleRef llvm, const Target *target) {
+  LLVMContextRef context = LLVMGetModuleContext(llvm);
+  LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
+  LLVMValueRef caller = probe_function(llvm, "caller");
+  set_string(caller, "target-cpu", target->cpu);
+  set_string(caller, "target-features", target->features ? target->features : "");
+  LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(context, caller, "");
+  for (int i = 0; i < COUNT_OF(feature_names); i++) {
+    char feature[32];
+    snprintf(feature, sizeof feature, "+%s", feature_names[i]);
+    LLVMValueRef callee = probe_function(llvm, feature_names[i]);
+    LLVMSetLinkage(callee, LLVMInternalLinkage);
+    set_string(callee, "target-cpu", "x86-64");
+    set_string(callee, "target-features", feature);
+    LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, callee, ""));
+    LLVMBuildRetVoid(builder);
+    LLVMPositionBuilderAtEnd(builder, body);
+    LLVMBuildCall2(builder, LLVMGlobalGetValueType(callee), callee, NULL, 0, "");
+  }
+  LLVMBuildRetVoid(builder);
+  LLVMDisposeBuilder(builder);
+}
+
+/* Inlined functions were internal and are gone; the others stand. */
+static uint64_t read_probe(LLVMModuleRef llvm) {
+  uint64_t features = 0;
+  for (int i = 0; i < COUNT_OF(feature_names); i++)
+    if (!LLVMGetNamedFunction(llvm, feature_names[i])) features |= (uint64_t)1 << i;
+  return features;
+}
+
+static uint64_t find_features(const Machine *machine) {
+  LLVMContextRef context = LLVMContextCreate();
+  LLVMModuleRef llvm = LLVMModuleCreateWithNameInContext("probe", context);
+  LLVMSetTarget(llvm, machine->target->triple);
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  build_probe(llvm, machine->target);
+  LLVMErrorRef error = LLVMRunPasses(llvm, "cgscc(inline),globaldce", machine->ref, options);
+  uint64_t features = error ? 0 : read_probe(llvm);
+  if (error) LLVMConsumeError(error);
+  LLVMDisposePassBuilderOptions(options);
+  LLVMDisposeModule(llvm);
+  LLVMContextDispose(context);
+  return features;
+}
+
+static bool has(const Machine *machine, const char *feature) {
+  for (int i = 0; i < COUNT_OF(feature_names); i++)
+    if (strcmp(feature_names[i], feature) == 0) return machine->features >> i & 1;
+  return false;
+}
+
+/* ---- machines ---- */
+
+static void initialize_llvm(void) {
+  LLVMInitializeAllTargetInfos();
+  LLVMInitializeAllTargets();
+  LLVMInitializeAllTargetMCs();
+  LLVMInitializeAllAsmPrinters();
+  LLVMInitializeAllAsmParsers();
+}
+
+static LLVMTargetMachineRef create_machine(LLVMTargetRef llvm_target, const Target *target) {
+  return LLVMCreateTargetMachine(llvm_target, target->triple, target->cpu,
+                                 target->features ? target->features : "", LLVMCodeGenLevelLess, LLVMRelocPIC,
+                                 LLVMCodeModelDefault);
+}
+
+bool machine_open(Module *module, const Target *target, Machine *machine) {
+  LLVMTargetRef llvm_target;
+  char *message = NULL;
+  initialize_llvm();
+  *machine = (Machine){.target = target};
+  if (LLVMGetTargetFromTriple(target->triple, &llvm_target, &message)) {
+    fail(module, "no code can be made for '%s': %s", target->triple, message);
+    LLVMDisposeMessage(message);
+    return false;
+  }
+  machine->ref = create_machine(llvm_target, target);
+  if (!machine->ref)
+    return fail(module, "LLVM makes no code for '%s', cpu '%s'", target->triple, target->cpu);
+  if (strncmp(target->triple, "x86_64", 6) != 0) return true;
+  machine->features = find_features(machine);
+  bool vl = has(machine, "avx512vl");
+  machine->f16c = has(machine, "f16c");
+  machine->vnni512 = has(machine, "avx512vnni");
+  machine->vnni = machine->vnni512 && vl;
+  machine->bf16 = has(machine, "avx512bf16") && vl;
+  return true;
+}
+
+void machine_close(Machine *machine) {
+  if (machine->ref) LLVMDisposeTargetMachine(machine->ref);
+  machine->ref = NULL;
+}
+
+/* ---- names to a Target ---- */
+
+static bool is_host(const char *name) {
+  return !name || strcmp(name, "host") == 0;
+}
+
+static char *take_message(Module *module, char *message) {
+  char *text = arena_printf(module->arena, "%s", message);
+  LLVMDisposeMessage(message);
+  return text;
+}
+
+static int64_t cache_size(int name, int64_t otherwise) {
+  long bytes = sysconf(name);
+  return bytes > 0 ? bytes : otherwise;
+}
+
+/* Sizes that most processors of the last years have, when the target is not this machine. */
+static void describe_caches(Target *target, bool host) {
+  target->l1_bytes = 32 << 10;
+  target->l2_bytes = 1 << 20;
+  target->l3_bytes = 32 << 20;
+  if (!host) return;
+  target->l1_bytes = cache_size(_SC_LEVEL1_DCACHE_SIZE, target->l1_bytes);
+  target->l2_bytes = cache_size(_SC_LEVEL2_CACHE_SIZE, target->l2_bytes);
+  target->l3_bytes = cache_size(_SC_LEVEL3_CACHE_SIZE, target->l3_bytes);
+}
+
+static void describe_vectors(Target *target, const Machine *machine) {
+  bool x86 = strncmp(target->triple, "x86_64", 6) == 0,
+       avx512 = has(machine, "avx512vl") && has(machine, "avx512bw");
+  target->vector_bytes = avx512 ? 64 : has(machine, "avx2") ? 32 : 16;
+  target->vector_registers = avx512 || !x86 ? 32 : 16;
+  target->fma = !x86 || has(machine, "fma");
+  target->mask = avx512;
+  /* Two vector pipes near 3.6 GHz, 512-bit operations in halves or in one pipe's place: a round number for
+   * the cost models. */
+  int pipes = target->vector_bytes == 64 ? 1 : 2;
+  target->peak_gflops = 3.6 * pipes * (target->vector_bytes / 4) * (target->fma ? 2 : 1);
+  target->read_gbps = 28;
+}
+
+/* LLVM warns on stderr and goes on when it does not know a cpu; the inliner's answers would then be those of
+ * the baseline. */
+static bool known_cpu(Module *module, const Target *target) {
+  static const char *const x86[] = {"x86-64",
+                                    "x86-64-v2",
+                                    "x86-64-v3",
+                                    "x86-64-v4",
+                                    "nehalem",
+                                    "westmere",
+                                    "sandybridge",
+                                    "ivybridge",
+                                    "haswell",
+                                    "broadwell",
+                                    "skylake",
+                                    "skylake-avx512",
+                                    "cascadelake",
+                                    "cooperlake",
+                                    "cannonlake",
+                                    "icelake-client",
+                                    "icelake-server",
+                                    "tigerlake",
+                                    "rocketlake",
+                                    "alderlake",
+                                    "raptorlake",
+                                    "meteorlake",
+                                    "arrowlake",
+                                    "lunarlake",
+                                    "pantherlake",
+                                    "sapphirerapids",
+                                    "emeraldrapids",
+                                    "graniterapids",
+                                    "graniterapids-d",
+                                    "sierraforest",
+                                    "grandridge",
+                                    "clearwaterforest",
+                                    "bonnell",
+                                    "silvermont",
+                                    "goldmont",
+                                    "goldmont-plus",
+                                    "tremont",
+                                    "gracemont",
+                                    "knl",
+                                    "knm",
+                                    "core2",
+                                    "penryn",
+                                    "corei7",
+                                    "corei7-avx",
+                                    "core-avx-i",
+                                    "core-avx2",
+                                    "k8",
+                                    "k8-sse3",
+                                    "opteron",
+                                    "athlon64",
+                                    "amdfam10",
+                                    "barcelona",
+                                    "btver1",
+                                    "btver2",
+                                    "bdver1",
+                                    "bdver2",
+                                    "bdver3",
+                                    "bdver4",
+                                    "znver1",
+                                    "znver2",
+                                    "znver3",
+                                    "znver4",
+                                    "znver5"};
+  if (strncmp(target->triple, "x86_64", 6) != 0) return true;
+  char list[1024] = "";
+  for (int i = 0; i < COUNT_OF(x86); i++) {
+    if (strcmp(target->cpu, x86[i]) == 0) return true;
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", x86[i]);
+  }
+  return fail(module, "no cpu '%s' is known for %s; known are: host, %s", target->cpu, target->triple, list);
+}
+
+/* Triples are normalized; "aarch64" alone means Linux with glibc. */
+static const char *full_triple(Module *module, const char *triple) {
+  if (strchr(triple, '-')) return take_message(module, LLVMNormalizeTargetTriple(triple));
+  return arena_printf(module->arena, "%s-unknown-linux-gnu", triple);
+}
+
+static bool known_triple(Module *module, const char *triple) {
+  LLVMTargetRef llvm_target;
+  char *message = NULL;
+  if (!LLVMGetTargetFromTriple(triple, &llvm_target, &message)) return true;
+  LLVMDisposeMessage(message);
+  char list[1024] = "";
+  for (LLVMTargetRef known = LLVMGetFirstTarget(); known; known = LLVMGetNextTarget(known)) {
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", LLVMGetTargetName(known));
+  }
+  return fail(module, "LLVM knows no target '%s'; it knows: %s", triple, list);
+}
+
+bool target_describe(Module *module, const char *triple, const char *cpu, Target *target) {
+  initialize_llvm();
+  *target = (Target){.features = ""};
+  const char *host_triple = take_message(module, LLVMGetDefaultTargetTriple());
+  target->triple = is_host(triple) ? host_triple : full_triple(module, triple);
+  TRY(known_triple(module, target->triple));
+  bool host = is_host(cpu) && strncmp(target->triple, host_triple, strcspn(host_triple, "-") + 1) == 0;
+  if (host) {
+    target->cpu = take_message(module, LLVMGetHostCPUName());
+    target->features = take_message(module, LLVMGetHostCPUFeatures());
+  } else if (is_host(cpu)) {
+    target->cpu = strncmp(target->triple, "x86_64", 6) == 0 ? "x86-64-v3" : "generic";
+  } else {
+    target->cpu = arena_printf(module->arena, "%s", cpu);
+    TRY(known_cpu(module, target));
+  }
+  Machine machine;
+  TRY(machine_open(module, target, &machine));
+  describe_caches(target, host);
+  describe_vectors(target, &machine);
+  machine_close(&machine);
+  return true;
+}
