@@ -2,39 +2,9 @@
 #include "frontend/onnx/onnx.pb-c.h"
 #include "frontend/onnx/wire.h"
 #include "tests/test.h"
+#include "tests/unit/protobuf.h"
 
 #include <stdlib.h>
-
-enum { MAX_MESSAGE = 1 << 16 };
-
-/* A message being put together, innermost part first. */
-typedef struct Bytes {
-  uint8_t data[MAX_MESSAGE];
-  size_t size;
-} Bytes;
-
-static void add(Bytes *bytes, const void *data, size_t size) {
-  memcpy(bytes->data + bytes->size, data, size);
-  bytes->size += size;
-}
-
-static void add_number(Bytes *bytes, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) add(bytes, &(uint8_t){(uint8_t)(value | 0x80)}, 1);
-  add(bytes, &(uint8_t){(uint8_t)value}, 1);
-}
-
-static void add_field(Bytes *bytes, unsigned number, const void *data, size_t size) {
-  add_number(bytes, number << 3 | 2);
-  add_number(bytes, size);
-  add(bytes, data, size);
-}
-
-static void wrap(Bytes *bytes, unsigned number) {
-  static Bytes inner;
-  inner = *bytes;
-  bytes->size = 0;
-  add_field(bytes, number, inner.data, inner.size);
-}
 
 static const char *refusal(const Bytes *bytes, const ProtobufCMessageDescriptor *root) {
   Wire wire;

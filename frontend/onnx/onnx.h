@@ -1,0 +1,211 @@
+/*
+ * onnx.h -- the ONNX importer inside: what its files share, in reading order.
+ *
+ *   model.c     a file to a graph: options, inputs, initializers, nodes, outputs
+ *   node.c      one node: its row, its inputs, its outputs, its errors
+ *   names.c     the names of values, of dims, and of opsets
+ *   functions.c the model's own functions, expanded where they are called
+ *   attr.c      attributes of a node, with their types checked
+ *   tensor.c    TensorProto to Data and Tensor; external.c finds bytes that lie in other files
+ *   emit.c      short forms to build core ops
+ *   rows        the operators: a table in each family's file, one row per operator and meaning since an opset
+ * version
+ *
+ * A row's function reads inputs and attributes and sets outputs[]. No ONNX version number leaves this folder.
+ */
+#ifndef TENON_FRONTEND_ONNX_ONNX_H
+#define TENON_FRONTEND_ONNX_ONNX_H
+
+#include "frontend/frontend.h"
+#include "frontend/onnx/onnx.pb-c.h"
+
+typedef struct Import Import;
+typedef struct Scope Scope;
+typedef struct OnnxNode OnnxNode;
+
+/* ---- Files (external.c) */
+
+/* A file in memory, shared by the Data that point into it. From malloc: the last user unmaps it. */
+typedef struct Mapping {
+  const uint8_t *bytes;
+  size_t size;
+  int users;
+  const char *path;     /* as opened; valid while the module is */
+  struct Mapping *next; /* in Import.external */
+} Mapping;
+
+Mapping *mapping_open(Module *module, const char *path); /* NULL with a Diag */
+void mapping_drop(Mapping *mapping);                     /* one user less */
+/* Data that points into the mapping and is one of its users. */
+Data *mapping_data(Module *module, Mapping *mapping, Dtype dtype, int64_t count, const void *bytes,
+                   size_t size);
+
+/* Where the bytes of the tensors of one file are. */
+typedef struct TensorSource {
+  Module *module;
+  Mapping *file;     /* what raw_at counts in */
+  Mapping *external; /* files beside it that were opened so far */
+} TensorSource;
+
+/* Finds external data; false with a Diag when the entries are wrong or lead out of the model's folder. */
+bool external_find(TensorSource *source, const Onnx__TensorProto *tensor, size_t size, Mapping **file,
+                   const uint8_t **bytes);
+void source_close(TensorSource *source);
+
+/* ---- Tensors (tensor.c) */
+
+typedef struct TensorInfo {
+  Dtype dtype;
+  int rank;
+  int64_t dims[MAX_RANK];
+  int64_t count; /* elements */
+  size_t size;   /* bytes */
+} TensorInfo;
+
+Dtype dtype_of_onnx(int64_t data_type); /* DTYPE_NONE when unknown */
+bool tensor_info(Module *module, const Onnx__TensorProto *tensor, TensorInfo *info);
+Data *tensor_data(TensorSource *source, const Onnx__TensorProto *tensor, const TensorInfo *info);
+/* A sparse tensor, written out in full. */
+Data *sparse_data(TensorSource *source, const Onnx__SparseTensorProto *sparse, TensorInfo *info);
+
+/* ---- Names (names.c) */
+
+typedef struct NameMap {
+  const char **names; /* interned */
+  void **things;
+  int count, capacity;
+} NameMap;
+
+void *names_get(const NameMap *map, const char *interned); /* NULL when absent */
+void names_set(Module *module, NameMap *map, const char *interned, const void *thing);
+
+/* What names mean in a graph or a function body. */
+struct Scope {
+  NameMap values;   /* to Value */
+  NameMap declared; /* to ValueInfoProto: only to know the types behind a node that failed */
+  size_t opset_count;
+  Onnx__OperatorSetIdProto **opsets;
+  const Onnx__FunctionProto *function; /* NULL in the main graph */
+  const OnnxNode *caller;              /* the node that called the function */
+  int depth;
+};
+
+/* Version of a domain that the scope imports; 0 when it does not. */
+int64_t scope_opset(const Scope *scope, const char *domain);
+bool domain_is_onnx(const char *domain);
+
+/* A dim of the model under a name that is legal in tenon's text form. */
+typedef struct DimName {
+  const char *original, *symbol;
+  bool is_bound; /* by --dim or --input-shape */
+  int64_t value;
+  struct DimName *next;
+} DimName;
+
+DimName *dim_name(Import *import, const char *original); /* made on first mention */
+/* A dim_param: a name, or a sum or product of names that are inputs' dims by themselves. */
+const Dim *dim_of_param(Import *import, const char *param);
+
+/* ---- The importer (model.c, node.c) */
+
+struct Import {
+  Module *module;
+  const ImportOptions *options;
+  const Onnx__ModelProto *model;
+  TensorSource source;
+  Graph *graph;
+  DimName *dims;
+  Value failed;   /* stands for the outputs of nodes that could not be imported */
+  Value absent;   /* stands for a function's input that the call leaves out */
+  int node_count; /* imported so far, with those of functions */
+};
+
+/* One row: an operator's meaning since an opset version. */
+typedef struct OnnxRow {
+  const char *name; /* with its domain in front ("com.microsoft.Gelu") unless that is ai.onnx */
+  int since;
+  int min_inputs, max_inputs; /* -1: any number */
+  bool (*import)(OnnxNode *node);
+  const Op *op; /* for functions that serve several rows */
+} OnnxRow;
+
+typedef struct OnnxRows {
+  const OnnxRow *rows;
+  int count;
+} OnnxRows;
+
+extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
+    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize;
+
+/* A node on its way into the graph. */
+struct OnnxNode {
+  Import *import;
+  Module *module;
+  const Scope *scope;
+  const Onnx__NodeProto *proto;
+  const OnnxRow *row;
+  int64_t opset;
+  Builder builder;
+  int input_count, output_count;
+  Value **inputs;  /* NULL: absent */
+  Value **outputs; /* for the row's function to set */
+  bool has_failed; /* an attribute was of the wrong type: the node fails when its function returns */
+};
+
+/* The type that the model declares for a value; NULL, with a Diag when `report`, if it is none that tenon
+ * has. */
+const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char *name, bool report);
+
+/* node.c: imports nodes in order. What fails is recorded and its outputs marked, so that all problems are
+ * seen at once. */
+void import_nodes(Import *import, Scope *scope, size_t count, Onnx__NodeProto **nodes);
+/* Expands a call of one of the model's functions; NULL when there is none of that name. */
+const Onnx__FunctionProto *function_find(const Import *import, const Onnx__NodeProto *proto);
+bool function_expand(OnnxNode *node, const Onnx__FunctionProto *function);
+
+/* Records an error about the node and returns false. */
+bool onnx_fail(const OnnxNode *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- Attributes (attr.c): the default when absent; a wrong type is an error of the node */
+
+const Onnx__AttributeProto *attr_find(const OnnxNode *node, const char *name);
+int64_t attr_int(OnnxNode *node, const char *name, int64_t absent);
+bool attr_bool(OnnxNode *node, const char *name, bool absent);
+double attr_float(OnnxNode *node, const char *name, double absent);
+const char *attr_string(OnnxNode *node, const char *name, const char *absent);
+bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const char *value);
+/* NULL and *count 0 when absent. */
+const int64_t *attr_ints(OnnxNode *node, const char *name, int *count);
+const float *attr_floats(OnnxNode *node, const char *name, int *count);
+
+/* ---- Inputs (emit.c) */
+
+Value *input(const OnnxNode *node, int index); /* NULL when absent */
+int input_rank(const OnnxNode *node, int index);
+/* Elements of a small integer input as Dims; false with an error when they depend on data. */
+bool input_dims(OnnxNode *node, int index, const char *what, const Dim *const **dims, int *count);
+/* As input_dims, all constant, from an input if it is there, else from the attribute; *ints NULL when neither
+ * is. */
+bool input_or_attr_ints(OnnxNode *node, int index, const char *name, const int64_t **ints, int *count);
+bool input_floats(OnnxNode *node, int index, const char *what, const double **values, int *count);
+bool normal_axis(OnnxNode *node, int64_t *axis,
+                 int rank); /* negative from the end; false with an error out of range */
+
+/* ---- Building (emit.c): NULL in, NULL out, so that calls can be nested and checked once */
+
+Value *emit(OnnxNode *node, const Op *op, Value *const *operands, int count); /* default attributes */
+Value *emit_unary(OnnxNode *node, const Op *op, Value *x);
+Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y);
+Value *emit_scalar(OnnxNode *node, const Value *like, double value); /* of like's dtype */
+Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
+Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);
+Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm);
+Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after); /* ones in front and behind */
+Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count);
+Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim *const *sizes,
+                  const int64_t *steps);
+Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type); /* x itself when it has that shape */
+Value *finish(Node *node);                                         /* node_finish, then result 0 */
+bool set_output(OnnxNode *node, Value *value);                     /* output 0; false for NULL */
+
+#endif
