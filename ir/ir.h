@@ -432,6 +432,10 @@ struct Op {
   const char *call;               /* a function of runtime/kernels/ */
   /* Multiply-accumulates for one execution, as a Dim; NULL: zero. */
   const Dim *(*macs)(const Node *node);
+  /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand: an opcode of the
+   * loop IR, or code. x[i] is NULL for an absent operand; f16 and bf16 come as f32 and go back rounded. */
+  int opcode;
+  struct Reg *(*scalar)(struct Lower *lower, const Node *node, struct Reg *const *x);
 };
 
 /* ops.def holds OP(name) per operator, sorted; each is a `const Op op_<name>` in ops/<family>.c. */
@@ -445,6 +449,24 @@ const Op *op_find(const char *name, size_t length);
 int op_attr_index(const Op *op, const char *name); /* -1 when absent */
 /* The axis map, with the default applied. */
 void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]);
+/* docs/operators.md, from the table. */
+void ops_print_markdown(FILE *out);
+
+/* The geometry of a conv, conv_transpose, max_pool or average_pool, defaults filled in (ops/window.c). */
+enum { MAX_WINDOW = 6 };
+typedef struct Window {
+  int rank;                   /* spatial axes: 1, 2, 3, ... */
+  bool channels_last;         /* layout=nhwc */
+  int channel_axis;           /* of x and of the result; the batch is axis 0 */
+  int spatial_axis;           /* the first of them */
+  int64_t kernel[MAX_WINDOW], stride[MAX_WINDOW], dilation[MAX_WINDOW];
+  int64_t before[MAX_WINDOW], after[MAX_WINDOW]; /* padding */
+  int64_t group;              /* 1 for pools */
+  int64_t group_channels;     /* x channels of one group: contracted for one result; 0 for pools */
+  int64_t channels;           /* of the result, 0 for pools */
+} Window;
+/* Only of a node that passed infer. */
+Window node_window(const Node *node);
 
 /* ---- 10. Building (build.c) ---------------------------------------------------------------------------- */
 
@@ -478,6 +500,8 @@ Value *build_ints(Builder *builder, const int64_t *values, int count);    /* i64
 Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_transpose(Builder *builder, Value *x, const int64_t *perm);
 Value *build_cast(Builder *builder, Value *x, Dtype dtype);               /* x itself when it has that dtype */
+/* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is not, or is one already. */
+Value *build_known(Builder *builder, Value *x);
 
 /* ---- 11. Checking (verify.c) --------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 static void set_known(Node *node) {
   const Dim *known[MAX_KNOWN];
   const Data *data = node->data;
-  if (!dtype_is_int(data->dtype) || data->count > MAX_KNOWN) return;
+  if ((!dtype_is_int(data->dtype) && data->dtype != DTYPE_BOOL) || data->count > MAX_KNOWN) return;
   for (int i = 0; i < (int)data->count; i++) known[i] = dim_const(node->graph->module, data_get_int(data, i));
   result_set_known(node, 0, known, (int)data->count);
 }

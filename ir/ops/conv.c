@@ -1,0 +1,418 @@
+/*
+ * conv.c -- convolution and transposed convolution in both layouts, any number of spatial axes, groups and
+ * dilations.
+ *
+ * Weights are [m, c/group, k...] in nchw and [k..., c/group, m] in nhwc (conv_transpose: [c, m/group, k...]
+ * and [k..., c, m/group]). For the fast kernels, conv in nhwc takes weights packed like gemm's: the matrix
+ * [k.. * c/group, m] in panels of columns. The plain nest reads through the panels, so that the interpreter
+ * checks the packing, too.
+ */
+#include "ir/ops/ops.h"
+
+static const OperandSpec conv_operands[] = {
+    {"x", false, "nchw: [n, c, spatial..]; nhwc: [n, spatial.., c]"},
+    {"w", false, "nchw: [m, c/group, kernel..]; nhwc: [kernel.., c/group, m]; or packed"},
+    {"bias", true, "[m]"}};
+
+static const char *const results_y[] = {"y"};
+
+static const AttrSpec conv_attrs[] = {
+    {"layout", ATTR_STRING, ROLE_NONE, "nchw", "order of the axes, with any number of spatial ones",
+     "nchw|nhwc"},
+    {"strides", ATTR_INTS, ROLE_NONE, "[]", "per spatial axis; [] means 1", NULL},
+    {"dilations", ATTR_INTS, ROLE_NONE, "[]",
+     "distance of the kernel's elements, per spatial axis; [] means 1", NULL},
+    {"pads", ATTR_INTS, ROLE_NONE, "[]", "zeros before every spatial axis, then after every one; [] means 0",
+     NULL},
+    {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL},
+    {"packed", ATTR_INT, ROLE_NONE, "0",
+     "w is in panels of so many columns, [ceil(m/packed), k.. * c/group, packed]", NULL},
+    {"kernel", ATTR_INTS, ROLE_NONE, "[]", "sizes of a packed kernel, per spatial axis", NULL},
+    {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL}};
+
+/* ---- checks ---- */
+
+/* group divides the channels on both sides; `inner` is the size of w that stands for c/group. */
+static bool check_group(const Node *node, const Window *window, const Dim *c, const Dim *inner, int64_t m) {
+  int64_t group = window->group;
+  if (group < 1 || m % group != 0)
+    return node_fail(node, "group is %lld and w makes %lld channels; it must divide them", (long long)group,
+                     (long long)m);
+  if (dim_is_const(c) && c->value % group != 0)
+    return node_fail(node, "group is %lld and x has %lld channels; it must divide them", (long long)group,
+                     (long long)c->value);
+  if (dim_is_const(c) && dim_is_const(inner) && c->value / group != inner->value)
+    return node_fail(node, "x of shape %s has %lld channels in %lld groups, w is for %lld in each",
+                     operand_text(node, 0), (long long)c->value, (long long)group, (long long)inner->value);
+  return true;
+}
+
+static bool check_bias(const Node *node, int64_t m) {
+  if (!operand(node, 2)) return true;
+  TRY(check_same_dtype(node, 0, 2) && check_rank(node, 2, 1));
+  const Dim *size = operand(node, 2)->type->dims[0];
+  if (!dim_is_const(size) || size->value == m) return true;
+  return node_fail(node, "bias has %lld elements for %lld channels", (long long)size->value, (long long)m);
+}
+
+/* w has constant sizes. */
+static bool check_weights(const Node *node, int rank) {
+  TRY(check_kind(node, 0, KIND_NUMBER) && check_same_dtype(node, 0, 1) && check_rank(node, 1, rank));
+  if (type_is_static(operand(node, 1)->type)) return true;
+  return node_fail(node, "w is %s; its sizes must be numbers", operand_text(node, 1));
+}
+
+/* ---- conv ---- */
+
+/* Fills kernel and channels from a packed w and the attributes that describe it. */
+static bool read_packed(const Node *node, Window *window, const Dim *c) {
+  int count;
+  const int64_t *kernel = node_ints(node, "kernel", &count);
+  int64_t packed = node_int(node, "packed"), m = node_int(node, "channels"), rows;
+  const Type *w = operand(node, 1)->type;
+  TRY(check_weights(node, 3) && check_count(node, "kernel", count, window->rank));
+  if (packed < 1 || packed > 4096 || m < 1 || !window->channels_last)
+    return node_fail(node, "packed=%lld, channels=%lld, layout=%s cannot be", (long long)packed, (long long)m,
+                     node_string(node, "layout"));
+  if (!dim_is_const(c)) return node_fail(node, "packed weights need a constant number of channels");
+  rows = c->value / (window->group > 0 ? window->group : 1);
+  for (int s = 0; s < count; s++) {
+    window->kernel[s] = kernel[s];
+    if (__builtin_mul_overflow(rows, kernel[s], &rows)) return node_fail(node, "kernel is too large");
+  }
+  window->channels = m;
+  int64_t panels = m / packed + (m % packed != 0);
+  if (dim_is(w->dims[0], panels) && dim_is(w->dims[1], rows) && dim_is(w->dims[2], packed)) return true;
+  return node_fail(node,
+                   "w is %s; for %lld rows and %lld columns in panels of %lld it must be [%lld,%lld,%lld]",
+                   operand_text(node, 1), (long long)rows, (long long)m, (long long)packed, (long long)panels,
+                   (long long)rows, (long long)packed);
+}
+
+static bool read_plain(const Node *node, Window *window) {
+  const Type *w = operand(node, 1)->type;
+  TRY(check_weights(node, window->rank + 2));
+  for (int s = 0; s < window->rank; s++)
+    window->kernel[s] = w->dims[(window->channels_last ? 0 : 2) + s]->value;
+  window->channels = w->dims[window->channels_last ? window->rank + 1 : 0]->value;
+  return true;
+}
+
+static bool conv_infer(Node *node) {
+  const Type *x = operand(node, 0)->type;
+  Window window;
+  TRY(window_check(node, x->rank - 2, &window));
+  const Dim *c = x->dims[window.channel_axis], *dims[MAX_RANK];
+  window.group = node_int(node, "group");
+  bool packed = node_int(node, "packed") != 0;
+  TRY(packed ? read_packed(node, &window, c) : read_plain(node, &window));
+  const Type *w = operand(node, 1)->type;
+  const Dim *inner = packed ? dim_const(node_module(node), c->value / (window.group > 0 ? window.group : 1))
+                            : w->dims[window.channels_last ? window.rank : 1];
+  TRY(check_group(node, &window, c, inner, window.channels) && check_bias(node, window.channels));
+  TRY(window_check_kernel(node, &window));
+  dims[0] = x->dims[0];
+  dims[window.channel_axis] = dim_const(node_module(node), window.channels);
+  for (int s = 0; s < window.rank; s++) {
+    int axis = window.spatial_axis + s;
+    TRY(window_output(node, &window, s, x->dims[axis], false, &dims[axis]));
+  }
+  result_set(node, 0, type_make(node_module(node), x->dtype, x->rank, dims));
+  return true;
+}
+
+/* Axes of x and of bias, for both ops; grouped channels stay in place only when each is a group of its own.
+ */
+static void conv_x_axes(const Node *node, int index, AxisLink *links) {
+  Window window = node_window(node);
+  const Type *x = operand(node, 0)->type, *y = result(node, 0)->type;
+  int c = window.channel_axis;
+  if (index == 2) {
+    links[0] = (AxisLink){AXIS_SAME, c};
+    return;
+  }
+  links[0] = (AxisLink){AXIS_SAME, 0};
+  for (int s = 0; s < window.rank; s++)
+    links[window.spatial_axis + s] = (AxisLink){AXIS_WINDOW, window.spatial_axis + s};
+  bool each = dim_is(x->dims[c], window.group) && x->dims[c] == y->dims[c];
+  links[c] = window.group == 1 ? (AxisLink){AXIS_CONTRACT, 0}
+             : each            ? (AxisLink){AXIS_SAME, c}
+                               : (AxisLink){AXIS_OPAQUE, -1};
+}
+
+static void conv_axes(const Node *node, int index, AxisLink *links) {
+  axes_opaque(node, index, links);
+  if (index != 1) {
+    conv_x_axes(node, index, links);
+  } else if (node_int(node, "packed") == 0) {
+    Window window = node_window(node);
+    links[window.channels_last ? window.rank + 1 : 0] = (AxisLink){AXIS_SAME, window.channel_axis};
+    links[window.channels_last ? window.rank : 1] = (AxisLink){AXIS_CONTRACT, 0};
+  }
+}
+
+/* Position of weight (m, c, k..) in w. */
+static void weight_position(Lower *lower, const Node *node, const Window *window, Index m, Index c,
+                            const Index *k, Index *at) {
+  int64_t packed = node_int(node, "packed");
+  if (packed == 0) {
+    for (int s = 0; s < window->rank; s++) at[(window->channels_last ? 0 : 2) + s] = k[s];
+    at[window->channels_last ? window->rank + 1 : 0] = m;
+    at[window->channels_last ? window->rank : 1] = c;
+    return;
+  }
+  Index row = index_const(lower, 0);
+  for (int s = 0; s < window->rank; s++)
+    row = index_add(lower, index_mul_const(lower, row, window->kernel[s]), k[s]);
+  at[0] = index_div(lower, m, dim_const(lower->module, packed));
+  at[1] = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
+  at[2] = index_mod(lower, m, dim_const(lower->module, packed));
+}
+
+static Reg *zero_sum(Lower *lower, const Node *node) {
+  return loop_const(&lower->loops, (LoopType){compute_dtype(operand(node, 0)->type->dtype), 1}, 0);
+}
+
+/* Channel c of the group that makes channel m. */
+static Index group_channel(Lower *lower, const Window *window, Index m, Index c) {
+  if (window->group == 1) return c;
+  Index group = index_div(lower, m, dim_const(lower->module, window->channels / window->group));
+  return index_add(lower, index_mul_const(lower, group, window->group_channels), c);
+}
+
+/* sum + the products over the channels of one element of the window. */
+static Reg *conv_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
+                          const Index *spatial, const Index *k, Reg *sum) {
+  Index x_at[MAX_RANK], w_at[MAX_RANK], m = at[window->channel_axis];
+  Nest nest = nest_begin(1, &sum);
+  Index c = index_of(nest_for(lower, &nest, loop_int(&lower->loops, window->group_channels)));
+  window_place(window, at[0], group_channel(lower, window, m, c), spatial, x_at);
+  weight_position(lower, node, window, m, c, k, w_at);
+  Reg *x = compute(lower, lower_operand(lower, node, 0, x_at));
+  Reg *w = compute(lower, lower_operand(lower, node, 1, w_at));
+  nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
+  nest_end(lower, &nest);
+  return nest.carried[0];
+}
+
+static void store_sum(Lower *lower, const Node *node, const Window *window, const Index *at, Reg *sum) {
+  Loops *loops = &lower->loops;
+  if (operand(node, 2)) {
+    Reg *bias = compute(lower, lower_operand(lower, node, 2, &at[window->channel_axis]));
+    sum = loop_binary(loops, LOOP_ADD, sum, bias);
+  }
+  lower_result(lower, 0, at, loop_cast(loops, sum, result(node, 0)->type->dtype));
+}
+
+static void conv_nest(Lower *lower, const Node *node) {
+  Loops *loops = &lower->loops;
+  const Type *x = operand(node, 0)->type;
+  Window window = node_window(node);
+  Index at[MAX_RANK], k[MAX_WINDOW], spatial[MAX_WINDOW];
+  Nest outer = nest_over(lower, result(node, 0), NULL, at);
+  Reg *sum = zero_sum(lower, node);
+  Nest inner = nest_begin(1, &sum);
+  window_nest(lower, &inner, &window, k);
+  for (int s = 0; s < window.rank; s++)
+    spatial[s] = window_position(lower, &window, s, at[window.spatial_axis + s], k[s]);
+  LoopType type = sum->type;
+  If inside = loop_if(loops, window_inside(lower, &window, x, spatial), 1, &type);
+  Reg *more = conv_channels(lower, node, &window, at, spatial, k, inner.carried[0]);
+  loop_else(loops, &inside, &more);
+  loop_end_if(loops, &inside, &inner.carried[0]);
+  inner.carried[0] = inside.results[0];
+  nest_end(lower, &inner);
+  store_sum(lower, node, &window, at, inner.carried[0]);
+  nest_end(lower, &outer);
+}
+
+/* One per result, channel of a group and element of the kernel. */
+static const Dim *conv_macs(const Node *node) {
+  Module *module = node_module(node);
+  Window window = node_window(node);
+  const Dim *macs = dim_const(module, window.group_channels);
+  for (int s = 0; s < window.rank; s++) macs = dim_mul(module, macs, dim_const(module, window.kernel[s]));
+  return dim_mul(module, macs, type_count(module, result(node, 0)->type));
+}
+
+const Op op_conv = {
+    .name = "conv",
+    .family = "conv",
+    .doc = "Convolution (cross-correlation): y[n, m, o] = bias[m] + the sum over c and k of x[n, c, o*stride "
+           "+ k*dilation - pad] * "
+           "w[m, c, k], with zeros outside x; c runs over the channels of m's group. Sums in f32 for f16 and "
+           "bf16.",
+    .operands = conv_operands,
+    .operand_count = COUNT_OF(conv_operands),
+    .results = results_y,
+    .result_count = 1,
+    .attrs = conv_attrs,
+    .attr_count = COUNT_OF(conv_attrs),
+    .infer = conv_infer,
+    .axes = conv_axes,
+    .nest = conv_nest,
+    .macs = conv_macs,
+};
+
+/* ---- conv_transpose ---- */
+
+static const OperandSpec conv_transpose_operands[] = {
+    {"x", false, "nchw: [n, c, spatial..]; nhwc: [n, spatial.., c]"},
+    {"w", false, "nchw: [c, m/group, kernel..]; nhwc: [kernel.., c, m/group]"},
+    {"bias", true, "[m]"}};
+
+static const AttrSpec conv_transpose_attrs[] = {
+    {"layout", ATTR_STRING, ROLE_NONE, "nchw", "order of the axes, with any number of spatial ones",
+     "nchw|nhwc"},
+    {"strides", ATTR_INTS, ROLE_NONE, "[]", "distance of the copies of the kernel; [] means 1", NULL},
+    {"dilations", ATTR_INTS, ROLE_NONE, "[]", "distance of the kernel's elements; [] means 1", NULL},
+    {"pads", ATTR_INTS, ROLE_NONE, "[]",
+     "what is cut off before every spatial axis, then after every one; [] means 0", NULL},
+    {"output_padding", ATTR_INTS, ROLE_NONE, "[]",
+     "what is added at the end of every spatial axis; [] means 0", NULL},
+    {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL}};
+
+/* (size - 1)*stride + reach + output_padding - pads */
+static bool transposed_size(const Node *node, const Window *window, int s, const Dim *size,
+                            const Dim **made) {
+  Module *module = node_module(node);
+  int count;
+  const int64_t *extra = node_ints(node, "output_padding", &count);
+  int64_t reach = window->dilation[s] * (window->kernel[s] - 1) + 1;
+  int64_t rest = reach + (count ? extra[s] : 0) - window->before[s] - window->after[s] - window->stride[s];
+  *made =
+      dim_add(module, dim_mul(module, size, dim_const(module, window->stride[s])), dim_const(module, rest));
+  if (!dim_is_const(*made) || (*made)->value >= 0) return true;
+  return node_fail(node, "pads of %lld and %lld leave nothing of spatial axis %d",
+                   (long long)window->before[s], (long long)window->after[s], s);
+}
+
+static bool conv_transpose_infer(Node *node) {
+  const Type *x = operand(node, 0)->type, *w = operand(node, 1)->type;
+  const Dim *dims[MAX_RANK];
+  Window window;
+  int count;
+  TRY(window_check(node, x->rank - 2, &window) && check_weights(node, x->rank));
+  const int64_t *extra = node_ints(node, "output_padding", &count);
+  if (count != 0) TRY(check_count(node, "output_padding", count, window.rank));
+  for (int s = 0; s < window.rank; s++) {
+    window.kernel[s] = w->dims[(window.channels_last ? 0 : 2) + s]->value;
+    if (count && (extra[s] < 0 || extra[s] > INT32_MAX))
+      return node_fail(node, "output_padding has %lld; it must be from 0 to below 2^31", (long long)extra[s]);
+  }
+  window.group = node_int(node, "group");
+  const Dim *c = x->dims[window.channel_axis], *w_c = w->dims[window.channels_last ? window.rank : 0];
+  const Dim *group_m = w->dims[window.channels_last ? window.rank + 1 : 1];
+  if (window.group < 1 || w_c->value % window.group != 0 || dims_clash(c, w_c))
+    return node_fail(node, "x of shape %s, w of shape %s and group %lld do not fit", operand_text(node, 0),
+                     operand_text(node, 1), (long long)window.group);
+  if (__builtin_mul_overflow(group_m->value, window.group, &window.channels))
+    return node_fail(node, "group is %lld; that is too many channels", (long long)window.group);
+  TRY(check_bias(node, window.channels) && window_check_kernel(node, &window));
+  dims[0] = x->dims[0];
+  dims[window.channel_axis] = dim_const(node_module(node), window.channels);
+  for (int s = 0; s < window.rank; s++) {
+    int axis = window.spatial_axis + s;
+    TRY(transposed_size(node, &window, s, x->dims[axis], &dims[axis]));
+  }
+  result_set(node, 0, type_make(node_module(node), x->dtype, x->rank, dims));
+  return true;
+}
+
+static void conv_transpose_axes(const Node *node, int index, AxisLink *links) {
+  axes_opaque(node, index, links);
+  if (index != 1) {
+    conv_x_axes(node, index, links);
+    return;
+  }
+  Window window = node_window(node);
+  if (window.group != 1) return;
+  links[window.channels_last ? window.rank : 0] = (AxisLink){AXIS_CONTRACT, 0};
+  links[window.channels_last ? window.rank + 1 : 1] = (AxisLink){AXIS_SAME, window.channel_axis};
+}
+
+/* Which element of x, if any, puts kernel element k at result position o: (o + before - k*dilation) / stride,
+ * when that is whole and inside. Gives the condition. */
+static Reg *source_position(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k,
+                            Index *source) {
+  Loops *loops = &lower->loops;
+  const Dim *stride = dim_const(lower->module, window->stride[s]);
+  Index shifted = index_add_const(lower, o, window->before[s]);
+  shifted = index_sub(lower, shifted, index_mul_const(lower, k, window->dilation[s]));
+  *source = index_div(lower, shifted, stride);
+  Reg *inside = index_inside(lower, *source, dim_const(lower->module, 0), size);
+  if (window->stride[s] == 1) return inside;
+  Reg *rest = index_reg(lower, index_mod(lower, shifted, stride));
+  return loop_binary(loops, LOOP_AND, inside, loop_binary(loops, LOOP_EQ, rest, loop_int(loops, 0)));
+}
+
+static Reg *transposed_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
+                                const Index *spatial, const Index *k, Reg *sum) {
+  Index x_at[MAX_RANK], w_at[MAX_RANK], m = at[window->channel_axis];
+  Nest nest = nest_begin(1, &sum);
+  Index c = index_of(nest_for(lower, &nest, loop_int(&lower->loops, window->group_channels)));
+  c = group_channel(lower, window, m, c);
+  window_place(window, at[0], c, spatial, x_at);
+  for (int s = 0; s < window->rank; s++) w_at[(window->channels_last ? 0 : 2) + s] = k[s];
+  w_at[window->channels_last ? window->rank : 0] = c;
+  w_at[window->channels_last ? window->rank + 1 : 1] =
+      window->group == 1 ? m
+                         : index_mod(lower, m, dim_const(lower->module, window->channels / window->group));
+  Reg *x = compute(lower, lower_operand(lower, node, 0, x_at));
+  Reg *w = compute(lower, lower_operand(lower, node, 1, w_at));
+  nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
+  nest_end(lower, &nest);
+  return nest.carried[0];
+}
+
+static void conv_transpose_nest(Lower *lower, const Node *node) {
+  Loops *loops = &lower->loops;
+  const Type *x = operand(node, 0)->type;
+  Window window = node_window(node);
+  Index at[MAX_RANK], k[MAX_WINDOW], spatial[MAX_WINDOW];
+  Nest outer = nest_over(lower, result(node, 0), NULL, at);
+  Reg *sum = zero_sum(lower, node), *inside = NULL;
+  Nest inner = nest_begin(1, &sum);
+  window_nest(lower, &inner, &window, k);
+  for (int s = 0; s < window.rank; s++) {
+    int axis = window.spatial_axis + s;
+    Reg *here = source_position(lower, &window, s, x->dims[axis], at[axis], k[s], &spatial[s]);
+    inside = inside ? loop_binary(loops, LOOP_AND, inside, here) : here;
+  }
+  LoopType type = sum->type;
+  If branch = loop_if(loops, inside, 1, &type);
+  Reg *more = transposed_channels(lower, node, &window, at, spatial, k, inner.carried[0]);
+  loop_else(loops, &branch, &more);
+  loop_end_if(loops, &branch, &inner.carried[0]);
+  inner.carried[0] = branch.results[0];
+  nest_end(lower, &inner);
+  store_sum(lower, node, &window, at, inner.carried[0]);
+  nest_end(lower, &outer);
+}
+
+/* One per element of x, channel made and element of the kernel. */
+static const Dim *conv_transpose_macs(const Node *node) {
+  Module *module = node_module(node);
+  Window window = node_window(node);
+  const Dim *macs = dim_const(module, window.channels / window.group);
+  for (int s = 0; s < window.rank; s++) macs = dim_mul(module, macs, dim_const(module, window.kernel[s]));
+  return dim_mul(module, macs, type_count(module, operand(node, 0)->type));
+}
+
+const Op op_conv_transpose = {
+    .name = "conv_transpose",
+    .family = "conv",
+    .doc = "Transposed convolution: every element of x adds a copy of the kernel, y[n, m, i*stride + "
+           "k*dilation - pad] += x[n, c, "
+           "i] * w[c, m, k], plus bias[m]; what falls outside is cut off. Sums in f32 for f16 and bf16.",
+    .operands = conv_transpose_operands,
+    .operand_count = COUNT_OF(conv_transpose_operands),
+    .results = results_y,
+    .result_count = 1,
+    .attrs = conv_transpose_attrs,
+    .attr_count = COUNT_OF(conv_transpose_attrs),
+    .infer = conv_transpose_infer,
+    .axes = conv_transpose_axes,
+    .nest = conv_transpose_nest,
+    .macs = conv_transpose_macs,
+};
