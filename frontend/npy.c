@@ -107,7 +107,7 @@ static void copy_columns(const Header *header, const char *from, char *to, size_
 
 static bool parse_npy(Module *module, const char *name, const char *bytes, size_t size, Tensor *tensor) {
   Header header = {0};
-  size_t offset, needed;
+  size_t offset = 0, needed;
   int64_t count = 1;
   TRY(parse_header(module, name, bytes, size, &header, &offset));
   for (int i = 0; i < header.rank; i++)

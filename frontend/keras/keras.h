@@ -176,8 +176,9 @@ typedef struct Import {
   const Container *container;
   const ImportOptions *options;
   Builder builder;
-  int calls;  /* made so far, against a budget: nested models can multiply */
-  int listed; /* weights taken so far from a list without names */
+  int calls;       /* made so far, against a budget: nested models can multiply */
+  bool *dims_used; /* per --dim */
+  int listed;      /* weights taken so far from a list without names */
 } Import;
 
 KerasModel *model_parse(Import *import, const cJSON *json); /* NULL with Diags, one per unsupported layer */

@@ -1,0 +1,247 @@
+/*
+ * weights.c -- finds the stored arrays of every layer.
+ *
+ * Three ways to name them:
+ *   named    legacy HDF5: the group of a layer lists its weights' names. A nested model has one group in
+ * which all trainable weights come first, so its layers pick theirs by name, not by position. counted  Keras
+ * 3: layers/<class in snake case>[_k]/vars/<i>, k counted per class in the order of the layers. listed arr_0,
+ * arr_1, ...: what numpy.savez(*model.get_weights()) writes. How many weights a layer has, and what they are
+ * called, follows from its configuration (LayerKind.weights).
+ */
+#include "frontend/keras/keras.h"
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the layers of one model have their weights. */
+typedef struct Scope {
+  const char *path;         /* of the container: "model_weights/", "layers/functional/" */
+  const char *group;        /* named, inside a nested model: the one group of its weights; else NULL */
+  const char *const *names; /* the names in that group */
+  int name_count;
+} Scope;
+
+static bool layer_fail(Import *import, const Layer *layer, const char *text) {
+  diag_add(import->module,
+           (Diag){.severity = SEVERITY_ERROR, .node = layer->name, .op = layer->class_name, .text = text});
+  return false;
+}
+
+/* ---- what a layer needs ---- */
+
+/* One word of LayerKind.weights: "bias?use_bias". */
+static bool next_weight(const char **words, const cJSON *config, char *name, size_t size) {
+  for (;;) {
+    *words += strspn(*words, " ");
+    size_t length = strcspn(*words, " ");
+    if (!length) return false;
+    snprintf(name, size, "%.*s", (int)length, *words);
+    *words += length;
+    char *flag = strchr(name, '?');
+    if (flag) *flag++ = 0;
+    if (!flag || json_flag(config, flag, true)) return true;
+  }
+}
+
+static void list_needed(Import *import, Layer *layer) {
+  const char *words = layer->kind && layer->kind->weights ? layer->kind->weights : "";
+  char name[64];
+  layer->weight_names = NEW_ARRAY(import->module->arena, const char *, 16);
+  while (layer->weight_count < 16 && next_weight(&words, layer->config, name, sizeof name))
+    layer->weight_names[layer->weight_count++] = intern(import->module, name);
+  layer->weights = NEW_ARRAY(import->module->arena, const StoredArray *, layer->weight_count);
+  layer->values = NEW_ARRAY(import->module->arena, Value *, layer->weight_count);
+}
+
+static bool wrong_count(Import *import, const Layer *layer, int found) {
+  const char *needed = "";
+  for (int i = 0; i < layer->weight_count; i++)
+    needed = arena_printf(import->module->arena, "%s%s%s", needed, i ? ", " : "", layer->weight_names[i]);
+  return layer_fail(import, layer,
+                    arena_printf(import->module->arena,
+                                 "the file has %d weights for it, its configuration calls for %d (%s)", found,
+                                 layer->weight_count, needed));
+}
+
+/* ---- named ---- */
+
+/* Whether `name` has the layer among its components: "block/conv/kernel:0" has "conv" and "block/conv". */
+static bool mentions(const char *name, const char *layer) {
+  size_t length = strlen(layer);
+  for (const char *at = name; (at = strstr(at, layer)); at++)
+    if ((at == name || at[-1] == '/') && at[length] == '/') return true;
+  return false;
+}
+
+/* Without a list of names: LAYER/kernel or LAYER/kernel:0. */
+static bool find_by_path(Import *import, const Scope *scope, Layer *layer) {
+  static const char *const forms[][2] = {{"/", ""}, {"/", ":0"}, {".", ""}};
+  const Store *store = &import->container->store;
+  for (int i = 0; i < layer->weight_count; i++) {
+    for (int k = 0; k < COUNT_OF(forms) && !layer->weights[i]; k++)
+      layer->weights[i] =
+          store_array(store, arena_printf(import->module->arena, "%s%s%s%s%s", scope->path, layer->name,
+                                          forms[k][0], layer->weight_names[i], forms[k][1]));
+    if (!layer->weights[i]) return wrong_count(import, layer, i);
+  }
+  return true;
+}
+
+static bool find_named(Import *import, const Scope *scope, Layer *layer) {
+  Module *module = import->module;
+  const Store *store = &import->container->store;
+  const char *group =
+      scope->group ? scope->group : arena_printf(module->arena, "%s%s", scope->path, layer->name);
+  int count = scope->name_count, found = 0;
+  const char *const *names =
+      scope->group ? scope->names : store_list(module, store, group, "weight_names", &count);
+  if (count < 0) return find_by_path(import, scope, layer);
+  for (int i = 0; i < count; i++) {
+    if (scope->group && !mentions(names[i], layer->name)) continue;
+    const StoredArray *array = store_array(store, arena_printf(module->arena, "%s/%s", group, names[i]));
+    if (!array)
+      return layer_fail(
+          import, layer,
+          arena_printf(module->arena, "the file lists its weight '%s' but does not hold it", names[i]));
+    if (found < layer->weight_count) layer->weights[found] = array;
+    found++;
+  }
+  return found == layer->weight_count || wrong_count(import, layer, found);
+}
+
+/* ---- counted ---- */
+
+/* Conv2DTranspose -> conv2d_transpose, LSTM -> lstm, PReLU -> p_re_lu: an underscore before a capital that
+ * begins a lower-case run or follows a lower-case letter. */
+static char *snake_case(Import *import, const char *name) {
+  char *text = arena_alloc(import->module->arena, 2 * strlen(name) + 1), *out = text;
+  for (size_t i = 0; name[i]; i++) {
+    unsigned char c = (unsigned char)name[i], before = i ? (unsigned char)name[i - 1] : 0,
+                  after = (unsigned char)name[i + 1];
+    if (!isalnum(c) && c != '_') continue;
+    if (isupper(c) && i && before != '_' && (islower(after) || islower(before))) *out++ = '_';
+    *out++ = (char)tolower(c);
+  }
+  return text;
+}
+
+static bool has_arrays(const Store *store, const char *group) {
+  size_t length = strlen(group);
+  for (int i = 0; i < store->array_count; i++)
+    if (!strncmp(store->arrays[i].path, group, length) && store->arrays[i].path[length] == '/') return true;
+  return false;
+}
+
+/* The group of the k-th layer of its class. Files of Keras 2.13 go through a list that names each layer with
+ * weights twice, so that they have dense, dense_2, dense_4. */
+static const char *counted_path(Import *import, const Scope *scope, const Layer *layer, int k) {
+  Module *module = import->module;
+  const char *first = arena_printf(module->arena, "%s%s", scope->path, snake_case(import, layer->class_name));
+  if (!k) return first;
+  bool twice = !strcmp(import->container->root, "_layer_checkpoint_dependencies/") &&
+               !has_arrays(&import->container->store, arena_printf(module->arena, "%s_1", first));
+  return arena_printf(module->arena, "%s_%d", first, twice ? 2 * k : k);
+}
+
+/* Newer files also say the layer's name, which then must agree. */
+static bool find_counted(Import *import, const char *path, Layer *layer) {
+  Module *module = import->module;
+  const Store *store = &import->container->store;
+  const char *name = store_text(store, arena_printf(module->arena, "%s/vars", path), "name");
+  if (name && strcmp(name, layer->name))
+    return layer_fail(
+        import, layer,
+        arena_printf(module->arena, "the file has the weights of '%s' at its place ('%s')", name, path));
+  for (int i = 0; i < layer->weight_count; i++) {
+    layer->weights[i] = store_array(store, arena_printf(module->arena, "%s/vars/%d", path, i));
+    if (!layer->weights[i]) return wrong_count(import, layer, i);
+  }
+  bool more = store_array(store, arena_printf(module->arena, "%s/vars/%d", path, layer->weight_count));
+  return !more || wrong_count(import, layer, layer->weight_count + 1);
+}
+
+/* ---- listed ---- */
+
+static bool find_listed(Import *import, Layer *layer) {
+  for (int i = 0; i < layer->weight_count; i++) {
+    const char *path = arena_printf(import->module->arena, "arr_%d", import->listed++);
+    layer->weights[i] = store_array(&import->container->store, path);
+    if (!layer->weights[i]) return wrong_count(import, layer, i);
+  }
+  return true;
+}
+
+/* ---- all layers of a model ---- */
+
+static bool find_in(Import *import, KerasModel *model, const Scope *scope);
+
+static Scope nested_scope(Import *import, const Scope *scope, const Layer *layer, const char *path) {
+  Scope inner = *scope;
+  Module *module = import->module;
+  if (import->container->form == WEIGHTS_COUNTED) {
+    inner.path = arena_printf(module->arena, "%s/%s", path, import->container->root);
+  } else if (!scope->group) {
+    inner.group = arena_printf(module->arena, "%s%s", scope->path, layer->name);
+    inner.names =
+        store_list(module, &import->container->store, inner.group, "weight_names", &inner.name_count);
+    if (inner.name_count < 0) inner.group = NULL;
+  }
+  return inner;
+}
+
+static bool find_for_layer(Import *import, const Scope *scope, Layer *layer, int k) {
+  const char *path =
+      import->container->form == WEIGHTS_COUNTED ? counted_path(import, scope, layer, k) : NULL;
+  if (layer->nested) {
+    Scope inner = nested_scope(import, scope, layer, path);
+    return find_in(import, layer->nested, &inner);
+  }
+  list_needed(import, layer);
+  if (!layer->weight_count) return true;
+  switch (import->container->form) {
+  case WEIGHTS_NAMED: return find_named(import, scope, layer);
+  case WEIGHTS_COUNTED: return find_counted(import, path, layer);
+  default: return find_listed(import, layer);
+  }
+}
+
+/* How many layers of the same class came before each; layers of one class are chained through the sorted
+ * list. */
+typedef struct ClassCount {
+  const char *class_name;
+  int index;
+} ClassCount;
+
+static int by_class(const void *a, const void *b) {
+  const ClassCount *x = a, *y = b;
+  int order = strcmp(x->class_name, y->class_name);
+  return order ? order : x->index - y->index;
+}
+
+static int *count_classes(Import *import, const KerasModel *model) {
+  Arena *arena = import->module->arena;
+  int *before = NEW_ARRAY(arena, int, model->layer_count), count = 0;
+  ClassCount *sorted = NEW_ARRAY(arena, ClassCount, model->layer_count);
+  for (int i = 0; i < model->layer_count;
+       i++) /* a Sequential's InputLayer is not among its layers, but has no weights */
+    sorted[count++] = (ClassCount){snake_case(import, model->layers[i].class_name), i};
+  qsort(sorted, (size_t)count, sizeof *sorted, by_class);
+  for (int i = 1; i < count; i++)
+    if (!strcmp(sorted[i].class_name, sorted[i - 1].class_name))
+      before[sorted[i].index] = before[sorted[i - 1].index] + 1;
+  return before;
+}
+
+static bool find_in(Import *import, KerasModel *model, const Scope *scope) {
+  const int *before = count_classes(import, model);
+  bool good = true;
+  for (int i = 0; i < model->layer_count; i++)
+    good &= find_for_layer(import, scope, &model->layers[i], before[i]);
+  return good;
+}
+
+bool model_find_weights(Import *import, KerasModel *model) {
+  const Container *container = import->container;
+  Scope scope = {.path = container->root};
+  return find_in(import, model, &scope);
+}

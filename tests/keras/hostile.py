@@ -1,0 +1,476 @@
+#!/usr/bin/python3
+"""Gives damaged and hostile Keras files to the importer: each must end in an error with exit code 1, never in a crash or a hang.
+
+Usage: hostile.py PROGRAM...          PROGRAM MODEL is called with no further arguments
+Named cases also say which words the error must have. Then come truncated, bit-flipped and mutated files with a fixed seed, which
+may be read or refused.
+"""
+import copy
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import h5py
+import numpy as np
+
+import models
+
+TIMEOUT = 60
+NAMED = []
+
+
+def case(*words):
+    """A function that writes one hostile file into a folder and returns its path; the error must hold these words."""
+    def add(function):
+        NAMED.append((function.__name__, words, function))
+        return function
+    return add
+
+
+def keras2(folder, layers, weights=(), name="m.h5", **ends):
+    """A Keras 2 file with these layers; weights are (layer, name, array)."""
+    path = folder / name
+    config = {"name": "m", "layers": layers, **ends}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional" if ends else "Sequential", "config": config})
+        file.attrs["keras_version"] = "2.11.0"
+        top = file.create_group("model_weights")
+        top.attrs["layer_names"] = np.array([l["config"]["name"] for l in layers if l.get("config")], "S")
+        for layer, weight, array in weights:
+            group = top.require_group(layer)
+            names = [n.decode() for n in group.attrs.get("weight_names", [])] + [weight]
+            group.attrs["weight_names"] = np.array(names, "S")
+            group[weight] = array
+    return path
+
+
+def plain(class_name, name="y", **config):
+    return {"class_name": class_name, "config": {"name": name, **config}}
+
+
+IMAGE = plain("InputLayer", "image", batch_input_shape=[None, 6, 6, 4])
+
+
+def call(layer, *inputs):
+    return {**layer, "name": layer["config"]["name"], "inbound_nodes": [[[*i, {}] for i in inputs]] if inputs else []}
+
+
+# ---- containers ----
+
+
+@case("neither HDF5 nor a zip archive nor JSON")
+def empty_file(folder):
+    path = folder / "m.h5"
+    path.touch()
+    return path
+
+
+@case("cannot read it")
+def a_folder(folder):
+    return folder
+
+
+@case("cannot read it")
+def absent(folder):
+    return folder / "absent.h5"
+
+
+@case("holds weights without a model")
+def weights_only(folder):
+    with h5py.File(folder / "m.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    return folder / "m.h5"
+
+
+@case("refers to other files")
+def external_storage(folder):
+    path = keras2(folder, [IMAGE])
+    with h5py.File(path, "a") as file:
+        file.create_dataset("secret", (64,), "u1", external=[("/etc/passwd", 0, 64)])
+    return path
+
+
+@case("refers to other files")
+def virtual_dataset(folder):
+    path = keras2(folder, [IMAGE])
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = np.zeros(8, np.float32)
+    layout = h5py.VirtualLayout((8,), "f4")
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (8,))
+    with h5py.File(path, "a") as file:
+        file.create_virtual_dataset("mirror", layout)
+    return path
+
+
+@case("more bytes than a file of this size can hold")
+def absurd_dataset(folder):
+    path = keras2(folder, [IMAGE])
+    with h5py.File(path, "a") as file:
+        file.create_dataset("huge", (1 << 20, 1 << 20, 1 << 10), "f4", chunks=(1, 1, 1024))
+    return path
+
+
+@case("more bytes than a file of this size can hold")
+def overflowing_dataset(folder):
+    path = keras2(folder, [IMAGE])
+    with h5py.File(path, "a") as file:
+        file.create_dataset("huge", (1 << 21, 1 << 21, 1 << 18), "f8", chunks=(1, 1, 1024))
+    return path
+
+
+@case("nested", "levels deep")
+def deep_json(folder):
+    path = folder / "m.json"
+    path.write_text('{"class_name": ' + "[" * 100000 + "]" * 100000 + "}")
+    return path
+
+
+@case("nested", "levels deep")
+def deep_attribute(folder):
+    with h5py.File(folder / "m.h5", "w") as file:
+        file.attrs["model_config"] = '{"config": ' + "[" * 30000 + "]" * 30000 + "}"
+    return folder / "m.h5"
+
+
+@case("not valid JSON")
+def broken_json(folder):
+    (folder / "m.json").write_text('{"class_name": "Sequential", \n"config": {')
+    return folder / "m.json"
+
+
+@case("no weights beside it")
+def no_weights(folder):
+    models.MODELS["cnn"].name = "cnn"
+    models.save_json(folder / "alone.json", models.MODELS["cnn"], 3)
+    return folder / "alone.json"
+
+
+def archive(folder, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(folder / "m.keras", "w", compression) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return folder / "m.keras"
+
+
+CONFIG = json.dumps({"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": [IMAGE]}})
+
+
+@case("no 'config.json'")
+def empty_archive(folder):
+    return archive(folder, {"metadata.json": "{}", "../../escape": "x"})
+
+
+@case("model.weights.h5")
+def archive_without_weights(folder):
+    return archive(folder, {"config.json": CONFIG})
+
+
+@case("pickled Python")
+def pickled_weights(folder):
+    return archive(folder, {"config.json": CONFIG, "model.weights.npz": b"PK"})
+
+
+@case("not an HDF5 file")
+def archive_with_nonsense(folder):
+    return archive(folder, {"config.json": CONFIG, "model.weights.h5": b"\x89HDF\r\n\x1a\n" + bytes(200)})
+
+
+@case("claims")
+def archive_bomb(folder):
+    return archive(folder, {"config.json": " " * (65 << 20) + CONFIG, "model.weights.h5": b""}, zipfile.ZIP_DEFLATED)
+
+
+@case("TensorFlow.js")
+def tfjs(folder):
+    (folder / "model.json").write_text('{"format": "layers-model", "modelTopology": {}, "weightsManifest": []}')
+    return folder / "model.json"
+
+
+# ---- configurations ----
+
+
+@case("Lambda", "LSTM", "'a'", "'b'", "'mine'")
+def unsupported_layers_are_all_listed(folder):
+    return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("LSTM", "b"), plain("MyLayer", "mine")])
+
+
+@case("Python code")
+def subclassed(folder):
+    with h5py.File(folder / "m.h5", "w") as file:
+        file.attrs["model_config"] = '{"class_name": "MyModel", "config": {"layers": []}}'
+    return folder / "m.h5"
+
+
+@case("0 layers")
+def no_layers(folder):
+    return keras2(folder, [])
+
+
+@case("no class_name or no name")
+def layer_without_name(folder):
+    return keras2(folder, [IMAGE, {"class_name": "Flatten", "config": {}}])
+
+
+@case("two layers are called")
+def twin_names(folder):
+    return keras2(folder, [IMAGE, plain("Flatten"), plain("Flatten")])
+
+
+@case("does not say the shape")
+def no_shape(folder):
+    return keras2(folder, [plain("Flatten")])
+
+
+@case("no sensible size")
+def absurd_input(folder):
+    return keras2(folder, [plain("InputLayer", "image", batch_input_shape=[None, 1e300, -4]), plain("Flatten")])
+
+
+@case("cycle")
+def cycle(folder):
+    layers = [call(IMAGE), call(plain("Add", "a"), ["image", 0, 0], ["b", 0, 0]), call(plain("Flatten", "b"), ["a", 0, 0])]
+    return keras2(folder, layers, input_layers=[["image", 0, 0]], output_layers=[["b", 0, 0]])
+
+
+@case("cycle")
+def self_cycle(folder):
+    return keras2(folder, [call(IMAGE), call(plain("Flatten", "b"), ["b", 0, 0])], input_layers=[["image", 0, 0]],
+                  output_layers=[["b", 0, 0]])
+
+
+@case("'nobody', which does not exist")
+def missing_layer(folder):
+    return keras2(folder, [call(IMAGE), call(plain("Flatten", "b"), ["nobody", 0, 0])], input_layers=[["image", 0, 0]],
+                  output_layers=[["b", 0, 0]])
+
+
+@case("call 7 of layer 'image'")
+def missing_call(folder):
+    return keras2(folder, [call(IMAGE), call(plain("Flatten", "b"), ["image", 7, 0])], input_layers=[["image", 0, 0]],
+                  output_layers=[["b", 0, 0]])
+
+
+@case("no output -1")
+def missing_tensor(folder):
+    return keras2(folder, [call(IMAGE), call(plain("Flatten", "b"), ["image", 0, -1])], input_layers=[["image", 0, 0]],
+                  output_layers=[["b", 0, 0]])
+
+
+@case("more than 100000 times")
+def calls_multiply(folder):
+    """Twenty models, each of which calls the next one twice."""
+    inner = plain("Flatten", "leaf")
+    for level in range(20):
+        name = inner["config"]["name"]
+        image = plain("InputLayer", "in", batch_input_shape=[None, 4])
+        both = {**inner, "name": name, "inbound_nodes": [[["in", 0, 0, {}]], [[name, 0, 0, {}]]]}
+        inner = {"class_name": "Functional", "config": {"name": f"level{level}", "layers": [call(image), both],
+                                                        "input_layers": [["in", 0, 0]], "output_layers": [[name, 1, 0]]}}
+    return keras2(folder, [plain("InputLayer", "image", batch_input_shape=[None, 4]), inner])
+
+
+DENSE = ("y", "y/kernel:0", np.zeros((4, 3), np.float32)), ("y", "y/bias:0", np.zeros(3, np.float32))
+
+
+@case("has 0 weights", "'y'", "kernel, bias")
+def weights_missing(folder):
+    return keras2(folder, [IMAGE, plain("Dense", units=3)], [("other", "kernel:0", np.zeros(1))])
+
+
+@case("1 weights", "2 (kernel, bias)")
+def weights_too_few(folder):
+    return keras2(folder, [IMAGE, plain("Dense", units=3)], DENSE[:1])
+
+
+@case("shape [4,3] in the file, not [?,5]")
+def weight_of_wrong_shape(folder):
+    return keras2(folder, [IMAGE, plain("Dense", units=5)], DENSE)
+
+
+@case("y")
+def weight_of_wrong_depth(folder):
+    return keras2(folder, [plain("InputLayer", "image", batch_input_shape=[None, 9]), plain("Dense", units=3)], DENSE)
+
+
+@case("activation 'wobble' is not supported")
+def unknown_activation(folder):
+    return keras2(folder, [IMAGE, plain("Activation", activation="wobble")])
+
+
+CONV = ("y", "y/kernel:0", np.zeros((3, 3, 4, 2), np.float32)), ("y", "y/bias:0", np.zeros(2, np.float32))
+
+
+def conv(folder, **config):
+    return keras2(folder, [IMAGE, plain("Conv2D", **{"filters": 2, "kernel_size": [3, 3], **config})], CONV)
+
+
+@case("strides")
+def conv_stride_0(folder):
+    return conv(folder, strides=[0, 1])
+
+
+@case("kernel_size")
+def conv_kernel_absurd(folder):
+    return conv(folder, kernel_size=[1 << 40, 3])
+
+
+@case("kernel_size")
+def conv_kernel_text(folder):
+    return conv(folder, kernel_size="3x3")
+
+
+@case("groups")
+def conv_groups(folder):
+    return conv(folder, groups=3)
+
+
+@case("padding 'reflect' is unknown")
+def conv_padding(folder):
+    return conv(folder, padding="reflect")
+
+
+@case("y")
+def conv_larger_than_image(folder):
+    return conv(folder, dilation_rate=[2000000000, 1])
+
+
+@case("'filters' is no integer")
+def conv_filters_absurd(folder):
+    return conv(folder, filters=-(1 << 60), groups=5)
+
+
+@case("y")
+def pool_larger_than_image(folder):
+    return keras2(folder, [IMAGE, plain("MaxPooling2D", pool_size=[7, 1])])
+
+
+@case("crops")
+def crop_everything(folder):
+    return keras2(folder, [IMAGE, plain("Cropping2D", cropping=[[3, 3], [0, 0]])])
+
+
+@case("y")
+def reshape_to_other_size(folder):
+    return keras2(folder, [IMAGE, plain("Reshape", target_shape=[7, -1])])
+
+
+@case("target_shape")
+def reshape_two_open(folder):
+    return keras2(folder, [IMAGE, plain("Reshape", target_shape=[-1, -1])])
+
+
+@case("permutation")
+def permute_twice(folder):
+    return keras2(folder, [IMAGE, plain("Permute", dims=[1, 1, 2])])
+
+
+@case("axis 9")
+def softmax_axis(folder):
+    return keras2(folder, [IMAGE, plain("Softmax", axis=9)])
+
+
+@case("2^36 elements")
+def padding_absurd(folder):
+    """A result of 2^62 elements: nothing of that size may be allocated at import."""
+    return keras2(folder, [IMAGE, plain("ZeroPadding2D", padding=[2147483647, 2147483647]), plain("UpSampling2D", "z", size=[2, 2])])
+
+
+# ---- damage at random ----
+
+
+def damaged(data, rng):
+    """Truncated, or with some bytes changed."""
+    data = bytearray(data)
+    if rng.random() < 0.25:
+        return data[:rng.randrange(len(data))]
+    for _ in range(rng.choice([1, 2, 8, 40])):
+        at = rng.choice([rng.randrange(len(data)), rng.randrange(min(len(data), 4096))])
+        data[at] = rng.choice([0, 255, data[at] ^ 1 << rng.randrange(8), rng.randrange(256)])
+    return data
+
+
+def places(value, found):
+    """Every (container, key) in a JSON value."""
+    for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+        found.append((value, key))
+        if isinstance(child, (dict, list)):
+            places(child, found)
+    return found
+
+
+def mutated(config, rng):
+    config = copy.deepcopy(config)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        spots = places(config, [])
+        where, key = rng.choice(spots)
+        other, from_key = rng.choice(spots)
+        where[key] = copy.deepcopy(rng.choice([None, -1, 0, 1, 2, 1 << 31, 1e300, 0.5, "", "same", [], {}, [1, 2], True, other[from_key]]))
+    return config
+
+
+def random_files(folder, count):
+    rng = random.Random(20)
+    sources = {form: models.save("residual", form, folder) for form in ("h5-2", "keras", "keras-deflated", "json-3")}
+    config = json.loads(sources["json-3"].read_text())
+    nested = models.save("nested", "json-2", folder)
+    for i in range(count):
+        form = list(sources)[i % 3]
+        path = folder / f"damaged{sources[form].suffix}"
+        path.write_bytes(damaged(sources[form].read_bytes(), rng))
+        yield f"{form}, damage {i}", path
+        path, whole = (sources["json-3"], config) if i % 2 else (nested, json.loads(nested.read_text()))
+        kept = path.read_text()
+        path.write_text(json.dumps(mutated(whole, rng)))
+        yield f"{path.name}, mutation {i}", path
+        path.write_text(kept)
+
+
+# ---- running ----
+
+
+def run(program, path):
+    """(exit code, what was said)"""
+    try:
+        done = subprocess.run([*program, str(path)], capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return "hang", ""
+    return done.returncode, done.stderr
+
+
+def verdict(code, said, words):
+    if code != 1 or "error" not in said:
+        return f"exit code {code}: {said[-2000:]}"
+    missing = [w for w in words if w not in said]
+    return f"the error lacks {missing}: {said[:500]}" if missing else None
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    program, results = sys.argv[1:], []
+    with tempfile.TemporaryDirectory() as work:
+        os.chdir(work)
+        for name, words, function in NAMED:
+            folder = pathlib.Path(work) / name
+            folder.mkdir()
+            results.append((name, verdict(*run(program, function(folder)), words)))
+        for name, path in random_files(pathlib.Path(work), int(os.environ.get("HOSTILE_FILES", "60"))):
+            code, said = run(program, path)
+            good = code == 0 or (code == 1 and "error" in said)
+            results.append((name, None if good else f"exit code {code}: {said[-2000:]}"))
+            if not good and "HOSTILE_KEEP" in os.environ:
+                pathlib.Path(os.environ["HOSTILE_KEEP"], f"{len(results)}{path.suffix}").write_bytes(path.read_bytes())
+    for name, reason in results:
+        if reason:
+            print(f"FAIL {name}: {reason}")
+    failed = sum(reason is not None for _, reason in results)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()
