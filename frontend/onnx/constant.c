@@ -1,0 +1,207 @@
+/* constant.c -- ONNX operators whose result follows from attributes and shapes: constants, fills, ranges,
+ * masks. */
+#include "frontend/onnx/onnx.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_FOLDED = 1 << 24 }; /* elements that an operator may write out as a constant */
+
+/* ---- Constant, in its attribute forms */
+
+static bool constant_of(OnnxNode *node, const TensorInfo *info, const Data *data) {
+  if (!data) return false;
+  const Type *type = type_static(node->module, info->dtype, info->rank, info->dims);
+  return set_output(node, build_const(&node->builder, type, data, node->proto->output[0]));
+}
+
+static bool constant_tensor(OnnxNode *node, const Onnx__TensorProto *tensor) {
+  TensorInfo info;
+  if (!tensor) return onnx_fail(node, "attribute 'value' holds no tensor");
+  TRY(tensor_info(node->module, tensor, &info));
+  return constant_of(node, &info, tensor_data(&node->import->source, tensor, &info));
+}
+
+static bool constant_sparse(OnnxNode *node, const Onnx__SparseTensorProto *sparse) {
+  TensorInfo info;
+  if (!sparse) return onnx_fail(node, "attribute 'sparse_value' holds no sparse tensor");
+  const Data *data = sparse_data(&node->import->source, sparse, &info);
+  return constant_of(node, &info, data);
+}
+
+static bool constant_list(OnnxNode *node, Dtype dtype, int rank, int64_t count, const void *elements) {
+  TensorInfo info = {.dtype = dtype, .rank = rank, .dims = {count}};
+  return constant_of(node, &info, data_copy(node->module, dtype, count, elements));
+}
+
+static bool import_constant(OnnxNode *node) {
+  const Onnx__AttributeProto *attribute;
+  int count;
+  if ((attribute = attr_find(node, "value"))) return constant_tensor(node, attribute->t);
+  if ((attribute = attr_find(node, "sparse_value"))) return constant_sparse(node, attribute->sparse_tensor);
+  if (attr_find(node, "value_int"))
+    return constant_list(node, DTYPE_I64, 0, 1, &(int64_t){attr_int(node, "value_int", 0)});
+  if (attr_find(node, "value_float"))
+    return constant_list(node, DTYPE_F32, 0, 1, &(float){(float)attr_float(node, "value_float", 0)});
+  const int64_t *ints = attr_ints(node, "value_ints", &count);
+  if (ints) return constant_list(node, DTYPE_I64, 1, count, ints);
+  const float *floats = attr_floats(node, "value_floats", &count);
+  if (floats) return constant_list(node, DTYPE_F32, 1, count, floats);
+  if (attr_find(node, "value_string") || attr_find(node, "value_strings"))
+    return onnx_fail(node, "strings are not supported");
+  return onnx_fail(node, "the node has no value");
+}
+
+/* ---- Fills */
+
+/* The one element of attribute `value`; f32 0 without it. */
+static bool fill_value(OnnxNode *node, TensorInfo *info, const Data **data) {
+  const Onnx__AttributeProto *attribute = attr_find(node, "value");
+  *info = (TensorInfo){.dtype = DTYPE_F32, .count = 1};
+  *data = NULL;
+  if (!attribute) {
+    *data = data_splat(node->module, DTYPE_F32, 1, 0);
+    return true;
+  }
+  if (!attribute->t) return onnx_fail(node, "attribute 'value' holds no tensor");
+  TRY(tensor_info(node->module, attribute->t, info));
+  if (info->count != 1)
+    return onnx_fail(node, "attribute 'value' holds %lld elements, not 1", (long long)info->count);
+  *data = tensor_data(&node->import->source, attribute->t, info);
+  return *data != NULL;
+}
+
+static bool import_constant_of_shape(OnnxNode *node) {
+  const Dim *const *shape;
+  const Data *element;
+  TensorInfo info;
+  int count;
+  TRY(input_dims(node, 0, "the shape", &shape, &count));
+  if (count > MAX_RANK)
+    return onnx_fail(node, "a shape of %d dims, at most %d are supported", count, MAX_RANK);
+  for (int i = 0; i < count; i++)
+    if (dim_is_const(shape[i]) && shape[i]->value < 0)
+      return onnx_fail(node, "dim %d of the shape is %lld", i, (long long)shape[i]->value);
+  TRY(fill_value(node, &info, &element));
+  const Type *type = type_make(node->module, info.dtype, count, shape);
+  int64_t elements = type_static_count(type);
+  if (elements >= 0) {
+    Data *data = data_splat(node->module, info.dtype, elements, data_get(element, 0));
+    return set_output(node, build_const(&node->builder, type, data, node->proto->output[0]));
+  }
+  Value *scalar = build_const(&node->builder, type_scalar(node->module, info.dtype), element, NULL);
+  return set_output(node, emit_broadcast(node, scalar, type));
+}
+
+/* A constant of that type, its bytes to be filled; NULL with an error when the type is symbolic or too large.
+ */
+static Data *new_constant(OnnxNode *node, const Type *type) {
+  int64_t count = type_static_count(type);
+  if (count >= 0 && count <= MAX_FOLDED) return data_new(node->module, type->dtype, count);
+  onnx_fail(node, "%s is not constant, or too large to be written out", type_text(node->module, type));
+  return NULL;
+}
+
+static bool output_constant(OnnxNode *node, const Type *type, const Data *data) {
+  return set_output(node, build_const(&node->builder, type, data, node->proto->output[0]));
+}
+
+static bool import_eye_like(OnnxNode *node) {
+  const Type *like = input(node, 0)->type;
+  int64_t k = attr_int(node, "k", 0);
+  Dtype dtype = attr_find(node, "dtype") ? dtype_of_onnx(attr_int(node, "dtype", 0)) : like->dtype;
+  if (like->rank != 2 || dtype == DTYPE_NONE || dtype == DTYPE_STRING)
+    return onnx_fail(node, "no identity matrix like %s", type_text(node->module, like));
+  const Type *type = type_with_dtype(node->module, like, dtype);
+  Data *data = new_constant(node, type);
+  if (!data) return false;
+  int64_t rows = type->dims[0]->value, columns = type->dims[1]->value;
+  for (int64_t row = 0; row < rows; row++)
+    if (k > -rows && k < columns && row + k >= 0 && row + k < columns)
+      dtype_set(dtype, data_bytes(data), row * columns + row + k, 1);
+  return output_constant(node, type, data);
+}
+
+static bool import_range(OnnxNode *node) {
+  double bounds[3]; /* start, limit, delta */
+  Dtype dtype = input(node, 0)->type->dtype;
+  for (int i = 0; i < 3; i++)
+    if (!value_scalar(input(node, i), &bounds[i]))
+      return onnx_fail(node, "start, limit and delta must be constants");
+  double length = bounds[2] == 0 ? 0 : ceil((bounds[1] - bounds[0]) / bounds[2]);
+  if (bounds[2] == 0 || !(length <= MAX_FOLDED))
+    return onnx_fail(node, "from %g to %g in steps of %g", bounds[0], bounds[1], bounds[2]);
+  int64_t count = length > 0 ? (int64_t)length : 0;
+  Data *data = data_new(node->module, dtype, count);
+  for (int64_t i = 0; i < count; i++)
+    dtype_set(dtype, data_bytes(data), i, bounds[0] + (double)i * bounds[2]);
+  return output_constant(node, type_static(node->module, dtype, 1, &count), data);
+}
+
+/* ---- Masks */
+
+/* where(row + k <= column, x, 0) for the upper triangle. */
+static bool import_trilu(OnnxNode *node) {
+  Value *x = input(node, 0);
+  double k = 0;
+  if (x->type->rank < 2) return onnx_fail(node, "no triangle of %s", type_text(node->module, x->type));
+  if (input(node, 1) && !value_scalar(input(node, 1), &k)) return onnx_fail(node, "k must be a constant");
+  bool upper = attr_bool(node, "upper", true);
+  const Type *type = type_make(node->module, DTYPE_BOOL, 2, x->type->dims + x->type->rank - 2);
+  Data *mask = new_constant(node, type);
+  if (!mask) return false;
+  int64_t rows = type->dims[0]->value, columns = type->dims[1]->value;
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t column = 0; column < columns; column++) {
+      double beyond = (double)column - (double)row - k;
+      ((uint8_t *)data_bytes(mask))[row * columns + column] = upper ? beyond >= 0 : beyond <= 0;
+    }
+  Value *keep = build_const(&node->builder, type, mask, NULL), *zero = emit_scalar(node, x, 0);
+  return keep && zero && set_output(node, emit(node, &op_where, (Value *[]){keep, x, zero}, 3));
+}
+
+/* on where the (wrapped) index equals the position on the new axis. */
+static bool import_one_hot(OnnxNode *node) {
+  Value *indices = input(node, 0), *values = input(node, 2);
+  double depth_value;
+  int rank = indices->type->rank;
+  int64_t axis = attr_int(node, "axis", -1);
+  if (!value_scalar(input(node, 1), &depth_value) || !(depth_value >= 1 && depth_value <= MAX_FOLDED))
+    return onnx_fail(node, "depth must be a positive constant");
+  TRY(normal_axis(node, &axis, rank + 1));
+  if (values->type->rank != 1 || !dim_is(values->type->dims[0], 2))
+    return onnx_fail(node, "values must be [off, on]");
+  int64_t depth = (int64_t)depth_value;
+  const Dim *dims[MAX_RANK + 1];
+  for (int i = 0; i <= rank; i++)
+    dims[i] = i == axis ? dim_const(node->module, 1) : indices->type->dims[i - (i > axis)];
+  Value *index = emit_reshape(node, indices, rank + 1, dims), *zero = emit_scalar(node, indices, 0);
+  Value *wrapped = emit_binary(node, &op_add, index, emit_scalar(node, indices, (double)depth));
+  Value *is_negative = emit_binary(node, &op_less, index, zero);
+  if (!wrapped || !is_negative) return false;
+  index = emit(node, &op_where, (Value *[]){is_negative, wrapped, index}, 3);
+  Data *positions = data_new(node->module, indices->type->dtype, depth);
+  for (int64_t i = 0; i < depth; i++) dtype_set(positions->dtype, data_bytes(positions), i, (double)i);
+  Value *range =
+      build_const(&node->builder, type_static(node->module, positions->dtype, 1, &depth), positions, NULL);
+  range = emit_unsqueeze(node, range, 0, rank - (int)axis);
+  Value *is_on = emit_binary(node, &op_equal, index, range), *choices[2];
+  const Dim *one = dim_const(node->module, 1);
+  for (int i = 0; i < 2; i++) {
+    const Dim *start = dim_const(node->module, i);
+    choices[i] = emit_reshape(node, emit_slice(node, values, &start, &one, (int64_t[]){1}), 0, NULL);
+  }
+  if (!is_on || !choices[0] || !choices[1]) return false;
+  return set_output(node, emit(node, &op_where, (Value *[]){is_on, choices[1], choices[0]}, 3));
+}
+
+static const OnnxRow rows[] = {
+    {"Constant", 1, 0, 0, import_constant, NULL},
+    {"ConstantOfShape", 9, 1, 1, import_constant_of_shape, NULL},
+    {"EyeLike", 9, 1, 1, import_eye_like, NULL},
+    {"OneHot", 9, 3, 3, import_one_hot, NULL},
+    {"Range", 11, 3, 3, import_range, NULL},
+    {"Trilu", 14, 1, 2, import_trilu, NULL},
+};
+
+const OnnxRows onnx_constant = {rows, COUNT_OF(rows)};

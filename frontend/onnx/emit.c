@@ -1,0 +1,139 @@
+/* emit.c -- what the rows share: reading inputs, and short forms to build core ops. */
+#include "frontend/onnx/onnx.h"
+
+/* ---- Inputs */
+
+Value *input(const OnnxNode *node, int index) {
+  return index < node->input_count ? node->inputs[index] : NULL;
+}
+
+int input_rank(const OnnxNode *node, int index) {
+  return input(node, index)->type->rank;
+}
+
+bool input_dims(OnnxNode *node, int index, const char *what, const Dim *const **dims, int *count) {
+  Value *value = input(node, index);
+  if (value->type->rank > 1) return onnx_fail(node, "%s has %d dims, one is wanted", what, value->type->rank);
+  *dims = value_known(value, count);
+  if (*dims) return true;
+  return onnx_fail(node, "%s depends on the data of the inputs: it must follow from their shapes alone",
+                   what);
+}
+
+static bool constant_ints(OnnxNode *node, int index, const char *what, const int64_t **ints, int *count) {
+  const Dim *const *dims;
+  TRY(input_dims(node, index, what, &dims, count));
+  int64_t *values = NEW_ARRAY(node->module->arena, int64_t, *count);
+  for (int i = 0; i < *count; i++) {
+    if (!dim_is_const(dims[i]))
+      return onnx_fail(node, "%s depends on the symbolic size %s: give it with --dim", what,
+                       dim_text(node->module, dims[i]));
+    values[i] = dims[i]->value;
+  }
+  *ints = values;
+  return true;
+}
+
+bool input_or_attr_ints(OnnxNode *node, int index, const char *name, const int64_t **ints, int *count) {
+  if (input(node, index)) return constant_ints(node, index, name, ints, count);
+  *ints = attr_ints(node, name, count);
+  return true;
+}
+
+bool input_floats(OnnxNode *node, int index, const char *what, const double **values, int *count) {
+  enum { MAX_FLOATS = 64 };
+  const Data *data = value_data(input(node, index));
+  if (!data) return onnx_fail(node, "%s must be a constant", what);
+  if (data->count > MAX_FLOATS) return onnx_fail(node, "%s has %lld elements", what, (long long)data->count);
+  double *copy = NEW_ARRAY(node->module->arena, double, data->count);
+  for (int64_t i = 0; i < data->count; i++) copy[i] = data_get(data, i);
+  *values = copy;
+  *count = (int)data->count;
+  return true;
+}
+
+bool normal_axis(OnnxNode *node, int64_t *axis, int rank) {
+  if (*axis < -rank || *axis >= rank)
+    return onnx_fail(node, "axis %lld of a tensor with %d dims", (long long)*axis, rank);
+  if (*axis < 0) *axis += rank;
+  return true;
+}
+
+/* ---- Building */
+
+Value *finish(Node *node) {
+  return node && node_finish(node) ? result(node, 0) : NULL;
+}
+
+bool set_output(OnnxNode *node, Value *value) {
+  node->outputs[0] = value;
+  return value != NULL;
+}
+
+Value *emit(OnnxNode *node, const Op *op, Value *const *operands, int count) {
+  return finish(node_new(&node->builder, op, operands, count));
+}
+
+Value *emit_unary(OnnxNode *node, const Op *op, Value *x) {
+  return x ? emit(node, op, &x, 1) : NULL;
+}
+
+Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y) {
+  return x && y ? emit(node, op, (Value *[]){x, y}, 2) : NULL;
+}
+
+Value *emit_scalar(OnnxNode *node, const Value *like, double value) {
+  return like ? build_scalar(&node->builder, like->type->dtype, value) : NULL;
+}
+
+Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype) {
+  return x ? build_cast(&node->builder, x, dtype) : NULL;
+}
+
+Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims) {
+  if (!x) return NULL;
+  if (rank > MAX_RANK) {
+    onnx_fail(node, "a result of %d dims, at most %d are supported", rank, MAX_RANK);
+    return NULL;
+  }
+  return build_reshape(&node->builder, x, rank, dims);
+}
+
+Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm) {
+  return x ? build_transpose(&node->builder, x, perm) : NULL;
+}
+
+Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after) {
+  if (!x || before + after == 0) return x;
+  const Dim *dims[3 * MAX_RANK];
+  int rank = 0;
+  if (before > MAX_RANK || after > MAX_RANK) return emit_reshape(node, x, MAX_RANK + 1, NULL);
+  for (int i = 0; i < before; i++) dims[rank++] = dim_const(node->module, 1);
+  for (int i = 0; i < x->type->rank; i++) dims[rank++] = x->type->dims[i];
+  for (int i = 0; i < after; i++) dims[rank++] = dim_const(node->module, 1);
+  return emit_reshape(node, x, rank, dims);
+}
+
+Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count) {
+  if (!x) return NULL;
+  Node *reduce = node_new(&node->builder, op, &x, 1);
+  node_set_ints(reduce, "axes", axes, count);
+  return finish(reduce);
+}
+
+Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim *const *sizes,
+                  const int64_t *steps) {
+  if (!x) return NULL;
+  Node *slice = node_new(&node->builder, &op_slice, &x, 1);
+  node_set_dims(slice, "starts", starts, x->type->rank);
+  node_set_dims(slice, "sizes", sizes, x->type->rank);
+  node_set_ints(slice, "steps", steps, x->type->rank);
+  return finish(slice);
+}
+
+Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type) {
+  if (!x || type_same_shape(x->type, type)) return x;
+  Node *core = node_new(&node->builder, &op_broadcast, &x, 1);
+  node_set_dims(core, "shape", type->dims, type->rank);
+  return finish(core);
+}

@@ -1,0 +1,314 @@
+/*
+ * model.c -- an ONNX file to a graph.
+ *
+ * file -> wire_read (checked, weights left in the mapping) -> protobuf-c -> dims and options -> inputs ->
+ * initializers as constants -> nodes -> outputs; then what nothing uses is removed, mostly the shape
+ * arithmetic that became dims. An initializer that is also a graph input (IR version 3) is its default value,
+ * and tenon takes it as a constant.
+ */
+#include "frontend/onnx/onnx.h"
+#include "frontend/onnx/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NEWEST_IR = 13, NEWEST_OPSET = 26 };
+
+typedef Onnx__ValueInfoProto ValueInfo;
+
+/* ---- Types */
+
+static const Onnx__TypeProto__Tensor *tensor_type(Import *import, const Onnx__TypeProto *type,
+                                                  const char *name, bool report) {
+  if (type && type->tensor_type) return type->tensor_type;
+  const char *kind = !type                      ? "no type"
+                     : type->sequence_type      ? "a sequence"
+                     : type->map_type           ? "a map"
+                     : type->optional_type      ? "an optional value"
+                     : type->sparse_tensor_type ? "a sparse tensor"
+                                                : "an unknown type";
+  if (report) fail(import->module, "'%s' has %s: only tensors are supported", name, kind);
+  return NULL;
+}
+
+/* The dim of one axis; an unknown one gets a symbol of its own. */
+static const Dim *dim_of_onnx(Import *import, const Onnx__TensorShapeProto__Dimension *dim, const char *name,
+                              int axis) {
+  if (dim->dim_param && *dim->dim_param && strcmp(dim->dim_param, "?") != 0)
+    return dim_of_param(import, dim->dim_param);
+  if (dim->has_dim_value && dim->dim_value >= 0) return dim_const(import->module, dim->dim_value);
+  return dim_of_param(import, arena_printf(import->module->arena, "%s_%d", name, axis));
+}
+
+static const ImportShape *shape_option(const Import *import, const char *name) {
+  for (int i = 0; i < import->options->shape_count; i++)
+    if (strcmp(import->options->shapes[i].input, name) == 0) return &import->options->shapes[i];
+  return NULL;
+}
+
+static const Type *type_of_option(Import *import, Dtype dtype, const ImportShape *shape) {
+  for (int i = 0; i < shape->rank; i++) {
+    if (shape->dims[i] >= 0) continue;
+    fail(import->module, "the model gives input '%s' no shape: --input-shape must name every dim",
+         shape->input);
+    return NULL;
+  }
+  return type_static(import->module, dtype, shape->rank, shape->dims);
+}
+
+const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char *name, bool report) {
+  const Onnx__TypeProto__Tensor *tensor = tensor_type(import, type, name, report);
+  if (!tensor) return NULL;
+  Dtype dtype = dtype_of_onnx(tensor->elem_type);
+  const ImportShape *option = report ? shape_option(import, name) : NULL;
+  if (dtype == DTYPE_NONE || dtype == DTYPE_STRING) {
+    if (report)
+      fail(import->module, "'%s' has elements of type %d, which is not supported", name, tensor->elem_type);
+    return NULL;
+  }
+  if (!tensor->shape && option) return type_of_option(import, dtype, option);
+  if (!tensor->shape || tensor->shape->n_dim > MAX_RANK) {
+    if (report && !tensor->shape) fail(import->module, "'%s' has no shape: give it with --input-shape", name);
+    if (report && tensor->shape)
+      fail(import->module, "'%s' has %zu dims, at most %d are supported", name, tensor->shape->n_dim,
+           MAX_RANK);
+    return NULL;
+  }
+  const Dim *dims[MAX_RANK];
+  for (int i = 0; i < (int)tensor->shape->n_dim; i++) {
+    bool is_given = option && option->dims[i] >= 0;
+    dims[i] = is_given ? dim_const(import->module, option->dims[i])
+                       : dim_of_onnx(import, tensor->shape->dim[i], name, i);
+  }
+  return type_make(import->module, dtype, (int)tensor->shape->n_dim, dims);
+}
+
+/* ---- Options: --dim and --input-shape give values to the names of dims */
+
+static const Onnx__TensorShapeProto *shape_of(const ValueInfo *info) {
+  return info->type && info->type->tensor_type ? info->type->tensor_type->shape : NULL;
+}
+
+/* First the plain names, then those that may be sums of them. */
+static void collect_dim_names(Import *import, size_t count, ValueInfo **inputs) {
+  enum { MAX_NAMES = 10000 };
+  int left = MAX_NAMES;
+  for (int only_plain = 1; only_plain >= 0; only_plain--) {
+    for (size_t i = 0; i < count; i++) {
+      const Onnx__TensorShapeProto *shape = shape_of(inputs[i]);
+      for (size_t axis = 0; shape && axis < shape->n_dim && left > 0; axis++) {
+        const char *param = shape->dim[axis]->dim_param;
+        if (param && *param && strcmp(param, "?") != 0 && (!only_plain || !strpbrk(param, "+*-"))) {
+          dim_of_param(import, param);
+          left--;
+        }
+      }
+    }
+  }
+}
+
+static DimName *dim_name_find(const Import *import, const char *name) {
+  for (DimName *dim = import->dims; dim; dim = dim->next)
+    if (strcmp(dim->original, name) == 0 || strcmp(dim->symbol, name) == 0) return dim;
+  return NULL;
+}
+
+static bool bind_dim(Import *import, DimName *dim, int64_t value) {
+  if (value < 0) return fail(import->module, "dim '%s' cannot be %lld", dim->original, (long long)value);
+  if (dim->is_bound && dim->value != value)
+    return fail(import->module, "dim '%s' is given as %lld and as %lld", dim->original, (long long)dim->value,
+                (long long)value);
+  dim->is_bound = true;
+  dim->value = value;
+  return true;
+}
+
+static bool bind_dims(Import *import) {
+  for (int i = 0; i < import->options->dim_count; i++) {
+    const ImportDim *given = &import->options->dims[i];
+    DimName *dim = dim_name_find(import, given->name);
+    const char *known = "none";
+    for (const DimName *d = import->dims; !dim && d; d = d->next)
+      known =
+          d == import->dims ? d->original : arena_printf(import->module->arena, "%s, %s", d->original, known);
+    if (!dim)
+      return fail(import->module, "the model has no dim '%s'; those with a name: %s", given->name, known);
+    TRY(bind_dim(import, dim, given->value));
+  }
+  return true;
+}
+
+static bool bind_shape(Import *import, const ImportShape *shape, size_t count, ValueInfo **inputs) {
+  const ValueInfo *info = NULL;
+  for (size_t i = 0; i < count && !info; i++)
+    if (inputs[i]->name && strcmp(inputs[i]->name, shape->input) == 0) info = inputs[i];
+  if (!info) return fail(import->module, "--input-shape: the model has no input '%s'", shape->input);
+  const Onnx__TensorShapeProto *declared = shape_of(info);
+  if (declared && (int)declared->n_dim != shape->rank)
+    return fail(import->module, "--input-shape gives '%s' %d dims, the model %zu", shape->input, shape->rank,
+                declared->n_dim);
+  for (int i = 0; declared && i < shape->rank; i++) {
+    const char *param = declared->dim[i]->dim_param;
+    DimName *dim = param ? dim_name_find(import, param) : NULL;
+    if (dim && shape->dims[i] >= 0) TRY(bind_dim(import, dim, shape->dims[i]));
+  }
+  return true;
+}
+
+static bool bind_options(Import *import, const Onnx__GraphProto *graph) {
+  collect_dim_names(import, graph->n_input, graph->input);
+  for (int i = 0; i < import->options->shape_count; i++)
+    TRY(bind_shape(import, &import->options->shapes[i], graph->n_input, graph->input));
+  /* Axes without a name are known by the input's name and their number. */
+  for (size_t i = 0; i < graph->n_input; i++)
+    if (graph->input[i]->name) type_of_onnx(import, graph->input[i]->type, graph->input[i]->name, false);
+  return bind_dims(import);
+}
+
+/* ---- The graph */
+
+static bool define(Import *import, Scope *scope, const char *name, Value *value) {
+  const char *interned = intern(import->module, name);
+  if (names_get(&scope->values, interned)) return fail(import->module, "'%s' is defined twice", name);
+  names_set(import->module, &scope->values, interned, value);
+  return true;
+}
+
+/* A tensor that cannot be read is stood for by `failed`, so that the rest is looked at, too. */
+static void add_initializer(Import *import, Scope *scope, const char *name, const TensorInfo *info,
+                            Data *data) {
+  Value *value = &import->failed;
+  if (data) {
+    data->name = intern(import->module, name);
+    Builder builder = builder_at_end(import->graph);
+    value =
+        build_const(&builder, type_static(import->module, info->dtype, info->rank, info->dims), data, name);
+  }
+  define(import, scope, name, value ? value : &import->failed);
+}
+
+static void add_initializers(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
+  for (size_t i = 0; i < graph->n_initializer; i++) {
+    const Onnx__TensorProto *tensor = graph->initializer[i];
+    TensorInfo info;
+    bool ok = tensor_info(import->module, tensor, &info);
+    add_initializer(import, scope, tensor->name ? tensor->name : "", &info,
+                    ok ? tensor_data(&import->source, tensor, &info) : NULL);
+  }
+  for (size_t i = 0; i < graph->n_sparse_initializer; i++) {
+    const Onnx__SparseTensorProto *sparse = graph->sparse_initializer[i];
+    TensorInfo info;
+    Data *data = sparse_data(&import->source, sparse, &info);
+    const char *name = sparse->values && sparse->values->name ? sparse->values->name : "";
+    add_initializer(import, scope, name, &info, data);
+  }
+}
+
+static void add_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
+  for (size_t i = 0; i < graph->n_input; i++) {
+    const ValueInfo *info = graph->input[i];
+    const char *name = info->name ? info->name : "";
+    if (names_get(&scope->values, intern(import->module, name))) continue; /* has an initializer */
+    const Type *type = type_of_onnx(import, info->type, name, true);
+    define(import, scope, name, type ? graph_add_input(import->graph, name, type) : &import->failed);
+  }
+}
+
+static void add_declared(Import *import, Scope *scope, size_t count, ValueInfo **infos) {
+  for (size_t i = 0; i < count; i++)
+    if (infos[i]->name)
+      names_set(import->module, &scope->declared, intern(import->module, infos[i]->name), infos[i]);
+}
+
+static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphProto *graph) {
+  int count = (int)graph->n_output;
+  Value **values = NEW_ARRAY(import->module->arena, Value *, count);
+  const char **names = NEW_ARRAY(import->module->arena, const char *, count);
+  if (count == 0) return fail(import->module, "the graph has no outputs");
+  for (int i = 0; i < count; i++) {
+    names[i] = intern(import->module, graph->output[i]->name ? graph->output[i]->name : "");
+    values[i] = names_get(&scope->values, names[i]);
+    if (!values[i]) fail(import->module, "output '%s' is computed by no node", names[i]);
+    for (int j = 0; j < i; j++)
+      if (names[i] == names[j]) fail(import->module, "output '%s' comes twice", names[i]);
+  }
+  return import->module->error_count == 0 && graph_set_outputs(import->graph, count, values, names);
+}
+
+/* From the last node to the first, so that whole chains go. */
+static void remove_unused(Graph *graph) {
+  for (Node *node = graph->last, *prev; node; node = prev) {
+    prev = node->prev;
+    bool is_used = node_is(node, &op_return);
+    for (int i = 0; i < node->result_count; i++) is_used |= node->results[i]->uses != NULL;
+    if (!is_used) node_remove(node);
+  }
+}
+
+static bool import_graph(Import *import, const Onnx__GraphProto *graph) {
+  Scope scope = {.opset_count = import->model->n_opset_import, .opsets = import->model->opset_import};
+  import->graph = graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
+  TRY(bind_options(import, graph));
+  add_initializers(import, &scope, graph);
+  add_inputs(import, &scope, graph);
+  add_declared(import, &scope, graph->n_value_info, graph->value_info);
+  add_declared(import, &scope, graph->n_output, graph->output);
+  import_nodes(import, &scope, graph->n_node, graph->node);
+  TRY(set_outputs(import, &scope, graph));
+  remove_unused(import->graph);
+  import->module->main = import->graph;
+  return true;
+}
+
+/* ---- The model */
+
+static void warn(Module *module, const char *text) {
+  diag_add(module, (Diag){.severity = SEVERITY_WARNING, .text = text});
+}
+
+static bool check_versions(Import *import) {
+  const Onnx__ModelProto *model = import->model;
+  Arena *arena = import->module->arena;
+  for (size_t i = 0; i < model->n_opset_import; i++) {
+    const Onnx__OperatorSetIdProto *opset = model->opset_import[i];
+    if (opset->version < 1 || opset->version > INT32_MAX)
+      return fail(import->module, "opset version %lld", (long long)opset->version);
+    if (domain_is_onnx(opset->domain) && opset->version > NEWEST_OPSET)
+      warn(import->module, arena_printf(arena, "opset %lld is newer than %d, the newest that is known here",
+                                        (long long)opset->version, NEWEST_OPSET));
+  }
+  if (model->ir_version > NEWEST_IR)
+    warn(import->module,
+         arena_printf(arena, "IR version %lld is newer than %d, the newest that is known here",
+                      (long long)model->ir_version, NEWEST_IR));
+  return model->graph || fail(import->module, "the file holds no graph");
+}
+
+static Onnx__ModelProto *unpack(Module *module, const Mapping *file) {
+  Wire wire;
+  if (!wire_read(file->bytes, file->size, &onnx__model_proto__descriptor, &wire)) {
+    fail(module, "no ONNX model: byte %zu: %s, in %s", wire.error_at, wire.error, wire.where);
+    return NULL;
+  }
+  Onnx__ModelProto *model = onnx__model_proto__unpack(NULL, wire.size, wire.bytes);
+  free(wire.bytes);
+  if (!model) fail(module, "no ONNX model: a field does not have the form that ONNX gives it");
+  return model;
+}
+
+bool import_onnx(Module *module, const char *path, const ImportOptions *options) {
+  static const ImportOptions no_options = {0};
+  Import import = {
+      .module = module, .options = options ? options : &no_options, .source = {.module = module}};
+  import.source.file = mapping_open(module, path);
+  if (!import.source.file) return false;
+  Onnx__ModelProto *model = unpack(module, import.source.file);
+  import.model = model;
+  bool ok = model && check_versions(&import) && import_graph(&import, model->graph);
+  if (model && model->producer_name && *model->producer_name)
+    module->producer = intern(module, arena_printf(module->arena, "%s %s", model->producer_name,
+                                                   model->producer_version ? model->producer_version : ""));
+  if (model) onnx__model_proto__free_unpacked(model, NULL);
+  source_close(&import.source);
+  return ok && module->error_count == 0;
+}

@@ -1,0 +1,81 @@
+/* pool.c -- ONNX pools: windowed ones, and global ones, which are reductions over the spatial axes. */
+#include "frontend/onnx/window.h"
+
+static bool read_pool(OnnxNode *node, OnnxWindow *window) {
+  TRY(window_read(node, NULL, window));
+  return window_same_pads(node, window);
+}
+
+static bool import_max_pool(OnnxNode *node) {
+  OnnxWindow window;
+  TRY(read_pool(node, &window));
+  Node *core = node_new(&node->builder, &op_max_pool, node->inputs, 1);
+  window_set(&window, core, true);
+  node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
+  return set_output(node, finish(core));
+}
+
+static bool import_average_pool(OnnxNode *node) {
+  OnnxWindow window;
+  TRY(read_pool(node, &window));
+  Node *core = node_new(&node->builder, &op_average_pool, node->inputs, 1);
+  window_set(&window, core, true);
+  node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
+  node_set_bool(core, "include_pad", attr_bool(node, "count_include_pad", false));
+  return set_output(node, finish(core));
+}
+
+/* |x|^p and back. */
+static Value *power(OnnxNode *node, Value *x, double p) {
+  return p == 1 ? x : emit_binary(node, &op_pow, x, emit_scalar(node, x, p));
+}
+
+/* (sum |x|^p)^(1/p): the sum is the average, padding counted, times the window's size. */
+static bool import_lp_pool(OnnxNode *node) {
+  OnnxWindow window;
+  TRY(read_pool(node, &window));
+  double p = (double)attr_int(node, "p", 2), size = 1;
+  if (p < 1) return onnx_fail(node, "p is %g", p);
+  if (attr_bool(node, "ceil_mode", false)) return onnx_fail(node, "ceil_mode is not supported");
+  for (int i = 0; i < window.spatial; i++) size *= (double)window.kernel[i];
+  Value *x = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
+  if (!x) return false;
+  Node *core = node_new(&node->builder, &op_average_pool, &x, 1);
+  window_set(&window, core, true);
+  node_set_bool(core, "include_pad", true);
+  Value *sum = emit_binary(node, &op_mul, finish(core), emit_scalar(node, x, size));
+  return set_output(node, power(node, sum, 1 / p));
+}
+
+static Value *reduce_spatial(OnnxNode *node, const Op *op, Value *x) {
+  int64_t axes[MAX_RANK];
+  if (!x) return NULL;
+  if (x->type->rank < 3) {
+    onnx_fail(node, "%s has no spatial dims", type_text(node->module, x->type));
+    return NULL;
+  }
+  for (int i = 2; i < x->type->rank; i++) axes[i - 2] = i;
+  return emit_reduce(node, op, x, axes, x->type->rank - 2);
+}
+
+static bool import_global_pool(OnnxNode *node) {
+  return set_output(node, reduce_spatial(node, node->row->op, input(node, 0)));
+}
+
+static bool import_global_lp_pool(OnnxNode *node) {
+  double p = (double)attr_int(node, "p", 2);
+  if (p < 1) return onnx_fail(node, "p is %g", p);
+  Value *powers = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
+  return set_output(node, power(node, reduce_spatial(node, &op_reduce_sum, powers), 1 / p));
+}
+
+static const OnnxRow rows[] = {
+    {"AveragePool", 1, 1, 1, import_average_pool, NULL},
+    {"GlobalAveragePool", 1, 1, 1, import_global_pool, &op_reduce_mean},
+    {"GlobalLpPool", 2, 1, 1, import_global_lp_pool, NULL},
+    {"GlobalMaxPool", 1, 1, 1, import_global_pool, &op_reduce_max},
+    {"LpPool", 2, 1, 1, import_lp_pool, NULL},
+    {"MaxPool", 1, 1, 1, import_max_pool, NULL},
+};
+
+const OnnxRows onnx_pool = {rows, COUNT_OF(rows)};

@@ -1,0 +1,102 @@
+/* window.c -- the window attributes of ONNX's convolutions and pools, read and checked. See window.h. */
+#include "frontend/onnx/window.h"
+
+#include <string.h>
+
+enum { MAX_SIZE = 1 << 24 }; /* of any of the numbers: products of two stay far from overflow */
+
+static bool read_list(OnnxNode *node, const char *name, int want, int64_t least, int64_t absent,
+                      int64_t *out) {
+  int count;
+  const int64_t *list = attr_ints(node, name, &count);
+  if (list && count != want) return onnx_fail(node, "%s has %d entries, %d are wanted", name, count, want);
+  for (int i = 0; i < want; i++) {
+    out[i] = list ? list[i] : absent;
+    if (out[i] < least || out[i] > MAX_SIZE)
+      return onnx_fail(node, "%s[%d] is %lld", name, i, (long long)out[i]);
+  }
+  return true;
+}
+
+static bool read_kernel(OnnxNode *node, const Value *weight, OnnxWindow *window) {
+  int given = attr_find(node, "kernel_shape") != NULL;
+  if (!given && !weight) return onnx_fail(node, "kernel_shape is missing");
+  if (given) TRY(read_list(node, "kernel_shape", window->spatial, 1, 1, window->kernel));
+  for (int i = 0; weight && i < window->spatial; i++) {
+    const Dim *dim = weight->type->dims[2 + i];
+    if (!dim_is_const(dim) || dim->value < 1 || dim->value > MAX_SIZE)
+      return onnx_fail(node, "a weight of %s", type_text(node->module, weight->type));
+    if (given && window->kernel[i] != dim->value)
+      return onnx_fail(node, "kernel_shape[%d] is %lld, the weight is %s", i, (long long)window->kernel[i],
+                       type_text(node->module, weight->type));
+    window->kernel[i] = dim->value;
+  }
+  return true;
+}
+
+static bool read_auto_pad(OnnxNode *node, OnnxWindow *window) {
+  const char *mode = attr_string(node, "auto_pad", "NOTSET");
+  window->is_lower = strcmp(mode, "SAME_LOWER") == 0;
+  window->is_same = window->is_lower || strcmp(mode, "SAME_UPPER") == 0;
+  if (strcmp(mode, "VALID") == 0) memset(window->pads, 0, sizeof window->pads);
+  if (window->is_same || strcmp(mode, "VALID") == 0 || strcmp(mode, "NOTSET") == 0 || !*mode) return true;
+  return onnx_fail(node, "auto_pad '%s' is not known", mode);
+}
+
+bool window_read(OnnxNode *node, const Value *weight, OnnxWindow *window) {
+  const Value *x = input(node, 0);
+  int spatial = x->type->rank - 2;
+  *window = (OnnxWindow){.spatial = spatial};
+  if (spatial < 1 || spatial > MAX_SPATIAL)
+    return onnx_fail(node, "windows over %s: 1 to 3 spatial dims are supported",
+                     type_text(node->module, x->type));
+  if (weight && weight->type->rank != x->type->rank)
+    return onnx_fail(node, "the weight %s does not fit %s", type_text(node->module, weight->type),
+                     type_text(node->module, x->type));
+  TRY(read_kernel(node, weight, window));
+  TRY(read_list(node, "strides", spatial, 1, 1, window->strides));
+  TRY(read_list(node, "dilations", spatial, 1, 1, window->dilations));
+  TRY(read_list(node, "pads", 2 * spatial, -MAX_SIZE, 0, window->pads));
+  return read_auto_pad(node, window);
+}
+
+int64_t window_extent(const OnnxWindow *window, int axis) {
+  return (window->kernel[axis] - 1) * window->dilations[axis] + 1;
+}
+
+void window_split_pads(OnnxWindow *window, int axis, int64_t total) {
+  if (total < 0) total = 0;
+  int64_t half = total / 2;
+  window->pads[axis] = window->is_lower ? total - half : half;
+  window->pads[window->spatial + axis] = total - window->pads[axis];
+}
+
+/* SAME: ceil(size / stride) results. With stride 1 the size does not matter. */
+bool window_same_pads(OnnxNode *node, OnnxWindow *window) {
+  const Type *type = input(node, 0)->type;
+  for (int i = 0; window->is_same && i < window->spatial; i++) {
+    const Dim *size = type->dims[2 + i];
+    int64_t stride = window->strides[i], rest = stride;
+    if (stride > 1 && !dim_is_const(size))
+      return onnx_fail(node, "auto_pad %s needs the size %s: give it with --dim",
+                       window->is_lower ? "SAME_LOWER" : "SAME_UPPER", dim_text(node->module, size));
+    if (stride > 1 && size->value % stride) rest = size->value % stride;
+    window_split_pads(window, i, window_extent(window, i) - rest);
+  }
+  return true;
+}
+
+static void set_unless(Node *core, const char *name, const int64_t *list, int count, int64_t usual) {
+  for (int i = 0; i < count; i++)
+    if (list[i] != usual) {
+      node_set_ints(core, name, list, count);
+      return;
+    }
+}
+
+void window_set(const OnnxWindow *window, Node *core, bool with_kernel) {
+  if (with_kernel) node_set_ints(core, "kernel", window->kernel, window->spatial);
+  set_unless(core, "strides", window->strides, window->spatial, 1);
+  set_unless(core, "dilations", window->dilations, window->spatial, 1);
+  set_unless(core, "pads", window->pads, 2 * window->spatial, 0);
+}

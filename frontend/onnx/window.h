@@ -1,0 +1,26 @@
+/* window.h -- what ONNX's convolutions and pools say about their windows. */
+#ifndef TENON_FRONTEND_ONNX_WINDOW_H
+#define TENON_FRONTEND_ONNX_WINDOW_H
+
+#include "frontend/onnx/onnx.h"
+
+enum { MAX_SPATIAL = 3 };
+
+typedef struct OnnxWindow {
+  int spatial; /* axes that the window slides over */
+  int64_t kernel[MAX_SPATIAL], strides[MAX_SPATIAL], dilations[MAX_SPATIAL], pads[2 * MAX_SPATIAL];
+  bool is_same,
+      is_lower; /* auto_pad SAME_UPPER or SAME_LOWER; is_lower: the odd one of the padding comes first */
+} OnnxWindow;
+
+/* Reads kernel_shape (or the last dims of `weight`), strides, dilations and pads, all checked. */
+bool window_read(OnnxNode *node, const Value *weight, OnnxWindow *window);
+/* Sets the pads for auto_pad SAME of a convolution or pool over x. */
+bool window_same_pads(OnnxNode *node, OnnxWindow *window);
+int64_t window_extent(const OnnxWindow *window, int axis); /* of the dilated kernel */
+/* Gives half of `total` to each side. */
+void window_split_pads(OnnxWindow *window, int axis, int64_t total);
+/* strides, dilations and pads unless they are the usual ones; and kernel where the op has it. */
+void window_set(const OnnxWindow *window, Node *core, bool with_kernel);
+
+#endif
