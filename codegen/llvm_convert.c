@@ -168,7 +168,7 @@ static LLVMValueRef cast_to_float(const Emit *emit, LLVMValueRef x, LoopType fro
   return llvm_narrow(emit, x, to);
 }
 
-LLVMValueRef emit_cast(Emit *emit, const Instr *instr) {
+LLVMValueRef emit_conversion(Emit *emit, const Instr *instr) {
   LoopType from = instr->args[0]->type, to = instr->results[0]->type;
   LLVMValueRef x = llvm_widen(emit, llvm_arg(emit, instr, 0), from);
   if (from.dtype == to.dtype) return llvm_arg(emit, instr, 0);

@@ -94,7 +94,7 @@ static LLVMValueRef combine(const Emit *emit, Opcode op, Dtype dtype, LLVMValueR
 }
 
 /* Upper half on lower half, until one lane is left. */
-LLVMValueRef emit_reduce(Emit *emit, const Instr *instr) {
+LLVMValueRef emit_lane_reduce(Emit *emit, const Instr *instr) {
   LoopType type = instr->args[0]->type;
   LLVMValueRef value = llvm_widen(emit, llvm_arg(emit, instr, 0), type);
   for (int lanes = type.lanes; lanes > 2; lanes /= 2)
