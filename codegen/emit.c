@@ -206,5 +206,3 @@ bool codegen_execute(void *context, Graph *graph, const Tensor *inputs, Tensor *
   work_folder_close(&folder);
   return ok;
 }
-
-const Pass codegen_passes[] = {{NULL, NULL, NULL}};

@@ -7,6 +7,7 @@
  * other. Nodes keep the number of their first result in `mark`.
  */
 #include "codegen/program.h"
+#include "codegen/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -333,7 +334,7 @@ static bool add_step(Build *build, const Node *node) {
   if (node->op->expand)
     return node_fail(node, "'%s' was not expanded into what can be compiled", node->op->name);
   int errors = build->module->error_count;
-  Kernel *kernel = lower_node(node, step_name(node), NULL, NULL);
+  Kernel *kernel = schedule_kernel(node, step_name(node), &program->options->target);
   if (!kernel)
     return build->module->error_count > errors ? false : node_fail(node, "cannot be lowered to loops");
   Step *step = &program->steps[program->step_count];

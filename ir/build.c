@@ -116,26 +116,21 @@ Value *build_ints(Builder *builder, const int64_t *values, int count) {
   return build_const(builder, type, data_copy(module, DTYPE_I64, count, values), NULL);
 }
 
-/* By name, because these live in other files of the table. */
-static Node *node_named(Builder *builder, const char *op, Value *x) {
-  return node_new(builder, op_find(op, strlen(op)), (Value *[]){x}, 1);
-}
-
 Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims) {
-  Node *node = node_named(builder, "reshape", x);
+  Node *node = node_new(builder, &op_reshape, (Value *[]){x}, 1);
   node_set_dims(node, "shape", dims, rank);
   return finished(node);
 }
 
 Value *build_transpose(Builder *builder, Value *x, const int64_t *perm) {
-  Node *node = node_named(builder, "transpose", x);
+  Node *node = node_new(builder, &op_transpose, (Value *[]){x}, 1);
   node_set_ints(node, "perm", perm, x->type->rank);
   return finished(node);
 }
 
 Value *build_cast(Builder *builder, Value *x, Dtype dtype) {
   if (x->type->dtype == dtype) return x;
-  Node *node = node_named(builder, "cast", x);
+  Node *node = node_new(builder, &op_cast, (Value *[]){x}, 1);
   node_set_dtype(node, "to", dtype);
   return finished(node);
 }

@@ -94,6 +94,10 @@ void text_add_float(Text *text, Dtype dtype, double value) {
     text_add(text, "nan");
     return;
   }
+  if (fabs(value) < 1e7 && value == trunc(value)) { /* 100.0, not 1e+02 */
+    text_format(text, "%.1f", value);
+    return;
+  }
   char number[40];
   for (int precision = 1; precision <= 17; precision++) {
     snprintf(number, sizeof number, "%.*g", precision, value);

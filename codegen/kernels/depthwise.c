@@ -1,0 +1,147 @@
+/*
+ * depthwise.c -- convolution with one filter per channel, channels last, lanes over channels.
+ *
+ * A tile is TILE neighbouring output columns of one vector of channels. For each kernel row the weights of
+ * its taps are loaded once, and each input vector once for all the outputs that it touches: with a 3x3 kernel
+ * and stride 1, 10 loads of x and 3 of w feed 24 fma. Padding was made explicit before (pack.c). Weights are
+ * [k...][1][M] as they come: contiguous over channels.
+ */
+#include "codegen/schedule.h"
+
+enum { TILE = 8, MAX_COLUMN_TAPS = 31, MAX_ROW_TAPS = 31 };
+
+static bool depthwise_match(const Node *node, const Node *anchor, const Target *target) {
+  (void)target;
+  if (!node_is(anchor, &op_conv) || !node_string_is(anchor, "layout", "nhwc")) return false;
+  const Value *x = operand(anchor, 0), *w = operand(anchor, 1);
+  if (x->type->rank != 4 || x->type->dtype != DTYPE_F32 || !value_is_direct(node, x) ||
+      !value_is_direct(node, w))
+    return false;
+  int count;
+  const int64_t *pads = node_ints(anchor, "pads", &count);
+  for (int i = 0; i < count; i++) {
+    if (pads[i] != 0) return false;
+  }
+  const Type *wt = w->type, *y = result(anchor, 0)->type;
+  if (node_int(anchor, "packed") || wt->rank != 4 || !type_is_static(wt) || !dim_is(wt->dims[2], 1))
+    return false;
+  if (wt->dims[0]->value > MAX_ROW_TAPS || wt->dims[1]->value > MAX_COLUMN_TAPS || !dim_is_const(y->dims[2]))
+    return false;
+  return node_int(anchor, "group") == wt->dims[3]->value && x->type->dims[3] == wt->dims[3];
+}
+
+typedef struct Emit {
+  Lower *lower;
+  const Node *anchor;
+  Buffer *x, *w;
+  int lanes;
+  int64_t kh, kw, stride[2], dilation[2];
+  Reg *n, *oh, *c; /* where the tile is; c: first channel of the vector */
+} Emit;
+
+static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
+  Loops *loops = &e->lower->loops;
+  if (factor != 1) x = loop_binary(loops, LOOP_MUL, x, loop_int(loops, factor));
+  return offset ? loop_binary(loops, LOOP_ADD, x, loop_int(loops, offset)) : x;
+}
+
+/* The taps of one kernel row on a tile of `width` outputs from column `ow`. */
+static void kernel_row(Emit *e, int64_t row, Reg *ow, int width, Reg **acc) {
+  Loops *loops = &e->lower->loops;
+  Reg *w[MAX_COLUMN_TAPS], *ih = scaled(e, e->oh, e->stride[0], row * e->dilation[0]);
+  Reg *iw = scaled(e, ow, e->stride[1], 0);
+  for (int64_t t = 0; t < e->kw; t++) {
+    Reg *at[4] = {loop_int(loops, row), loop_int(loops, t), loop_int(loops, 0), e->c};
+    w[t] = loop_load(loops, e->w, at, e->lanes, e->lower->mask);
+  }
+  int64_t reach = (width - 1) * e->stride[1] + (e->kw - 1) * e->dilation[1] + 1;
+  for (int64_t i = 0; i < reach; i++) {
+    Reg *x = NULL;
+    for (int64_t t = 0; t < e->kw; t++) {
+      int64_t from = i - t * e->dilation[1];
+      if (from < 0 || from % e->stride[1] != 0 || from / e->stride[1] >= width) continue;
+      if (!x) {
+        Reg *at[4] = {e->n, ih, scaled(e, iw, 1, i), e->c};
+        x = loop_load(loops, e->x, at, e->lanes, e->lower->mask);
+      }
+      Reg **sum = &acc[from / e->stride[1]];
+      *sum = loop_fma(loops, x, w[t], *sum);
+    }
+  }
+}
+
+static void tile(Emit *e, Reg *ow, int width) {
+  Loops *loops = &e->lower->loops;
+  Index channels = index_run(e->c, 1);
+  Reg *start = operand(e->anchor, 2) ? lower_operand(e->lower, e->anchor, 2, &channels)
+                                     : loop_const(loops, (LoopType){DTYPE_F32, e->lanes}, 0);
+  start = loop_splat(loops, start, e->lanes);
+  Reg *acc[TILE];
+  for (int i = 0; i < width; i++) acc[i] = start;
+  for (int64_t row = 0; row < e->kh; row++) kernel_row(e, row, ow, width, acc);
+  for (int i = 0; i < width; i++) {
+    Index at[4] = {index_of(e->n), index_of(e->oh), index_of(scaled(e, ow, 1, i)), channels};
+    lower_result(e->lower, 0, at, acc[i]);
+  }
+}
+
+static void columns(Emit *e) {
+  Loops *loops = &e->lower->loops;
+  int64_t count = result(e->anchor, 0)->type->dims[2]->value, full = count / TILE * TILE;
+  if (full) {
+    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), TILE, 0, NULL);
+    tile(e, loop.counter, TILE);
+    loop_end(loops, &loop, NULL);
+  }
+  if (count > full) tile(e, loop_int(loops, full), (int)(count - full));
+}
+
+static void channel_vectors(Emit *e) {
+  Loops *loops = &e->lower->loops;
+  int64_t channels = e->x->dims[3]->value, full = channels / e->lanes * e->lanes;
+  if (full) {
+    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), e->lanes, 0, NULL);
+    e->c = loop.counter;
+    columns(e);
+    loop_end(loops, &loop, NULL);
+  }
+  if (channels > full) {
+    e->lower->mask = loop_lanes_below(loops, loop_int(loops, channels - full), e->lanes);
+    e->c = loop_int(loops, full);
+    columns(e);
+    e->lower->mask = NULL;
+  }
+}
+
+static void depthwise_body(Lower *lower, void *context) {
+  const VariantContext *variant = context;
+  const Node *anchor = lower->anchor;
+  int count;
+  const int64_t *strides = node_ints(anchor, "strides", &count),
+                *dilations = node_ints(anchor, "dilations", &count);
+  Emit e = {.lower = lower, .anchor = anchor, .lanes = target_lanes(variant->target, DTYPE_F32)};
+  e.x = lower_buffer(lower, operand(anchor, 0));
+  e.w = lower_buffer(lower, operand(anchor, 1));
+  e.kh = e.w->dims[0]->value;
+  e.kw = e.w->dims[1]->value;
+  for (int i = 0; i < 2; i++) {
+    e.stride[i] = strides[i];
+    e.dilation[i] = dilations[i];
+  }
+  lower->lanes = e.lanes;
+  Loops *loops = &lower->loops;
+  For images = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, result(anchor, 0), 0), 1);
+  For rows = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, result(anchor, 0), 1), 1);
+  e.n = images.counter;
+  e.oh = rows.counter;
+  channel_vectors(&e);
+  loop_end(loops, &rows, NULL);
+  loop_end(loops, &images, NULL);
+}
+
+const Variant variant_depthwise = {
+    .name = "depthwise",
+    .doc = "one filter per channel: lanes over channels, tiles of 8 output columns",
+    .match = depthwise_match,
+    .body = depthwise_body,
+};

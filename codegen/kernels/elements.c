@@ -1,0 +1,26 @@
+/*
+ * elements.c -- chains of element ops: lanes along the last axis.
+ *
+ * Axes through which every read is contiguous are merged first, so that a channels-last activation is one
+ * long loop. Memory-bound unless it computes exp and the like.
+ */
+#include "codegen/schedule.h"
+
+static bool elements_match(const Node *node, const Node *anchor, const Target *target) {
+  (void)target;
+  if (anchor && !anchor->op->element) return false;
+  const Type *y = node->results[0]->type;
+  return y->rank >= 1 && y->dtype == DTYPE_F32 && dim_is_const(y->dims[y->rank - 1]);
+}
+
+static void elements_body(Lower *lower, void *context) {
+  const VariantContext *variant = context;
+  lower_elements(lower, target_lanes(variant->target, DTYPE_F32));
+}
+
+const Variant variant_elements = {
+    .name = "elements",
+    .doc = "element ops, lanes along the last axis",
+    .match = elements_match,
+    .body = elements_body,
+};

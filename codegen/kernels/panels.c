@@ -1,0 +1,436 @@
+/*
+ * panels.c -- gemm and convolution over packed weights: one register-tile kernel for both.
+ *
+ * Weights are panels of PANEL columns, [ceil(N/PANEL)][K][PANEL], read front to back. A tile is `rows` rows
+ * of the result by `panels` panels; its accumulators are carried through the loops over K as SSA values, so
+ * they live in registers:
+ *
+ *   for each row, each k: broadcast x, one fma per vector        (rows*vectors fma per rows+vectors loads)
+ *
+ * A convolution is the same with K walked as (kernel rows, then the contiguous run of kernel columns *
+ * channels): in channels-last layout the inputs of one output pixel are runs of kw*C neighbours, so no im2col
+ * buffer exists. gemm is the case with no outer axes. Padding was made explicit before (pack.c), so no tap is
+ * outside.
+ *
+ * Tiles: 14x2, 9x3, 6x4 panels with 32 registers of 16 lanes; 6x1 and 3x2 with 16 registers of 8. Rows are
+ * balanced, so that 128 is 2 tiles of 12 and 8 of 13, rather than 9 of 14 and one of 2.
+ */
+#include "codegen/schedule.h"
+
+#include <assert.h>
+
+enum { PANEL = 16, MAX_ROWS = 28, MAX_VECTORS = 16, MAX_TAPS = 4 };
+
+/* ---- shape of the problem ------------------------------------------------------------------------------ */
+
+typedef struct Problem {
+  const Node *anchor;
+  int row_axis; /* of the result: the axis that tiles run along; the last is the columns */
+  const Dim *row_count;
+  int64_t columns, panel_count;
+  int tap_axes;           /* kernel axes before the last, walked by loops */
+  int64_t taps[MAX_TAPS]; /* their sizes */
+  int64_t tap_dilation[MAX_TAPS];
+  int64_t outer_stride[MAX_TAPS];
+  int64_t column_taps;     /* loop over the last kernel axis when it is dilated, else 1 */
+  int64_t column_tap_step; /* in elements */
+  int64_t run;             /* contiguous elements of K innermost */
+  const Dim *row_step;     /* elements of x between rows */
+} Problem;
+
+static bool constant_dims(const Type *type, int from) {
+  for (int axis = from; axis < type->rank; axis++) {
+    if (!dim_is_const(type->dims[axis])) return false;
+  }
+  return true;
+}
+
+static bool all_zero(const Node *node, const char *name) {
+  int count;
+  const int64_t *values = node_ints(node, name, &count);
+  for (int i = 0; i < count; i++) {
+    if (values[i] != 0) return false;
+  }
+  return true;
+}
+
+static bool describe_gemm(const Node *anchor, Problem *p) {
+  const Type *a = operand(anchor, 0)->type;
+  if (node_bool(anchor, "trans_a") || !constant_dims(a, 1)) return false;
+  p->row_axis = 0;
+  p->column_taps = 1;
+  p->run = a->dims[1]->value;
+  p->row_step = a->dims[1];
+  return true;
+}
+
+static bool describe_conv(const Node *anchor, Problem *p) {
+  const Type *x = operand(anchor, 0)->type;
+  int spatial = x->rank - 2, count;
+  if (!node_string_is(anchor, "layout", "nhwc") || node_int(anchor, "group") != 1) return false;
+  if (spatial < 1 || spatial > MAX_TAPS || !all_zero(anchor, "pads") || !constant_dims(x, x->rank - 2))
+    return false;
+  const int64_t *kernel = node_ints(anchor, "kernel", &count);
+  const int64_t *strides = node_ints(anchor, "strides", &count);
+  const int64_t *dilations = node_ints(anchor, "dilations", &count);
+  int64_t channels = x->dims[x->rank - 1]->value;
+  p->row_axis = spatial;
+  p->tap_axes = spatial - 1;
+  for (int i = 0; i < p->tap_axes; i++) {
+    p->taps[i] = kernel[i];
+    p->tap_dilation[i] = dilations[i];
+    p->outer_stride[i] = strides[i];
+  }
+  bool contiguous = dilations[spatial - 1] == 1 || kernel[spatial - 1] == 1;
+  p->column_taps = contiguous ? 1 : kernel[spatial - 1];
+  p->column_tap_step = dilations[spatial - 1] * channels;
+  p->run = contiguous ? kernel[spatial - 1] * channels : channels;
+  p->row_step = dim_const(anchor->graph->module, strides[spatial - 1] * channels);
+  return true;
+}
+
+static bool describe(const Node *anchor, Problem *p) {
+  *p = (Problem){.anchor = anchor};
+  const Type *y = result(anchor, 0)->type;
+  if (y->dtype != DTYPE_F32 || node_int(anchor, "packed") != PANEL) return false;
+  bool ok = node_is(anchor, &op_gemm) ? describe_gemm(anchor, p) : describe_conv(anchor, p);
+  if (!ok || !dim_is_const(y->dims[y->rank - 1])) return false;
+  p->row_count = y->dims[p->row_axis];
+  p->columns = y->dims[y->rank - 1]->value;
+  p->panel_count = (p->columns + PANEL - 1) / PANEL;
+  return p->columns > 0 && p->run > 0;
+}
+
+static bool panels_match(const Node *node, const Node *anchor, const Target *target) {
+  Problem p;
+  if (!anchor || !(node_is(anchor, &op_gemm) || node_is(anchor, &op_conv))) return false;
+  if (target_lanes(target, DTYPE_F32) > PANEL) return false;
+  return value_is_direct(node, operand(anchor, 0)) && value_is_direct(node, operand(anchor, 1)) &&
+         describe(anchor, &p);
+}
+
+/* ---- choice of the tile -------------------------------------------------------------------------------- */
+
+/* Rows that fit beside `vectors` weight vectors and one broadcast in the register file. */
+static int rows_that_fit(const Target *target, int vectors) {
+  int rows = (target->vector_registers - vectors - 1) / vectors;
+  return rows > MAX_ROWS ? MAX_ROWS : rows;
+}
+
+/* Cycles per step of k for one tile: two fma or two loads per cycle, at least the latency of the chain of one
+ * accumulator, and a little for the loop itself, so that of equals the largest tile wins. */
+static double tile_cycles(int rows, int vectors) {
+  double fma = rows * vectors / 2.0, loads = (rows + vectors) / 2.0, latency = 4;
+  double cycles = fma > loads ? fma : loads;
+  return (cycles > latency ? cycles : latency) + 0.25;
+}
+
+static double tiling_cycles(int64_t row_count, int64_t panel_count, int rows, int panels, int per_panel) {
+  int64_t tiles = (row_count + rows - 1) / rows;
+  int64_t tall = row_count - tiles * (row_count / tiles); /* this many tiles have one row more */
+  int low = (int)(row_count / tiles);
+  int64_t groups = panel_count / panels, rest = panel_count % panels;
+  double cycles = 0;
+  for (int part = 0; part < 2; part++) {
+    int64_t count = part ? tall : tiles - tall;
+    int height = low + part;
+    cycles += (double)count * (double)groups * tile_cycles(height, panels * per_panel);
+    if (rest) cycles += (double)count * tile_cycles(height, (int)rest * per_panel);
+  }
+  return cycles;
+}
+
+static const char *panels_choose(const Node *node, const Node *anchor, const Target *target) {
+  Problem p;
+  describe(anchor, &p);
+  int per_panel = PANEL / target_lanes(target, DTYPE_F32), best_rows = 1, best_panels = 1;
+  int64_t row_count = dim_is_const(p.row_count) && p.row_count->value > 0 ? p.row_count->value : 1 << 20;
+  double best = 0;
+  for (int panels = 1; panels * per_panel <= 8 && panels <= p.panel_count; panels++) {
+    int fit = rows_that_fit(target, panels * per_panel);
+    for (int rows = 1; rows <= fit && rows <= row_count; rows++) {
+      double cycles = tiling_cycles(row_count, p.panel_count, rows, panels, per_panel);
+      if (best != 0 && cycles >= best) continue;
+      best = cycles;
+      best_rows = rows;
+      best_panels = panels;
+    }
+  }
+  /* Weights that stay in L2 are walked inside, for each tile of rows; larger ones outside, so that each is
+   * fetched once. */
+  int64_t k = p.run * p.column_taps;
+  for (int i = 0; i < p.tap_axes; i++) k *= p.taps[i];
+  bool outside = k * p.panel_count * PANEL * 4 > target->l2_bytes / 2;
+  return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", best_rows, best_panels,
+                      outside ? " outside=1" : "");
+}
+
+/* ---- code ---------------------------------------------------------------------------------------------- */
+
+typedef struct Emit {
+  Lower *lower;
+  Problem p;
+  int rows, panels;     /* tile limits from the schedule */
+  int lanes, per_panel; /* vectors per panel */
+  Buffer *x, *w;
+  Reg *outer[MAX_TAPS + 1]; /* result indices before the row axis */
+} Emit;
+
+/* A tile under construction: `height` rows from `row`, `panels` panels from `panel`. */
+typedef struct Tile {
+  int height, vectors;
+  Reg *row, *panel;
+  bool tail;            /* the last vectors reach beyond the last column */
+  int64_t tail_columns; /* columns of the whole tile that exist */
+} Tile;
+
+static Loops *loops_of(Emit *e) {
+  return &e->lower->loops;
+}
+
+static Reg *add(Emit *e, Reg *x, Reg *y) {
+  return loop_binary(loops_of(e), LOOP_ADD, x, y);
+}
+static Reg *mul(Emit *e, Reg *x, Reg *y) {
+  return loop_binary(loops_of(e), LOOP_MUL, x, y);
+}
+static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
+  if (factor != 1) x = mul(e, x, loop_int(loops_of(e), factor));
+  return offset ? add(e, x, loop_int(loops_of(e), offset)) : x;
+}
+
+/* Mask for vector v of the tile, or NULL when all its lanes are columns. */
+static Reg *column_mask(Emit *e, const Tile *tile, int v) {
+  int64_t left = tile->tail_columns - (int64_t)v * e->lanes;
+  if (!tile->tail || left >= e->lanes) return NULL;
+  return loop_lanes_below(loops_of(e), loop_int(loops_of(e), left), e->lanes);
+}
+
+/* First column of vector v. */
+static Reg *column_of(Emit *e, const Tile *tile, int v) {
+  return scaled(e, tile->panel, PANEL, (int64_t)v * e->lanes);
+}
+
+/* The initial accumulators: the bias, or zero. They are the same for all rows unless a gemm's c has rows of
+ * its own. */
+static void initial_values(Emit *e, const Tile *tile, Reg **values) {
+  const Node *anchor = e->p.anchor;
+  LoopType type = {DTYPE_F32, e->lanes};
+  const Value *bias = operand(anchor, 2);
+  for (int v = 0; v < tile->vectors; v++) {
+    Reg *start = NULL;
+    if (bias) e->lower->mask = column_mask(e, tile, v);
+    for (int r = 0; r < tile->height; r++) {
+      bool per_row = bias && node_is(anchor, &op_gemm);
+      if (!start || (per_row && bias->type->rank == 2 && !dim_is(bias->type->dims[0], 1))) {
+        Index columns = index_run(column_of(e, tile, v), 1);
+        if (!bias)
+          start = loop_const(loops_of(e), type, 0);
+        else if (per_row) {
+          Index at[2] = {index_of(scaled(e, tile->row, 1, r)), columns};
+          start = lower_broadcast(e->lower, anchor, 2, at);
+        } else
+          start = lower_operand(e->lower, anchor, 2, &columns);
+        start = loop_splat(loops_of(e), start, e->lanes);
+      }
+      values[r * tile->vectors + v] = start;
+    }
+    e->lower->mask = NULL;
+  }
+}
+
+/* One step of k: acc[r][v] += x[r] * w[v]. `k` counts rows of the panel, `x_last` is the last index of x for
+ * row 0. */
+static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *k, Reg *x_last,
+                      Reg *const *acc, Reg **next) {
+  Reg *w[MAX_VECTORS];
+  for (int v = 0; v < tile->vectors; v++) {
+    Reg *at[3] = {scaled(e, tile->panel, 1, v / e->per_panel), k,
+                  loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes)};
+    w[v] = loop_load(loops_of(e), e->w, at, e->lanes, NULL);
+  }
+  for (int r = 0; r < tile->height; r++) {
+    Reg *at[MAX_TAPS + 2];
+    for (int i = 0; i < outer; i++) at[i] = x_outer[i];
+    at[outer] = scaled(e, x_last, 1, r * e->p.row_step->value);
+    Reg *x = loop_splat(loops_of(e), loop_load(loops_of(e), e->x, at, 1, NULL), e->lanes);
+    for (int v = 0; v < tile->vectors; v++) {
+      int i = r * tile->vectors + v;
+      next[i] = loop_fma(loops_of(e), x, w[v], acc[i]);
+    }
+  }
+}
+
+/* The loops over K, outermost tap axis first; the accumulators travel through all of them. */
+static void loops_over_k(Emit *e, const Tile *tile, int axis, Reg **x_outer, int outer, Reg *k, Reg *x_last,
+                         Reg **acc) {
+  Loops *loops = loops_of(e);
+  const Problem *p = &e->p;
+  int count = tile->height * tile->vectors;
+  bool innermost = axis == p->tap_axes + 1;
+  int64_t size = innermost ? p->run : axis == p->tap_axes ? p->column_taps : p->taps[axis];
+  if (!innermost && size == 1) {
+    loops_over_k(e, tile, axis + 1, x_outer, outer, k, x_last, acc);
+    return;
+  }
+  int64_t below = 1; /* rows of the panel per step of this loop */
+  for (int i = axis + 1; i < p->tap_axes; i++) below *= p->taps[i];
+  if (axis < p->tap_axes) below *= p->column_taps;
+  if (!innermost) below *= p->run;
+  For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, size), 1, count, acc);
+  Reg *next[MAX_ROWS * MAX_VECTORS];
+  Reg *k_here = add(e, k, scaled(e, loop.counter, below, 0));
+  if (innermost) {
+    step_of_k(e, tile, x_outer, outer, k_here, add(e, x_last, loop.counter), loop.carried, next);
+  } else {
+    Reg *inner[MAX_TAPS + 1];
+    for (int i = 0; i < outer; i++) inner[i] = x_outer[i];
+    if (axis < p->tap_axes)
+      inner[axis + 1] = add(e, x_outer[axis + 1], scaled(e, loop.counter, p->tap_dilation[axis], 0));
+    Reg *last = axis == p->tap_axes ? add(e, x_last, scaled(e, loop.counter, p->column_tap_step, 0)) : x_last;
+    for (int i = 0; i < count; i++) next[i] = loop.carried[i];
+    loops_over_k(e, tile, axis + 1, inner, outer, k_here, last, next);
+  }
+  loop_end(loops, &loop, next);
+  for (int i = 0; i < count; i++) acc[i] = loop.results[i];
+}
+
+static void emit_tile(Emit *e, const Tile *tile) {
+  const Problem *p = &e->p;
+  Reg *acc[MAX_ROWS * MAX_VECTORS], *x_outer[MAX_TAPS + 1];
+  assert(tile->vectors <= MAX_VECTORS && tile->height <= MAX_ROWS);
+  initial_values(e, tile, acc);
+  int outer = node_is(p->anchor, &op_gemm) ? 0 : p->tap_axes + 1;
+  for (int i = 0; i < outer; i++)
+    x_outer[i] = i == 0 ? e->outer[0] : scaled(e, e->outer[i], p->outer_stride[i - 1], 0);
+  Reg *x_last = scaled(e, tile->row, p->row_step->value, 0);
+  loops_over_k(e, tile, 0, x_outer, outer, loop_int(loops_of(e), 0), x_last, acc);
+
+  for (int v = 0; v < tile->vectors; v++) {
+    e->lower->mask = column_mask(e, tile, v);
+    for (int r = 0; r < tile->height; r++) {
+      Index at[MAX_TAPS + 3];
+      for (int i = 0; i < p->row_axis; i++) at[i] = index_of(e->outer[i]);
+      at[p->row_axis] = index_of(scaled(e, tile->row, 1, r));
+      at[p->row_axis + 1] = index_run(column_of(e, tile, v), 1);
+      lower_result(e->lower, 0, at, acc[r * tile->vectors + v]);
+    }
+  }
+  e->lower->mask = NULL;
+}
+
+/* All panels of one strip of rows, or all strips of one group of panels: the two orders share these. */
+typedef void (*Inner)(Emit *e, Tile tile);
+
+static void for_each_panel_group(Emit *e, Tile tile, Inner inner) {
+  Loops *loops = loops_of(e);
+  const Problem *p = &e->p;
+  bool ragged = p->columns % PANEL != 0;
+  int64_t full = (p->columns / PANEL) / e->panels; /* groups without a tail */
+  if (full > 0) {
+    For loop = loop_parallel(loops, loop_int(loops, 0), loop_int(loops, full * e->panels), e->panels);
+    tile.panel = loop.counter;
+    tile.vectors = e->panels * e->per_panel;
+    tile.tail = false;
+    inner(e, tile);
+    loop_end(loops, &loop, NULL);
+  }
+  int64_t rest = p->panel_count - full * e->panels;
+  if (rest == 0) return;
+  tile.panel = loop_int(loops, full * e->panels);
+  tile.tail = ragged;
+  tile.tail_columns = p->columns - full * e->panels * PANEL;
+  tile.vectors = (int)((tile.tail_columns + e->lanes - 1) / e->lanes);
+  inner(e, tile);
+}
+
+static void strips_of_height(Emit *e, Tile tile, Reg *from, Reg *to, int height, Inner inner) {
+  For loop = loop_parallel(loops_of(e), from, to, height);
+  tile.row = loop.counter;
+  tile.height = height;
+  inner(e, tile);
+  loop_end(loops_of(e), &loop, NULL);
+}
+
+static void for_each_row_strip(Emit *e, Tile tile, Inner inner) {
+  Loops *loops = loops_of(e);
+  const Dim *count = e->p.row_count;
+  if (dim_is_const(count)) {
+    int64_t rows = count->value, strips = (rows + e->rows - 1) / e->rows;
+    if (rows == 0) return;
+    int low = (int)(rows / strips);
+    int64_t tall = rows - strips * low, split = tall * (low + 1);
+    if (tall) strips_of_height(e, tile, loop_int(loops, 0), loop_int(loops, split), low + 1, inner);
+    if (tall < strips) strips_of_height(e, tile, loop_int(loops, split), loop_int(loops, rows), low, inner);
+    return;
+  }
+  Reg *rows = loop_dim(loops, count), *height = loop_int(loops, e->rows);
+  Reg *split = mul(e, loop_binary(loops, LOOP_FLOORDIV, rows, height), height);
+  strips_of_height(e, tile, loop_int(loops, 0), split, e->rows, inner);
+  if (e->rows > 1) strips_of_height(e, tile, split, rows, 1, inner);
+}
+
+static void one_tile(Emit *e, Tile tile) {
+  emit_tile(e, &tile);
+}
+
+static void panels_inside(Emit *e, Tile tile) {
+  for_each_panel_group(e, tile, one_tile);
+}
+
+/* The result's axes before the rows, then `inner` with e->outer set. */
+static void outer_axes(Emit *e, int axis, Tile tile, Inner inner) {
+  if (axis == e->p.row_axis) {
+    for_each_row_strip(e, tile, inner);
+    return;
+  }
+  Loops *loops = loops_of(e);
+  Reg *size = lower_dim(e->lower, result(e->p.anchor, 0), axis);
+  For loop = loop_parallel(loops, loop_int(loops, 0), size, 1);
+  e->outer[axis] = loop.counter;
+  outer_axes(e, axis + 1, tile, inner);
+  loop_end(loops, &loop, NULL);
+}
+
+static void rows_inside(Emit *e, Tile tile) {
+  outer_axes(e, 0, tile, one_tile);
+}
+
+/* x with its last two axes as one, so that a row's run over (kernel columns, channels) is contiguous. */
+static Buffer *flattened(Lower *lower, Buffer *x) {
+  const Dim *dims[MAX_RANK];
+  for (int i = 0; i + 1 < x->rank; i++) dims[i] = x->dims[i];
+  dims[x->rank - 2] = dim_mul(lower->module, x->dims[x->rank - 2], x->dims[x->rank - 1]);
+  return kernel_add_view(lower->loops.kernel, "rows", x, NULL, x->rank - 1, dims, NULL);
+}
+
+static void panels_body(Lower *lower, void *context) {
+  const VariantContext *variant = context;
+  Emit e = {.lower = lower};
+  bool ok = describe(lower->anchor, &e.p);
+  assert(ok && "panels_match was true");
+  (void)ok;
+  e.rows = schedule_param(variant->schedule, "rows", 1);
+  e.panels = schedule_param(variant->schedule, "panels", 1);
+  e.lanes = target_lanes(variant->target, DTYPE_F32);
+  e.per_panel = PANEL / e.lanes;
+  if (e.rows < 1 || e.rows > MAX_ROWS) e.rows = 1;
+  if (e.panels < 1 || e.panels * e.per_panel > MAX_VECTORS) e.panels = 1;
+  lower->lanes = e.lanes;
+  e.x = flattened(lower, lower_buffer(lower, operand(lower->anchor, 0)));
+  e.w = lower_buffer(lower, operand(lower->anchor, 1));
+  bool panels_outside = schedule_param(variant->schedule, "outside", 0) != 0;
+  if (panels_outside)
+    for_each_panel_group(&e, (Tile){0}, rows_inside);
+  else
+    outer_axes(&e, 0, (Tile){0}, panels_inside);
+}
+
+const Variant variant_panels = {
+    .name = "panels",
+    .doc = "register tiles over packed weight panels: rows, panels per tile; outside=1 walks the panels in "
+           "the outer loop",
+    .match = panels_match,
+    .choose = panels_choose,
+    .body = panels_body,
+};

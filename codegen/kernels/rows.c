@@ -1,0 +1,254 @@
+/*
+ * rows.c -- softmax and reductions, in lanes.
+ *
+ * Over the last axis: lanes run along it and are combined at the end. Over other axes: lanes run along the
+ * last axis, which stays, and the reduced axes are serial loops around one accumulator. Softmax keeps its
+ * exponentials in a local row, so that each is computed once.
+ */
+#include "codegen/kernels/lanes.h"
+
+enum { MAX_LOCAL_ROW = 16384 }; /* floats: 64 KiB of stack */
+
+/* ---- reductions ---------------------------------------------------------------------------------------- */
+
+typedef enum Combine { COMBINE_ADD, COMBINE_MAX, COMBINE_MIN } Combine;
+
+static bool reduction_of(const Node *anchor, Combine *combine) {
+  const struct {
+    const Op *op;
+    Combine combine;
+  } table[] = {{&op_reduce_sum, COMBINE_ADD},
+               {&op_reduce_mean, COMBINE_ADD},
+               {&op_reduce_max, COMBINE_MAX},
+               {&op_reduce_min, COMBINE_MIN}};
+  for (int i = 0; i < COUNT_OF(table); i++) {
+    if (!node_is(anchor, table[i].op)) continue;
+    *combine = table[i].combine;
+    return true;
+  }
+  return false;
+}
+
+typedef struct Reduce {
+  Combine combine;
+  const Type *x;
+  bool reduced[MAX_RANK];
+  bool along;         /* lanes run along a reduced axis */
+  Index at[MAX_RANK]; /* of x; the reduced axes move */
+} Reduce;
+
+static Reg *combined(Loops *loops, Combine combine, Reg *sum, Reg *x) {
+  if (combine == COMBINE_ADD) return loop_binary(loops, LOOP_ADD, sum, x);
+  Reg *better = loop_binary(loops, combine == COMBINE_MAX ? LOOP_GE : LOOP_LE, sum, x);
+  Reg *nan = loop_binary(loops, LOOP_NE, sum, sum);
+  return loop_select(loops, loop_binary(loops, LOOP_OR, better, nan), sum, x);
+}
+
+static double identity_of(Combine combine) {
+  return combine == COMBINE_ADD ? 0 : combine == COMBINE_MAX ? -__builtin_inf() : __builtin_inf();
+}
+
+static void take_element(Lower *lower, Reg *first, Reg **sum, void *context) {
+  Reduce *r = context;
+  Loops *loops = &lower->loops;
+  if (r->along) r->at[r->x->rank - 1] = index_run(first, 1);
+  Reg *x = loop_splat(loops, lower_operand(lower, lower->anchor, 0, r->at), lower->lanes);
+  if (lower->mask && r->along)
+    x = loop_select(loops, lower->mask, x, loop_const(loops, x->type, identity_of(r->combine)));
+  *sum = combined(loops, r->combine, *sum, x);
+}
+
+/* Loops over the reduced axes from `axis` on, carrying the accumulator. */
+static void reduced_axes(Lower *lower, Reduce *r, int axis, Reg **sum) {
+  Loops *loops = &lower->loops;
+  int last = r->x->rank - 1;
+  if (axis > last) {
+    take_element(lower, NULL, sum, r);
+  } else if (!r->reduced[axis]) {
+    reduced_axes(lower, r, axis + 1, sum);
+  } else if (axis == last) {
+    fold_lanes(lower, 0, r->x->dims[last]->value, sum, 1, take_element, r);
+  } else {
+    For loop = loop_for(loops, loop_int(loops, 0), loop_dim(loops, r->x->dims[axis]), 1, 1, sum);
+    r->at[axis] = index_of(loop.counter);
+    Reg *next = loop.carried[0];
+    reduced_axes(lower, r, axis + 1, &next);
+    loop_end(loops, &loop, &next);
+    *sum = loop.results[0];
+  }
+}
+
+/* The largest or smallest lane, or a NaN when there is one. */
+static Reg *across_lanes(Lower *lower, Combine combine, Reg *sum) {
+  Loops *loops = &lower->loops;
+  if (combine == COMBINE_ADD) return loop_reduce(loops, LOOP_REDUCE_ADD, sum);
+  Reg *best = loop_reduce(loops, combine == COMBINE_MAX ? LOOP_REDUCE_MAX : LOOP_REDUCE_MIN, sum);
+  Reg *difference = loop_binary(loops, LOOP_NE, sum, sum);
+  LoopType floats = {DTYPE_F32, lower->lanes};
+  Reg *nans = loop_select(loops, difference, loop_const(loops, floats, 1), loop_const(loops, floats, 0));
+  Reg *any = loop_binary(loops, LOOP_GT, loop_reduce(loops, LOOP_REDUCE_ADD, nans),
+                         loop_const(loops, (LoopType){DTYPE_F32, 1}, 0));
+  return loop_select(loops, any, loop_const(loops, (LoopType){DTYPE_F32, 1}, __builtin_nan("")), best);
+}
+
+static void reduce_at(Lower *lower, Reduce *r) {
+  Loops *loops = &lower->loops;
+  Reg *sum = loop_const(loops, (LoopType){DTYPE_F32, lower->lanes}, identity_of(r->combine));
+  Index y[MAX_RANK];
+  for (int i = 0; i < r->x->rank; i++) y[i] = r->reduced[i] ? index_const(lower, 0) : r->at[i];
+  reduced_axes(lower, r, 0, &sum);
+  int lanes = lower->lanes;
+  if (r->along) {
+    sum = across_lanes(lower, r->combine, sum);
+    lower->lanes = 1;
+  }
+  if (node_is(lower->anchor, &op_reduce_mean)) {
+    Reg *count = loop_int(loops, 1);
+    for (int i = 0; i < r->x->rank; i++) {
+      if (r->reduced[i]) count = loop_binary(loops, LOOP_MUL, count, loop_dim(loops, r->x->dims[i]));
+    }
+    sum = loop_binary(loops, LOOP_DIV, sum, loop_cast(loops, count, DTYPE_F32));
+  }
+  lower_result(lower, 0, y, sum);
+  lower->lanes = lanes;
+}
+
+static void reduce_vector(Lower *lower, Reg *first, void *context) {
+  Reduce *r = context;
+  r->at[r->x->rank - 1] = index_run(first, 1);
+  reduce_at(lower, r);
+}
+
+static void kept_axes(Lower *lower, Reduce *r, int axis) {
+  Loops *loops = &lower->loops;
+  int last = r->x->rank - 1;
+  if (axis == last) {
+    if (r->along)
+      reduce_at(lower, r);
+    else
+      for_lanes(lower, 0, r->x->dims[last]->value, reduce_vector, r);
+    return;
+  }
+  if (r->reduced[axis]) {
+    kept_axes(lower, r, axis + 1);
+    return;
+  }
+  For loop = loop_parallel(loops, loop_int(loops, 0), loop_dim(loops, r->x->dims[axis]), 1);
+  r->at[axis] = index_of(loop.counter);
+  kept_axes(lower, r, axis + 1);
+  loop_end(loops, &loop, NULL);
+}
+
+static void reduce_body(Lower *lower) {
+  const Type *x = operand(lower->anchor, 0)->type;
+  Reduce r = {.x = x};
+  reduction_of(lower->anchor, &r.combine);
+  int count;
+  const int64_t *axes = node_ints(lower->anchor, "axes", &count);
+  for (int i = 0; i < count; i++) r.reduced[axes[i] < 0 ? axes[i] + x->rank : axes[i]] = true;
+  r.along = r.reduced[x->rank - 1];
+  kept_axes(lower, &r, 0);
+}
+
+/* ---- softmax ------------------------------------------------------------------------------------------- */
+
+typedef struct Softmax {
+  int rank;
+  Index at[MAX_RANK];
+  Buffer *row; /* exponentials */
+  Reg *top;    /* the largest, in every lane */
+  Reg *scale;  /* 1 / sum */
+} Softmax;
+
+static Reg *softmax_input(Lower *lower, Softmax *s, Reg *first) {
+  s->at[s->rank - 1] = index_run(first, 1);
+  return loop_splat(&lower->loops, lower_operand(lower, lower->anchor, 0, s->at), lower->lanes);
+}
+
+static void find_top(Lower *lower, Reg *first, Reg **top, void *context) {
+  Loops *loops = &lower->loops;
+  Reg *x = softmax_input(lower, context, first);
+  if (lower->mask) x = loop_select(loops, lower->mask, x, loop_const(loops, x->type, -__builtin_inf()));
+  *top = loop_binary(loops, LOOP_MAX, *top, x);
+}
+
+static void sum_up(Lower *lower, Reg *first, Reg **sum, void *context) {
+  Softmax *s = context;
+  Loops *loops = &lower->loops;
+  Reg *x = softmax_input(lower, s, first);
+  Reg *e = loop_unary(loops, LOOP_EXP, loop_binary(loops, LOOP_SUB, x, s->top));
+  loop_store(loops, e, s->row, &first, lower->mask);
+  if (lower->mask) e = loop_select(loops, lower->mask, e, loop_const(loops, e->type, 0));
+  *sum = loop_binary(loops, LOOP_ADD, *sum, e);
+}
+
+static void write_out(Lower *lower, Reg *first, void *context) {
+  Softmax *s = context;
+  Loops *loops = &lower->loops;
+  Reg *e = loop_load(loops, s->row, &first, lower->lanes, lower->mask);
+  s->at[s->rank - 1] = index_run(first, 1);
+  lower_result(lower, 0, s->at, loop_binary(loops, LOOP_MUL, e, s->scale));
+}
+
+static void softmax_row(Lower *lower, Softmax *s, int64_t size) {
+  Loops *loops = &lower->loops;
+  LoopType type = {DTYPE_F32, lower->lanes};
+  Reg *top = loop_const(loops, type, -__builtin_inf()), *sum = loop_const(loops, type, 0);
+  fold_lanes(lower, 0, size, &top, 1, find_top, s);
+  s->top = loop_splat(loops, loop_reduce(loops, LOOP_REDUCE_MAX, top), lower->lanes);
+  fold_lanes(lower, 0, size, &sum, 1, sum_up, s);
+  Reg *one = loop_const(loops, (LoopType){DTYPE_F32, 1}, 1);
+  s->scale = loop_splat(loops, loop_binary(loops, LOOP_DIV, one, loop_reduce(loops, LOOP_REDUCE_ADD, sum)),
+                        lower->lanes);
+  for_lanes(lower, 0, size, write_out, s);
+}
+
+static void softmax_rows(Lower *lower, Softmax *s, const Type *x, int axis) {
+  Loops *loops = &lower->loops;
+  if (axis == x->rank - 1) {
+    softmax_row(lower, s, x->dims[axis]->value);
+    return;
+  }
+  For loop = loop_parallel(loops, loop_int(loops, 0), loop_dim(loops, x->dims[axis]), 1);
+  s->at[axis] = index_of(loop.counter);
+  softmax_rows(lower, s, x, axis + 1);
+  loop_end(loops, &loop, NULL);
+}
+
+static void softmax_body(Lower *lower) {
+  const Type *x = operand(lower->anchor, 0)->type;
+  int64_t size = x->dims[x->rank - 1]->value;
+  Softmax s = {.rank = x->rank, .row = kernel_add_local(lower->loops.kernel, "row", DTYPE_F32, 1, &size)};
+  softmax_rows(lower, &s, x, 0);
+}
+
+/* ---- the variant --------------------------------------------------------------------------------------- */
+
+static bool rows_match(const Node *node, const Node *anchor, const Target *target) {
+  (void)node;
+  (void)target;
+  Combine combine;
+  if (!anchor || !operand(anchor, 0)) return false;
+  const Type *x = operand(anchor, 0)->type;
+  if (x->dtype != DTYPE_F32 || x->rank < 1 || !dim_is_const(x->dims[x->rank - 1])) return false;
+  if (reduction_of(anchor, &combine)) return true;
+  int64_t size = x->dims[x->rank - 1]->value;
+  return node_is(anchor, &op_softmax) && node_axis(anchor, "axis", x->rank) == x->rank - 1 && size > 0 &&
+         size <= MAX_LOCAL_ROW;
+}
+
+static void rows_body(Lower *lower, void *context) {
+  const VariantContext *variant = context;
+  lower->lanes = target_lanes(variant->target, DTYPE_F32);
+  if (node_is(lower->anchor, &op_softmax))
+    softmax_body(lower);
+  else
+    reduce_body(lower);
+}
+
+const Variant variant_rows = {
+    .name = "rows",
+    .doc = "softmax and reductions: lanes along the last axis",
+    .match = rows_match,
+    .body = rows_body,
+};

@@ -1,0 +1,185 @@
+/*
+ * pack.c -- brings convolutions and gemms into the form that the fast kernels read.
+ *
+ * IR before: channels-last conv, gemm with constant weights. IR after: the weights are [ceil(N/16)][K][16]
+ * panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant folding evaluates; a
+ * conv's padding is a `pad` node before it, so that no tap falls outside. Requires: layout was chosen. Keeps:
+ * the meaning; what it cannot pack it leaves alone.
+ */
+#include "codegen/schedule.h"
+
+enum { PANEL = 16 };
+
+/* w[K,N] -> [ceil(N/16), K, 16], zeros in the missing columns. */
+static Value *packed_panels(Builder *builder, Value *w) {
+  Module *module = builder->graph->module;
+  const Dim *k = w->type->dims[0], *width = dim_const(module, PANEL);
+  int64_t n = w->type->dims[1]->value;
+  const Dim *panels = dim_const(module, (n + PANEL - 1) / PANEL);
+  if (n % PANEL != 0) {
+    Node *pad = node_new(builder, &op_pad, (Value *[]){w}, 1);
+    const Dim *zero = dim_const(module, 0);
+    node_set_dims(pad, "pads", (const Dim *[]){zero, zero, zero, dim_const(module, PANEL - n % PANEL)}, 4);
+    if (!node_finish(pad)) return NULL;
+    w = result(pad, 0);
+  }
+  w = build_reshape(builder, w, 3, (const Dim *[]){k, panels, width});
+  return w ? build_transpose(builder, w, (int64_t[]){1, 0, 2}) : NULL;
+}
+
+/* A constant, or a few nodes of constants that folding will make one. */
+static bool will_be_constant(const Value *value, int depth) {
+  if (!value || !value->def || depth == 0) return false;
+  const Node *node = value->def;
+  if (node_is(node, &op_const)) return true;
+  if (node->operand_count == 0) return false;
+  for (int i = 0; i < node->operand_count; i++) {
+    if (operand(node, i) && !will_be_constant(operand(node, i), depth - 1)) return false;
+  }
+  return true;
+}
+
+static bool has_pads(const Node *conv) {
+  int count;
+  const int64_t *pads = node_ints(conv, "pads", &count);
+  for (int i = 0; i < count; i++) {
+    if (pads[i] != 0) return true;
+  }
+  return false;
+}
+
+/* conv with pads -> pad, conv without. */
+static bool make_pads_explicit(Builder *builder, Node *conv) {
+  Module *module = conv->graph->module;
+  Value *x = operand(conv, 0);
+  int rank = x->type->rank, count;
+  const int64_t *pads = node_ints(conv, "pads", &count);
+  const Dim *all[2 * MAX_RANK];
+  for (int i = 0; i < 2 * rank; i++) all[i] = dim_const(module, 0);
+  for (int i = 0; i < rank - 2; i++) {
+    all[1 + i] = dim_const(module, pads[i]);
+    all[rank + 1 + i] = dim_const(module, pads[rank - 2 + i]);
+  }
+  Node *pad = node_new(builder, &op_pad, &x, 1);
+  node_set_dims(pad, "pads", all, 2 * rank);
+  TRY(node_finish(pad));
+  int64_t zeros[2 * MAX_RANK] = {0};
+  operand_set(conv, 0, result(pad, 0));
+  node_set_ints(conv, "pads", zeros, count);
+  return true;
+}
+
+static bool pack_conv(Node *conv) {
+  Value *w = operand(conv, 1);
+  if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
+  if (node_int(conv, "packed") || !will_be_constant(w, 8) || !type_is_static(w->type)) return false;
+  int rank = w->type->rank;
+  int64_t channels = w->type->dims[rank - 1]->value, group = node_int(conv, "group");
+  bool depthwise = group > 1 && group == channels && dim_is(w->type->dims[rank - 2], 1);
+  if (group != 1 && !depthwise) return false;
+  Builder builder = builder_before(conv);
+  bool changed = false;
+  if (has_pads(conv)) {
+    TRY(make_pads_explicit(&builder, conv));
+    changed = true;
+  }
+  if (!depthwise && channels > 0) {
+    Module *module = conv->graph->module;
+    int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value;
+    for (int i = 0; i < rank - 2; i++) k *= kernel[i] = w->type->dims[i]->value;
+    Value *flat =
+        build_reshape(&builder, w, 2, (const Dim *[]){dim_const(module, k), dim_const(module, channels)});
+    Value *panels = flat ? packed_panels(&builder, flat) : NULL;
+    TRY(panels);
+    node_set_int(conv, "packed", PANEL);
+    node_set_ints(conv, "kernel", kernel, rank - 2);
+    node_set_int(conv, "channels", channels);
+    operand_set(conv, 1, panels);
+    changed = true;
+  }
+  return node_reinfer(conv) && changed;
+}
+
+static bool pack_gemm(Node *gemm) {
+  Value *b = operand(gemm, 1);
+  if (node_int(gemm, "packed") || !will_be_constant(b, 8) || !type_is_static(b->type) || b->type->rank != 2)
+    return false;
+  if (gemm->results[0]->type->dtype != DTYPE_F32 || node_bool(gemm, "trans_a")) return false;
+  Builder builder = builder_before(gemm);
+  if (node_bool(gemm, "trans_b")) {
+    b = build_transpose(&builder, b, (int64_t[]){1, 0});
+    TRY(b);
+  }
+  int64_t n = b->type->dims[1]->value;
+  if (n == 0) return false;
+  Value *panels = packed_panels(&builder, b);
+  TRY(panels);
+  node_set_bool(gemm, "trans_b", false);
+  node_set_int(gemm, "packed", PANEL);
+  node_set_int(gemm, "n", n);
+  operand_set(gemm, 1, panels);
+  return node_reinfer(gemm);
+}
+
+/*
+ * A transposed convolution whose windows do not overlap (kernel == strides, no padding) gives each input
+ * pixel a block of outputs of its own: a 1x1 convolution to kh*kw*M channels, then depth to space. x[N,H,W,C]
+ * -> conv [N,H,W,kh*kw*M] -> [N,H,W,kh,kw,M] -> [N,H,kh,W,kw,M] -> [N,H*kh,W*kw,M]
+ */
+static bool blocks_do_not_overlap(const Node *node) {
+  int count;
+  const int64_t *strides = node_ints(node, "strides", &count),
+                *dilations = node_ints(node, "dilations", &count);
+  const int64_t *extra = node_ints(node, "output_padding", &count);
+  const Type *w = operand(node, 1)->type;
+  if (w->rank != 4 || has_pads(node) || node_int(node, "group") != 1) return false;
+  for (int i = 0; i < 2; i++) {
+    if (strides[i] != w->dims[i]->value || dilations[i] != 1 || (count && extra[i] != 0)) return false;
+  }
+  return true;
+}
+
+static bool split_conv_transpose(Node *node) {
+  Value *x = operand(node, 0), *w = operand(node, 1), *bias = operand(node, 2);
+  if (!node_string_is(node, "layout", "nhwc") || !will_be_constant(w, 8) || !type_is_static(w->type))
+    return false;
+  if (!blocks_do_not_overlap(node)) return false;
+  Module *module = node->graph->module;
+  Builder builder = builder_before(node);
+  const Dim *const *wd = w->type->dims, *const *xd = x->type->dims, *one = dim_const(module, 1);
+  const Dim *kh = wd[0], *kw = wd[1], *c = wd[2], *m = wd[3], *block = dim_mul(module, kh, kw);
+  const Dim *wide = dim_mul(module, block, m);
+  TRY(w = build_transpose(&builder, w, (int64_t[]){2, 0, 1, 3}));
+  TRY(w = build_reshape(&builder, w, 4, (const Dim *[]){one, one, c, wide}));
+  if (bias) {
+    Node *spread = node_new(&builder, &op_broadcast, &bias, 1);
+    node_set_dims(spread, "shape", (const Dim *[]){block, m}, 2);
+    TRY(node_finish(spread));
+    TRY(bias = build_reshape(&builder, result(spread, 0), 1, (const Dim *[]){wide}));
+  }
+  Node *conv = node_new(&builder, &op_conv, (Value *[]){x, w, bias}, 3);
+  node_set_string(conv, "layout", "nhwc");
+  TRY(node_finish(conv));
+  Value *y = build_reshape(&builder, result(conv, 0), 6, (const Dim *[]){xd[0], xd[1], xd[2], kh, kw, m});
+  TRY(y);
+  TRY(y = build_transpose(&builder, y, (int64_t[]){0, 1, 3, 2, 4, 5}));
+  TRY(y = build_reshape(&builder, y, 4, result(node, 0)->type->dims));
+  value_replace(result(node, 0), y);
+  node_remove(node);
+  return true;
+}
+
+bool pack_run(Graph *graph, const PassOptions *options) {
+  (void)options;
+  bool changed = false;
+  FOR_EACH_NODE_SAFE(node, graph) {
+    if (node_is(node, &op_conv_transpose)) changed |= split_conv_transpose(node);
+  }
+  FOR_EACH_NODE(node, graph) {
+    if (node_is(node, &op_conv))
+      changed |= pack_conv(node);
+    else if (node_is(node, &op_gemm))
+      changed |= pack_gemm(node);
+  }
+  return changed;
+}

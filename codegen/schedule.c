@@ -1,0 +1,107 @@
+/*
+ * schedule.c -- picks a variant for every kernel and writes it into the IR.
+ *
+ * IR before: kernel nodes with an empty `schedule`. IR after: the same with the variant's text where one
+ * matches; kernels that no variant wants keep the empty text and get the plain lowering. Keeps: the meaning,
+ * always; a schedule never changes results beyond the order of floating-point sums. A text that is already
+ * there (from a .tn file) stays.
+ */
+#include "codegen/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const Variant *const variant_table[] = {
+    &variant_panels,    /* gemm, conv: register tiles over packed weights */
+    &variant_depthwise, /* conv with one channel per group */
+    &variant_pool,      /* windows, lanes over channels */
+    &variant_rows,      /* softmax, reductions */
+    &variant_boxes,     /* concat, pad */
+    &variant_elements,  /* everything else that is element-wise */
+    NULL,
+};
+
+const Node *kernel_anchor(const Node *node) {
+  if (!node_is(node, &op_kernel)) return node;
+  const Node *anchor = NULL;
+  int count = 0;
+  FOR_EACH_NODE(inner, node->regions[0]) {
+    if (inner->op->traits & TRAIT_STRUCTURE) continue;
+    if (!inner->op->element) return inner;
+    anchor = inner;
+    count++;
+  }
+  return count == 1 ? anchor : NULL;
+}
+
+bool value_is_direct(const Node *node, const Value *value) {
+  if (!value) return false;
+  return !node_is(node, &op_kernel) || !value->def;
+}
+
+int schedule_param(const char *schedule, const char *key, int fallback) {
+  size_t length = strlen(key);
+  for (const char *at = strchr(schedule, ' '); at; at = strchr(at + 1, ' ')) {
+    if (strncmp(at + 1, key, length) == 0 && at[1 + length] == '=') return atoi(at + 2 + length);
+  }
+  return fallback;
+}
+
+static const Variant *variant_named(const char *schedule) {
+  size_t length = strcspn(schedule, " ");
+  for (int i = 0; variant_table[i]; i++) {
+    const char *name = variant_table[i]->name;
+    if (strlen(name) == length && strncmp(name, schedule, length) == 0) return variant_table[i];
+  }
+  return NULL;
+}
+
+static const Variant *variant_for(const Node *node, const Target *target) {
+  const Node *anchor = kernel_anchor(node);
+  for (int i = 0; variant_table[i]; i++) {
+    if (variant_table[i]->match(node, anchor, target)) return variant_table[i];
+  }
+  return NULL;
+}
+
+static const char *choose_schedule(const Node *node, const Target *target) {
+  const Variant *variant = variant_for(node, target);
+  if (!variant) return "";
+  if (!variant->choose) return variant->name;
+  return variant->choose(node, kernel_anchor(node), target);
+}
+
+static bool schedule_run(Graph *graph, const PassOptions *options) {
+  bool changed = false;
+  FOR_EACH_NODE(node, graph) {
+    if (!node_is(node, &op_kernel) || *node_string(node, "schedule")) continue;
+    const char *text = choose_schedule(node, options->target);
+    if (!*text) continue;
+    node_set_string(node, "schedule", text);
+    changed = true;
+  }
+  return changed;
+}
+
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target) {
+  const char *text =
+      node_is(node, &op_kernel) ? node_string(node, "schedule") : choose_schedule(node, target);
+  const Variant *variant = variant_named(text);
+  if (*text && !variant) {
+    node_fail(node, "no kernel variant is called '%s'", text);
+    return NULL;
+  }
+  if (variant && !variant->match(node, kernel_anchor(node), target)) {
+    node_fail(node, "schedule '%s' does not fit this kernel on this target", text);
+    return NULL;
+  }
+  VariantContext context = {target, text};
+  return lower_node(node, name, variant ? variant->body : NULL, &context);
+}
+
+const Pass codegen_passes[] = {
+    {"pack", pack_run, "conv, gemm with constant weights -> packed weight panels, explicit padding"},
+    {"collapse", collapse_run, "kernels of 1x1 convolutions -> the same over one long row of pixels"},
+    {"schedule", schedule_run, "kernels -> kernels with a variant and its parameters"},
+    {NULL, NULL, NULL},
+};

@@ -1,0 +1,54 @@
+/*
+ * schedule.h -- which code a kernel gets: the table of variants, and the text of the `schedule` attribute.
+ *
+ * A variant is a way to build the kernel of some anchor op. `schedule` (the pass) picks one for every kernel
+ * node and writes it as text, e.g. schedule="panels rows=14 panels=2", where it can be read, edited in a .tn
+ * file and forced. An empty text is the plain lowering. What a variant needs of the graph (packed weights,
+ * explicit padding) is made before by `pack`.
+ */
+#ifndef TENON_SCHEDULE_H
+#define TENON_SCHEDULE_H
+
+#include "codegen/codegen.h"
+#include "ir/loop.h"
+
+/* What the body of a variant is given. */
+typedef struct VariantContext {
+  const Target *target;
+  const char *schedule; /* the attribute's text */
+} VariantContext;
+
+typedef struct Variant {
+  const char *name; /* first word of the text */
+  const char *doc;
+  /* Whether it can build this kernel; `anchor` is the op inside that is not element-wise (or the only op). */
+  bool (*match)(const Node *node, const Node *anchor, const Target *target);
+  /* The full text with parameters, in the module's arena; NULL: the name alone. */
+  const char *(*choose)(const Node *node, const Node *anchor, const Target *target);
+  LowerBody body; /* context is a VariantContext */
+} Variant;
+
+/* In the order of preference; ends with NULL. */
+extern const Variant *const variant_table[];
+extern const Variant variant_panels, variant_depthwise, variant_pool, variant_rows, variant_boxes,
+    variant_elements;
+
+/* The passes of this folder (see codegen_passes). */
+bool pack_run(Graph *graph, const PassOptions *options);
+bool collapse_run(Graph *graph, const PassOptions *options);
+
+/* The op of `node` that decides its kernel: of a `kernel` the node of its region that is not element-wise, or
+ * its only node; NULL when it is a chain of element ops. A plain node is its own anchor. */
+const Node *kernel_anchor(const Node *node);
+
+/* The value of "key=" in a schedule text, or `fallback`. */
+int schedule_param(const char *schedule, const char *key, int fallback);
+
+/* The kernel of `node`, by its schedule (a plain node is scheduled on the spot). */
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target);
+
+/* Whether `value` is held by a param of the kernel as it is: an input of the region, or any operand of a
+ * plain node. */
+bool value_is_direct(const Node *node, const Value *value);
+
+#endif
