@@ -112,7 +112,8 @@ static bool bind_root(Run *run, Memory *memory, const Buffer *buffer, void *byte
   memory->extent = extent_of(memory);
   memory->bytes = bytes;
   size_t count = memory->extent > 0 ? (size_t)memory->extent : 0;
-  if (buffer->kind == BUFFER_LOCAL) memory->bytes = arena_alloc(run->arena, count * ((size_t)dtype_bits(buffer->dtype) + 7) / 8);
+  if (buffer->kind == BUFFER_LOCAL)
+    memory->bytes = arena_alloc(run->arena, count * ((size_t)dtype_bits(buffer->dtype) + 7) / 8);
   if (buffer->kind == BUFFER_LOCAL || (buffer->kind == BUFFER_OUT && memory->extent >= 0))
     memory->written = arena_alloc(run->arena, count);
   return true;

@@ -67,9 +67,9 @@ bool literal_type(const Instr *instr, int arg, LoopType *type) {
   case LOOP_REDUCE_MIN:
   case LOOP_EXTRACT:
   case LOOP_SHUFFLE:
-  case LOOP_DOT_U8S8:
-  case LOOP_DOT_BF16:
   case LOOP_IF: return false;
+  case LOOP_DOT_U8S8:
+  case LOOP_DOT_BF16: return arg == 0 && result_literal(instr, 0, type);
   default: return result_literal(instr, 0, type);
   }
 }
@@ -303,7 +303,8 @@ static int default_align(const Buffer *buffer) {
 static void print_buffer(Printer *p, const Buffer *buffer) {
   fprintf(p->out, "%%%s: ", buffer->name);
   if (buffer->kind <= BUFFER_INOUT) fprintf(p->out, "%s ", buffer_kind_words[buffer->kind]);
-  print_dims(p, dtype_name(buffer->dtype), buffer->rank, buffer->dims);
+  fputs(dtype_name(buffer->dtype), p->out);
+  if (buffer->rank > 0) print_dims(p, "", buffer->rank, buffer->dims);
   if (buffer->base) fprintf(p->out, " of %%%s", buffer->base->name);
   if (buffer->offset) fprintf(p->out, " offset=%s", dim_text(p->kernel->module, buffer->offset));
   if (buffer->strides) print_dims(p, " strides=", buffer->rank, buffer->strides);

@@ -322,7 +322,7 @@ static bool check_if(Verifier *v, const Instr *instr) {
 static bool check_shape(const Verifier *v, const Instr *instr) {
   if ((unsigned)instr->op >= LOOP_OPCODE_COUNT) return bad(v, NULL, "unknown opcode %d", (int)instr->op);
   int operands = opcode_infos[instr->op].operands;
-  if (operands >= 0 && (instr->arg_count != operands || instr->result_count != 1))
+  if (operands >= 0 && instr->op != LOOP_IF && (instr->arg_count != operands || instr->result_count != 1))
     return bad(v, instr, "%d arguments and %d results, not %d and 1", instr->arg_count, instr->result_count,
                operands);
   bool control = instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL || instr->op == LOOP_IF;
