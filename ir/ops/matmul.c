@@ -253,6 +253,7 @@ static Value *gemm_simplify(Node *node) {
     int count;
     if (!transpose || (i == 1 && node_int(node, "packed") != 0)) continue;
     if (node_ints(transpose, "perm", &count)[0] != 1) continue;
+    if (value_data(operand(transpose, 0))) continue; /* fold makes it a plain constant */
     operand_set(node, i, operand(transpose, 0));
     node_set_bool(node, flags[i], !node_bool(node, flags[i]));
     changed = true;

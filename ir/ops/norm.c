@@ -160,6 +160,14 @@ static void layer_norm_nest(Lower *lower, const Node *node) {
   nest_end(lower, &outer);
 }
 
+/* Normalised axes must stay the last ones, in their order: nobody may move them. */
+static void layer_norm_axes(const Node *node, int index, AxisLink *links) {
+  axes_broadcast(node, index, links);
+  int rank = operand(node, index)->type->rank, shift = result(node, 0)->type->rank - rank;
+  int first = (int)node_axis(node, "axis", rank + shift) - shift;
+  for (int i = first < 0 ? 0 : first; i < rank; i++) links[i] = (AxisLink){AXIS_OPAQUE, -1};
+}
+
 const Op op_layer_norm = {
     .name = "layer_norm",
     .family = "norm",
@@ -172,7 +180,7 @@ const Op op_layer_norm = {
     .attrs = layer_norm_attrs,
     .attr_count = COUNT_OF(layer_norm_attrs),
     .infer = layer_norm_infer,
-    .axes = axes_broadcast,
+    .axes = layer_norm_axes,
     .nest = layer_norm_nest,
 };
 
