@@ -1,1 +1,156 @@
+/*
+ * pipeline.c -- the table of passes, the default order, and the runner.
+ *
+ * A pass is looked up by name in the tables that the caller hands over, so the rows of codegen (`schedule`)
+ * stand in the same list without this folder knowing them; a default step that no table knows is left out.
+ * After each pass the graph is verified: a pass that breaks it is named in the error. The diff of
+ * --print-changed is diff.c's.
+ */
 #include "passes/passes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/rewrite.h"
+
+const Pass graph_passes[] = {
+    {"expand", pass_expand, "ops defined by other ops (batch_norm) become those"},
+    {"simplify", pass_simplify, "local algebra to a fixpoint; scales and shifts move into weights"},
+    {"fold", pass_fold, "what depends on constants only is computed"},
+    {"cse", pass_cse, "equal nodes become one"},
+    {"dce", pass_dce, "nodes without uses disappear"},
+    {"layout", pass_layout, "convolutions and pools become channels-last; transposes sink and cancel"},
+    {"fuse", pass_fuse, "every computation becomes a kernel node around its fused body"},
+    {"plan", pass_plan, "every intermediate gets an offset in one scratch arena"},
+    {NULL, NULL, NULL},
+};
+
+const PipelineStep default_pipeline[] = {
+    {"expand", "batch norm must be visible as mul and add before anything can fold it"},
+    {"simplify", "the exporter's detours disappear; scales find the weights they fold into"},
+    {"fold", "the scaled weights and shape arithmetic become plain constants"},
+    {"simplify", "constants that fold has made enable more algebra"},
+    {"fold", "and that algebra's constants in turn"},
+    {"cse", "after folding, so that equal computed constants meet"},
+    {"dce", "layout should not move what nobody uses"},
+    {"layout", "needs clean chains between convolutions; makes transposes of weights"},
+    {"simplify",
+     "transposes of single-pixel maps are reshapes; biases behind transposes reach their convolution"},
+    {"fold", "transposed weights become plain constants"},
+    {"cse", "branches that got the same transposes share them"},
+    {"dce", "fuse counts uses, so dead ones must be gone"},
+    {"fuse", "the last step that looks at single ops: from here on kernels"},
+    {"schedule", "picks each kernel's variant; needs its whole body"},
+    {"plan", "needs the final kernels in their final order"},
+    {NULL, NULL},
+};
+
+enum { MAX_STEPS = 256 };
+
+static const Pass *pass_find(const Pass *const *tables, const char *name, size_t length) {
+  for (int t = 0; tables[t]; t++)
+    for (const Pass *pass = tables[t]; pass->name; pass++)
+      if (strlen(pass->name) == length && memcmp(pass->name, name, length) == 0) return pass;
+  return NULL;
+}
+
+static char *pass_names(Module *module, const Pass *const *tables) {
+  char *names = "";
+  for (int t = 0; tables[t]; t++)
+    for (const Pass *pass = tables[t]; pass->name; pass++)
+      names = arena_printf(module->arena, "%s%s%s", names, *names ? ", " : "", pass->name);
+  return names;
+}
+
+/* Resolves the user's list or the default pipeline; -1 and a Diag when a name is unknown or the list too
+ * long. */
+static int steps_resolve(Module *module, const PipelineOptions *options, const Pass *const *tables,
+                         const Pass **steps) {
+  int count = 0;
+  if (!options->passes) {
+    for (const PipelineStep *step = default_pipeline; step->pass; step++) {
+      const Pass *pass = pass_find(tables, step->pass, strlen(step->pass));
+      if (pass) steps[count++] = pass;
+    }
+    return count;
+  }
+  for (const char *name = options->passes; *name;) {
+    size_t length = strcspn(name, ",");
+    const Pass *pass = length ? pass_find(tables, name, length) : NULL;
+    if (length && !pass) {
+      fail(module, "unknown pass '%.*s'; there are %s", (int)length, name, pass_names(module, tables));
+      return -1;
+    }
+    if (pass && count == MAX_STEPS) {
+      fail(module, "more than %d passes", MAX_STEPS);
+      return -1;
+    }
+    if (pass) steps[count++] = pass;
+    name += length + (name[length] == ',');
+  }
+  return count;
+}
+
+/* Whether the comma-separated list names the pass, or is "all". */
+static bool list_has(const char *list, const char *name) {
+  if (!list) return false;
+  if (strcmp(list, "all") == 0) return true;
+  for (; *list; list += strcspn(list, ","), list += *list == ',') {
+    size_t length = strcspn(list, ",");
+    if (length == strlen(name) && memcmp(list, name, length) == 0) return true;
+  }
+  return false;
+}
+
+/* The graph as text; free it. */
+static char *graph_text(const Graph *graph) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *stream = open_memstream(&text, &size);
+  if (!stream) return NULL;
+  graph_print(graph, stream);
+  fclose(stream);
+  return text;
+}
+
+static bool must_verify(const PipelineOptions *options) {
+#ifdef NDEBUG
+  return options->verify;
+#else
+  (void)options;
+  return true;
+#endif
+}
+
+static bool step_run(Graph *graph, const Pass *pass, const PipelineOptions *options) {
+  Module *module = graph->module;
+  FILE *out = options->print_to ? options->print_to : stderr;
+  char *before = options->print_changed ? graph_text(graph) : NULL;
+  int errors = module->error_count;
+  bool changed = pass->run(graph, &options->pass);
+  bool ok = module->error_count == errors;
+  if (ok && must_verify(options) && !graph_verify(graph))
+    ok = fail(module, "the graph is wrong after pass '%s'; this is a bug in tenon", pass->name);
+  char *after = before ? graph_text(graph) : NULL;
+  if (after && strcmp(before, after) != 0) {
+    fprintf(out, "# %s\n", pass->name);
+    diff_print(before, after, out);
+  }
+  if (list_has(options->print_after, pass->name)) {
+    fprintf(out, "# after %s%s\n", pass->name, changed ? "" : " (nothing changed)");
+    graph_print(graph, out);
+  }
+  free(before);
+  free(after);
+  return ok;
+}
+
+bool pipeline_run(Graph *graph, const PipelineOptions *options) {
+  static const Pass *const own_tables[] = {graph_passes, NULL};
+  const Pass *const *tables = options->tables ? options->tables : own_tables;
+  const Pass *steps[MAX_STEPS];
+  int count = steps_resolve(graph->module, options, tables, steps);
+  if (count < 0) return false;
+  for (int i = 0; i < count; i++) TRY(step_run(graph, steps[i], options));
+  return true;
+}

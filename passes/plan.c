@@ -1,0 +1,260 @@
+/*
+ * plan.c -- every intermediate gets an offset in one scratch arena.
+ *
+ * Before: fused kernels in their final order. After: the attribute `offsets` of each kernel has one entry per
+ * result: bytes from the start of scratch, a multiple of 64, or -1 for a result that is an output of the
+ * graph and is written where the caller wants it. Views share the memory of what they view. Changes nothing
+ * else.
+ *
+ * A buffer lives from the kernel that writes it to the last that reads it, through any view. Sizes known now
+ * are placed largest first into the tightest gap that is free for their whole life; symbolic sizes follow
+ * behind, one after the other. A kernel of pointwise ops writes over an operand that dies with it and has the
+ * same size: it reads each element just before it writes it.
+ */
+#include "passes/rewrite.h"
+
+#include <stdlib.h>
+
+enum { ALIGNMENT = 64 };
+
+/* Memory that lives from kernel `first` to kernel `last`; several values when written in place. */
+typedef struct Slot {
+  int first, last;
+  const Dim *size;   /* bytes, a multiple of ALIGNMENT */
+  const Dim *offset; /* NULL: not placed */
+} Slot;
+
+/* What is planned: node->mark is the position in the order, so liveness is a comparison. */
+typedef struct Plan {
+  Module *module;
+  Graph *graph;
+  Slot *slots;
+  int count;
+  int *slot_of;          /* first slot number of each node, by mark; result i is slot_of[mark][i] */
+  int *slots_of_results; /* slot number, or OUTPUT, of each result; indexed slot_of[mark] + i */
+  int result_total;
+} Plan;
+
+enum { OUTPUT = -1 };
+
+static int *result_slot(const Plan *plan, const Value *value) {
+  return &plan->slots_of_results[plan->slot_of[value->def->mark] + value->index];
+}
+
+/* ---- liveness ---- */
+
+static void extend_life(const Value *value, int *last) {
+  FOR_EACH_USE(use, value) {
+    if (use->node->mark > *last) *last = use->node->mark;
+    if (node_is_view(use->node)) extend_life(result(use->node, 0), last);
+  }
+}
+
+static bool reaches_output(const Value *value) {
+  FOR_EACH_USE(use, value) {
+    if (node_is(use->node, &op_return)) return true;
+    if (node_is_view(use->node) && reaches_output(result(use->node, 0))) return true;
+  }
+  return false;
+}
+
+static const Dim *aligned_size(Module *module, const Type *type) {
+  const Dim *bits = dim_mul(module, type_count(module, type), dim_const(module, dtype_bits(type->dtype)));
+  const Dim *blocks = dim_ceildiv(module, bits, dim_const(module, 8 * ALIGNMENT));
+  return dim_mul(module, blocks, dim_const(module, ALIGNMENT));
+}
+
+/* A kernel without anchor whose ops all read exactly where they write. */
+static bool kernel_is_pointwise(const Node *kernel) {
+  if (!node_is(kernel, &op_kernel)) return false;
+  FOR_EACH_NODE(node, kernel->regions[0])
+  if (!(node->op->traits & TRAIT_STRUCTURE) && !node_is_pointwise(node)) return false;
+  return true;
+}
+
+/* The slot of an operand that dies in this kernel and may be written over; OUTPUT when there is none. */
+static int slot_to_overwrite(const Plan *plan, const Node *kernel, const Slot *slot) {
+  if (!kernel_is_pointwise(kernel) || kernel->result_count != 1) return OUTPUT;
+  for (int i = 0; i < kernel->operand_count; i++) {
+    const Value *x = operand(kernel, i), *root = x ? value_root(x) : NULL;
+    if (!root || !root->def || root->def->data || !type_same_shape(x->type, result(kernel, 0)->type))
+      continue;
+    int number = *result_slot(plan, root);
+    if (number == OUTPUT) continue;
+    const Slot *old = &plan->slots[number];
+    if (old->last == kernel->mark && old->size == slot->size) return number;
+  }
+  return OUTPUT;
+}
+
+static int plan_value(Plan *plan, const Value *value) {
+  if (reaches_output(value)) return OUTPUT;
+  const Node *node = value->def;
+  Slot slot = {.first = node->mark, .last = node->mark, .size = aligned_size(plan->module, value->type)};
+  extend_life(value, &slot.last);
+  int old = slot_to_overwrite(plan, node, &slot);
+  if (old != OUTPUT) {
+    plan->slots[old].last = slot.last;
+    return old;
+  }
+  plan->slots[plan->count] = slot;
+  return plan->count++;
+}
+
+/* Nodes that compute into memory of their own. */
+static bool node_computes(const Node *node) {
+  return node_is(node, &op_kernel) || !(node->op->traits & TRAIT_STRUCTURE || node_is_view(node));
+}
+
+static Plan plan_liveness(Graph *graph) {
+  Plan plan = {.module = graph->module, .graph = graph};
+  int nodes = 0;
+  FOR_EACH_NODE(node, graph) {
+    node->mark = nodes++;
+    plan.result_total += node->result_count;
+  }
+  plan.slots = NEW_ARRAY(graph->module->arena, Slot, plan.result_total);
+  plan.slot_of = NEW_ARRAY(graph->module->arena, int, nodes);
+  plan.slots_of_results = NEW_ARRAY(graph->module->arena, int, plan.result_total);
+  int next = 0;
+  FOR_EACH_NODE(node, graph) {
+    plan.slot_of[node->mark] = next;
+    next += node->result_count;
+    for (int i = 0; node_computes(node) && i < node->result_count; i++)
+      plan.slots_of_results[plan.slot_of[node->mark] + i] = plan_value(&plan, result(node, i));
+  }
+  return plan;
+}
+
+/* ---- placing ---- */
+
+static bool lives_meet(const Slot *a, const Slot *b) {
+  return a->first <= b->last && b->first <= a->last;
+}
+
+static int by_size(const void *a, const void *b) {
+  const Slot *x = *(Slot *const *)a, *y = *(Slot *const *)b;
+  if (x->size->value != y->size->value) return x->size->value > y->size->value ? -1 : 1;
+  return x->first - y->first;
+}
+
+static int by_offset(const void *a, const void *b) {
+  int64_t x = (*(Slot *const *)a)->offset->value, y = (*(Slot *const *)b)->offset->value;
+  return (x > y) - (x < y);
+}
+
+/* The tightest gap between the placed slots that live at the same time; `met` has room for all. */
+static int64_t best_offset(const Slot *slot, Slot *const *placed, int count, Slot **met) {
+  int meeting = 0;
+  for (int i = 0; i < count; i++)
+    if (lives_meet(slot, placed[i])) met[meeting++] = placed[i];
+  if (meeting > 1) qsort(met, (size_t)meeting, sizeof(Slot *), by_offset);
+  int64_t end = 0, best = -1, best_gap = INT64_MAX;
+  for (int i = 0; i < meeting; i++) {
+    int64_t gap = met[i]->offset->value - end;
+    if (gap >= slot->size->value && gap < best_gap) {
+      best = end;
+      best_gap = gap;
+    }
+    int64_t after = met[i]->offset->value + met[i]->size->value;
+    if (after > end) end = after;
+  }
+  return best >= 0 ? best : end;
+}
+
+/* Places what has a constant size; returns the bytes that takes. */
+static int64_t place_constant(Plan *plan) {
+  Slot **order = NEW_ARRAY(plan->module->arena, Slot *, plan->count);
+  Slot **met = NEW_ARRAY(plan->module->arena, Slot *, plan->count);
+  int count = 0;
+  int64_t total = 0;
+  for (int i = 0; i < plan->count; i++)
+    if (dim_is_const(plan->slots[i].size)) order[count++] = &plan->slots[i];
+  if (count > 1) qsort(order, (size_t)count, sizeof(Slot *), by_size);
+  for (int i = 0; i < count; i++) {
+    int64_t offset = best_offset(order[i], order, i, met);
+    order[i]->offset = dim_const(plan->module, offset);
+    if (offset + order[i]->size->value > total) total = offset + order[i]->size->value;
+  }
+  return total;
+}
+
+static void place_symbolic(Plan *plan, int64_t begin) {
+  const Dim *end = dim_const(plan->module, begin);
+  for (int i = 0; i < plan->count; i++) {
+    if (plan->slots[i].offset) continue;
+    plan->slots[i].offset = end;
+    end = dim_add(plan->module, end, plan->slots[i].size);
+  }
+}
+
+static bool plan_write(const Plan *plan) {
+  bool changed = false;
+  const Dim *output = dim_const(plan->module, -1);
+  const Dim **offsets = NEW_ARRAY(plan->module->arena, const Dim *, plan->result_total);
+  FOR_EACH_NODE(kernel, plan->graph) {
+    if (!node_is(kernel, &op_kernel)) continue;
+    int count;
+    const Dim *const *old = node_dims(kernel, "offsets", &count);
+    bool same = count == kernel->result_count;
+    for (int i = 0; i < kernel->result_count; i++) {
+      int slot = *result_slot(plan, result(kernel, i));
+      offsets[i] = slot == OUTPUT ? output : plan->slots[slot].offset;
+      same = same && old[i] == offsets[i];
+    }
+    if (same) continue;
+    node_set_dims(kernel, "offsets", offsets, kernel->result_count);
+    changed = true;
+  }
+  return changed;
+}
+
+bool pass_plan(Graph *graph, const PassOptions *options) {
+  (void)options;
+  Plan plan = plan_liveness(graph);
+  place_symbolic(&plan, place_constant(&plan));
+  return plan_write(&plan);
+}
+
+/* ---- reading a plan ---- */
+
+const Dim *plan_scratch(const Graph *graph) {
+  Module *module = graph->module;
+  const Dim *constant = dim_const(module, 0), *symbolic = NULL;
+  FOR_EACH_NODE(kernel, graph) {
+    int count;
+    const Dim *const *offsets = node_is(kernel, &op_kernel) ? node_dims(kernel, "offsets", &count) : NULL;
+    for (int i = 0; offsets && i < count && i < kernel->result_count; i++) {
+      if (dim_is(offsets[i], -1)) continue;
+      const Dim *end = dim_add(module, offsets[i], aligned_size(module, result(kernel, i)->type));
+      if (dim_is_const(end))
+        constant = dim_make(module, DIM_MAX, constant, end);
+      else
+        symbolic = symbolic ? dim_make(module, DIM_MAX, symbolic, end) : end;
+    }
+  }
+  return symbolic ? symbolic : constant; /* symbolic slots lie behind the constant ones */
+}
+
+static void plan_print_result(const Node *kernel, int index, const Dim *offset, FILE *out) {
+  Module *module = kernel->graph->module;
+  const Value *value = result(kernel, index);
+  const char *where = dim_is(offset, -1) ? "output" : dim_text(module, offset);
+  int last = kernel->mark;
+  extend_life(value, &last);
+  fprintf(out, "%12s %10s  %4d..%-4d %-24s %s\n", where, dim_text(module, aligned_size(module, value->type)),
+          kernel->mark, last, type_text(module, value->type), node_string(kernel, "name"));
+}
+
+void plan_print(Graph *graph, FILE *out) {
+  int position = 0;
+  FOR_EACH_NODE(node, graph) node->mark = position++;
+  fprintf(out, "%12s %10s  %10s %-24s %s\n", "offset", "bytes", "lives", "type", "kernel");
+  FOR_EACH_NODE(kernel, graph) {
+    int count;
+    const Dim *const *offsets = node_is(kernel, &op_kernel) ? node_dims(kernel, "offsets", &count) : NULL;
+    for (int i = 0; offsets && i < count && i < kernel->result_count; i++)
+      plan_print_result(kernel, i, offsets[i], out);
+  }
+  fprintf(out, "scratch %s bytes\n", dim_text(graph->module, plan_scratch(graph)));
+}

@@ -1,0 +1,156 @@
+/*
+ * rewrite.c -- questions, permutations and small rewrites that several passes need.
+ */
+#include "passes/rewrite.h"
+
+#include <string.h>
+
+/* ---- questions ---- */
+
+/* Takes a visit per value, so that a deep or wide expression costs no more than the limit. */
+static bool constant_within(const Value *value, int *visits) {
+  const Node *node = value->def;
+  if (!node || --*visits < 0) return false;
+  if (node->data) return true;
+  if (node->operand_count == 0 || node->region_count || node->op->traits & TRAIT_STRUCTURE) return false;
+  for (int i = 0; i < node->result_count; i++)
+    if (!type_is_static(node->results[i]->type)) return false;
+  for (int i = 0; i < node->operand_count; i++)
+    if (operand(node, i) && !constant_within(operand(node, i), visits)) return false;
+  return true;
+}
+
+bool value_is_constant(const Value *value) {
+  int visits = 64;
+  return value && constant_within(value, &visits);
+}
+
+bool node_is_view(const Node *node) {
+  return node && node->op->traits & TRAIT_VIEW;
+}
+
+Value *value_root(const Value *value) {
+  while (node_is_view(value->def)) value = operand(value->def, 0);
+  return (Value *)value;
+}
+
+/* Each axis of the operand is the result axis at the same distance from the end. */
+static bool operand_is_aligned(const Node *node, int index) {
+  const Value *x = operand(node, index);
+  int shift = result(node, 0)->type->rank - x->type->rank;
+  AxisLink links[MAX_RANK];
+  op_axes(node, index, links);
+  for (int axis = 0; axis < x->type->rank; axis++) {
+    bool kept = links[axis].role == AXIS_SAME || links[axis].role == AXIS_BROADCAST;
+    if (!kept || links[axis].axis != axis + shift) return false;
+  }
+  return shift >= 0;
+}
+
+bool node_is_pointwise(const Node *node) {
+  if (!node || !node->op->element || node->result_count != 1 || node_is_view(node)) return false;
+  for (int i = 0; i < node->operand_count; i++)
+    if (operand(node, i) && !operand_is_aligned(node, i)) return false;
+  return true;
+}
+
+double value_weight(const Value *value) {
+  enum { SYMBOL_GUESS = 16 };
+  double weight = 1;
+  for (int i = 0; i < value->type->rank; i++) {
+    const Dim *dim = value->type->dims[i];
+    weight *= dim_is_const(dim) ? (double)dim->value : SYMBOL_GUESS;
+  }
+  return weight;
+}
+
+/* ---- permutations ---- */
+
+bool perm_is_identity(const int64_t *perm, int rank) {
+  for (int i = 0; i < rank; i++)
+    if (perm[i] != i) return false;
+  return true;
+}
+
+void perm_invert(const int64_t *perm, int rank, int64_t *inverse) {
+  for (int i = 0; i < rank; i++) inverse[perm[i]] = i;
+}
+
+void perm_compose(const int64_t *first, const int64_t *second, int rank, int64_t *composed) {
+  int64_t all[MAX_RANK];
+  for (int i = 0; i < rank; i++) all[i] = first[second[i]];
+  memcpy(composed, all, sizeof all[0] * (size_t)rank);
+}
+
+bool perm_is_view(const Type *type, const int64_t *perm) {
+  int64_t last = -1;
+  for (int i = 0; i < type->rank; i++) {
+    if (dim_is(type->dims[perm[i]], 1)) continue;
+    if (perm[i] < last) return false;
+    last = perm[i];
+  }
+  return true;
+}
+
+const int64_t *node_perm(const Node *node) {
+  int count = 0;
+  return node_ints(node, "perm", &count);
+}
+
+/* ---- rewriting ---- */
+
+Value *build_permuted(Builder *builder, Value *value, const int64_t *perm) {
+  int rank = value->type->rank;
+  int64_t composed[MAX_RANK];
+  memcpy(composed, perm, sizeof composed[0] * (size_t)rank);
+  while (node_is(value->def, &op_transpose)) {
+    perm_compose(node_perm(value->def), composed, rank, composed);
+    value = operand(value->def, 0);
+  }
+  return perm_is_identity(composed, rank) ? value : build_transpose(builder, value, composed);
+}
+
+Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *const *dims) {
+  Node *node = node_new(builder, &op_broadcast, &value, 1);
+  node_set_dims(node, "shape", dims, rank);
+  return node_finish(node) ? result(node, 0) : NULL;
+}
+
+Node *node_like(Builder *builder, const Node *node, Value *const *operands) {
+  Node *copy = node_new(builder, node->op, operands, node->operand_count);
+  for (int i = 0; i < node->op->attr_count; i++) copy->attrs[i] = node->attrs[i];
+  return copy;
+}
+
+void diags_take_back(Module *module, Diag *last) {
+  for (Diag *diag = last ? last->next : module->diags; diag; diag = diag->next)
+    module->error_count -= diag->severity == SEVERITY_ERROR;
+  if (last)
+    last->next = NULL;
+  else
+    module->diags = NULL;
+  module->last_diag = last;
+}
+
+Value *node_try(Node *node, const Type *shape) {
+  Module *module = node->graph->module;
+  Diag *last = module->last_diag;
+  if (!node_finish(node)) {
+    diags_take_back(module, last);
+    return NULL;
+  }
+  if (!shape || type_same_shape(result(node, 0)->type, shape)) return result(node, 0);
+  node_remove(node);
+  return NULL;
+}
+
+void node_replace(Node *node, Value *by) {
+  Value *old = result(node, 0);
+  const char *name = old->name;
+  value_replace(old, by);
+  node_remove(node);
+  if (name && by->def && !by->name) {
+    old->name = NULL; /* free for its heir */
+    value_set_name(by, name);
+  }
+}

@@ -1,0 +1,91 @@
+/*
+ * rewrite.h -- what the passes share; private to passes/.
+ *
+ *   1 the passes   2 questions about nodes and values   3 permutations   4 rewriting   5 printing
+ */
+#ifndef TENON_PASSES_REWRITE_H
+#define TENON_PASSES_REWRITE_H
+
+#include "passes/passes.h"
+
+/* ---- 1. The passes (one file each) ----------------------------------------------------------------------
+ */
+
+bool pass_expand(Graph *graph, const PassOptions *options);
+bool pass_simplify(Graph *graph, const PassOptions *options);
+bool pass_fold(Graph *graph, const PassOptions *options);
+bool pass_cse(Graph *graph, const PassOptions *options);
+bool pass_dce(Graph *graph, const PassOptions *options);
+bool pass_layout(Graph *graph, const PassOptions *options);
+bool pass_fuse(Graph *graph, const PassOptions *options);
+bool pass_plan(Graph *graph, const PassOptions *options);
+
+/* ---- 2. Questions (rewrite.c) ---------------------------------------------------------------------------
+ */
+
+/* A constant, or a computation on constants only that `fold` will evaluate. */
+bool value_is_constant(const Value *value);
+/* Element op whose result index is its operands' index, up to broadcasting: fuses without changing an access.
+ */
+bool node_is_pointwise(const Node *node);
+/* Its result is its operand's memory under another shape. */
+bool node_is_view(const Node *node);
+/* The value whose memory this one shares, through views. */
+Value *value_root(const Value *value);
+/* Elements, when the type is static; else the product of the constant dims times a guess for the symbols: for
+ * cost models only. */
+double value_weight(const Value *value);
+
+/* ---- 3. Permutations (rewrite.c): result axis i is operand axis perm[i] ----------------------------------
+ */
+
+bool perm_is_identity(const int64_t *perm, int rank);
+void perm_invert(const int64_t *perm, int rank, int64_t *inverse);
+/* The transpose that is `first`, then `second`. */
+void perm_compose(const int64_t *first, const int64_t *second, int rank, int64_t *composed);
+/* Whether only axes of size 1 change their order, so that the transpose is a reshape. */
+bool perm_is_view(const Type *type, const int64_t *perm);
+/* perm of a transpose node; its length is the rank. */
+const int64_t *node_perm(const Node *node);
+
+/* ---- 4. Rewriting (rewrite.c) ---------------------------------------------------------------------------
+ */
+
+/* transpose(value), composed with the transpose that value may be; value itself or its source when that is
+ * the identity. */
+Value *build_permuted(Builder *builder, Value *value, const int64_t *perm);
+/* numpy broadcast to a shape. */
+Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *const *dims);
+/* A node with the same op and attributes on other operands, not finished: change attributes, then
+ * node_try. */
+Node *node_like(Builder *builder, const Node *node, Value *const *operands);
+/* node_finish for a rewrite that may turn out not to type: result 0, or NULL, no Diag, and the node gone.
+ * `shape` is what it must have; NULL: any. */
+Value *node_try(Node *node, const Type *shape);
+/* Takes back the Diags recorded since `last` was module->last_diag. */
+void diags_take_back(Module *module, Diag *last);
+/* Uses of node's only result become uses of `by`, which inherits the name; the node goes. */
+void node_replace(Node *node, Value *by);
+/* Removes every node whose results are unused, to the end of each chain. */
+bool graph_sweep(Graph *graph);
+
+/* Rules of simplify (rules/): an equivalent for result 0 of node, built before it, or NULL. As Op.simplify.
+ */
+typedef Value *(*Rule)(Node *node);
+Value *rule_known(Node *node);            /* known integers become a constant */
+Value *rule_matmul_to_gemm(Node *node);   /* matmul with a 2-D right side: one gemm over all rows */
+Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
+Value *rule_gemm_flatten(
+    Node *node); /* transposed feature map, flattened, into constant weights: permute their rows */
+Value *rule_scale_after(Node *node);    /* mul/div by a constant per channel: into the weights before it */
+Value *rule_shift_after(Node *node);    /* add/sub of a constant per channel: into the bias before it */
+Value *rule_scale_before(Node *node);   /* mul by a constant per input channel: into the weights behind it */
+Value *rule_shift_before(Node *node);   /* add of one, without padding: into the bias behind it */
+Value *rule_sink_reshape(Node *node);   /* pointwise(reshape(x)): reshape(pointwise(x)) */
+
+/* ---- 5. Printing (diff.c) -------------------------------------------------------------------------------
+ */
+
+void diff_print(const char *before, const char *after, FILE *out);
+
+#endif
