@@ -11,18 +11,9 @@
 static bool is_pointwise_conv(const Node *conv) {
   if (!node_is(conv, &op_conv) || !node_int(conv, "packed") || !node_string_is(conv, "layout", "nhwc"))
     return false;
-  int count;
-  const char *const names[] = {"kernel", "strides"};
-  for (int i = 0; i < COUNT_OF(names); i++) {
-    const int64_t *values = node_ints(conv, names[i], &count);
-    for (int k = 0; k < count; k++) {
-      if (values[k] != 1) return false;
-    }
-  }
-  const int64_t *pads = node_ints(conv, "pads", &count);
-  for (int i = 0; i < count; i++) {
-    if (pads[i] != 0) return false;
-  }
+  if (attr_has_other(conv, "kernel", 1) || attr_has_other(conv, "strides", 1) ||
+      attr_has_other(conv, "pads", 0))
+    return false;
   return operand(conv, 0)->type->rank == 4;
 }
 

@@ -39,15 +39,6 @@ static bool will_be_constant(const Value *value, int depth) {
   return true;
 }
 
-static bool has_pads(const Node *conv) {
-  int count;
-  const int64_t *pads = node_ints(conv, "pads", &count);
-  for (int i = 0; i < count; i++) {
-    if (pads[i] != 0) return true;
-  }
-  return false;
-}
-
 /* conv with pads -> pad, conv without. */
 static bool make_pads_explicit(Builder *builder, Node *conv) {
   Module *module = conv->graph->module;
@@ -79,7 +70,7 @@ static bool pack_conv(Node *conv) {
   if (group != 1 && !depthwise) return false;
   Builder builder = builder_before(conv);
   bool changed = false;
-  if (has_pads(conv)) {
+  if (attr_has_other(conv, "pads", 0)) {
     TRY(make_pads_explicit(&builder, conv));
     changed = true;
   }
@@ -127,14 +118,11 @@ static bool pack_gemm(Node *gemm) {
  * -> conv [N,H,W,kh*kw*M] -> [N,H,W,kh,kw,M] -> [N,H,kh,W,kw,M] -> [N,H*kh,W*kw,M]
  */
 static bool blocks_do_not_overlap(const Node *node) {
-  int count;
-  const int64_t *strides = node_ints(node, "strides", &count),
-                *dilations = node_ints(node, "dilations", &count);
-  const int64_t *extra = node_ints(node, "output_padding", &count);
   const Type *w = operand(node, 1)->type;
-  if (w->rank != 4 || has_pads(node) || node_int(node, "group") != 1) return false;
+  if (w->rank != 4 || attr_has_other(node, "pads", 0) || node_int(node, "group") != 1) return false;
+  if (attr_has_other(node, "dilations", 1) || attr_has_other(node, "output_padding", 0)) return false;
   for (int i = 0; i < 2; i++) {
-    if (strides[i] != w->dims[i]->value || dilations[i] != 1 || (count && extra[i] != 0)) return false;
+    if (spatial_attr(node, "strides", i, 1) != w->dims[i]->value) return false;
   }
   return true;
 }

@@ -47,6 +47,21 @@ int schedule_param(const char *schedule, const char *key, int fallback) {
   return fallback;
 }
 
+int64_t spatial_attr(const Node *node, const char *name, int i, int64_t normal) {
+  int count;
+  const int64_t *values = node_ints(node, name, &count);
+  return i < count ? values[i] : normal;
+}
+
+bool attr_has_other(const Node *node, const char *name, int64_t value) {
+  int count;
+  const int64_t *values = node_ints(node, name, &count);
+  for (int i = 0; i < count; i++) {
+    if (values[i] != value) return true;
+  }
+  return false;
+}
+
 static const Variant *variant_named(const char *schedule) {
   size_t length = strcspn(schedule, " ");
   for (int i = 0; variant_table[i]; i++) {

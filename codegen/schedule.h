@@ -44,6 +44,12 @@ const Node *kernel_anchor(const Node *node);
 /* The value of "key=" in a schedule text, or `fallback`. */
 int schedule_param(const char *schedule, const char *key, int fallback);
 
+/* Entry i of a list attribute with one entry per spatial axis, of which an empty one means `normal`
+ * everywhere. */
+int64_t spatial_attr(const Node *node, const char *name, int i, int64_t normal);
+/* Whether any entry of a list attribute is something else. */
+bool attr_has_other(const Node *node, const char *name, int64_t value);
+
 /* The kernel of `node`, by its schedule (a plain node is scheduled on the spot). */
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target);
 

@@ -17,11 +17,7 @@ static bool depthwise_match(const Node *node, const Node *anchor, const Target *
   if (x->type->rank != 4 || x->type->dtype != DTYPE_F32 || !value_is_direct(node, x) ||
       !value_is_direct(node, w))
     return false;
-  int count;
-  const int64_t *pads = node_ints(anchor, "pads", &count);
-  for (int i = 0; i < count; i++) {
-    if (pads[i] != 0) return false;
-  }
+  if (attr_has_other(anchor, "pads", 0)) return false;
   const Type *wt = w->type, *y = result(anchor, 0)->type;
   if (node_int(anchor, "packed") || wt->rank != 4 || !type_is_static(wt) || !dim_is(wt->dims[2], 1))
     return false;
@@ -116,17 +112,14 @@ static void channel_vectors(Emit *e) {
 static void depthwise_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
   const Node *anchor = lower->anchor;
-  int count;
-  const int64_t *strides = node_ints(anchor, "strides", &count),
-                *dilations = node_ints(anchor, "dilations", &count);
   Emit e = {.lower = lower, .anchor = anchor, .lanes = target_lanes(variant->target, DTYPE_F32)};
   e.x = lower_buffer(lower, operand(anchor, 0));
   e.w = lower_buffer(lower, operand(anchor, 1));
   e.kh = e.w->dims[0]->value;
   e.kw = e.w->dims[1]->value;
   for (int i = 0; i < 2; i++) {
-    e.stride[i] = strides[i];
-    e.dilation[i] = dilations[i];
+    e.stride[i] = spatial_attr(anchor, "strides", i, 1);
+    e.dilation[i] = spatial_attr(anchor, "dilations", i, 1);
   }
   lower->lanes = e.lanes;
   Loops *loops = &lower->loops;

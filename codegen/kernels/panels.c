@@ -45,15 +45,6 @@ static bool constant_dims(const Type *type, int from) {
   return true;
 }
 
-static bool all_zero(const Node *node, const char *name) {
-  int count;
-  const int64_t *values = node_ints(node, name, &count);
-  for (int i = 0; i < count; i++) {
-    if (values[i] != 0) return false;
-  }
-  return true;
-}
-
 static bool describe_gemm(const Node *anchor, Problem *p) {
   const Type *a = operand(anchor, 0)->type;
   if (node_bool(anchor, "trans_a") || !constant_dims(a, 1)) return false;
@@ -66,26 +57,25 @@ static bool describe_gemm(const Node *anchor, Problem *p) {
 
 static bool describe_conv(const Node *anchor, Problem *p) {
   const Type *x = operand(anchor, 0)->type;
-  int spatial = x->rank - 2, count;
+  int spatial = x->rank - 2;
   if (!node_string_is(anchor, "layout", "nhwc") || node_int(anchor, "group") != 1) return false;
-  if (spatial < 1 || spatial > MAX_TAPS || !all_zero(anchor, "pads") || !constant_dims(x, x->rank - 2))
+  if (spatial < 1 || spatial > MAX_TAPS || attr_has_other(anchor, "pads", 0) ||
+      !constant_dims(x, x->rank - 2))
     return false;
-  const int64_t *kernel = node_ints(anchor, "kernel", &count);
-  const int64_t *strides = node_ints(anchor, "strides", &count);
-  const int64_t *dilations = node_ints(anchor, "dilations", &count);
   int64_t channels = x->dims[x->rank - 1]->value;
   p->row_axis = spatial;
   p->tap_axes = spatial - 1;
   for (int i = 0; i < p->tap_axes; i++) {
-    p->taps[i] = kernel[i];
-    p->tap_dilation[i] = dilations[i];
-    p->outer_stride[i] = strides[i];
+    p->taps[i] = spatial_attr(anchor, "kernel", i, 1);
+    p->tap_dilation[i] = spatial_attr(anchor, "dilations", i, 1);
+    p->outer_stride[i] = spatial_attr(anchor, "strides", i, 1);
   }
-  bool contiguous = dilations[spatial - 1] == 1 || kernel[spatial - 1] == 1;
-  p->column_taps = contiguous ? 1 : kernel[spatial - 1];
-  p->column_tap_step = dilations[spatial - 1] * channels;
-  p->run = contiguous ? kernel[spatial - 1] * channels : channels;
-  p->row_step = dim_const(anchor->graph->module, strides[spatial - 1] * channels);
+  bool contiguous = spatial_attr(anchor, "dilations", spatial - 1, 1) == 1 ||
+                    spatial_attr(anchor, "kernel", spatial - 1, 1) == 1;
+  p->column_taps = contiguous ? 1 : spatial_attr(anchor, "kernel", spatial - 1, 1);
+  p->column_tap_step = spatial_attr(anchor, "dilations", spatial - 1, 1) * channels;
+  p->run = contiguous ? spatial_attr(anchor, "kernel", spatial - 1, 1) * channels : channels;
+  p->row_step = dim_const(anchor->graph->module, spatial_attr(anchor, "strides", spatial - 1, 1) * channels);
   return true;
 }
 

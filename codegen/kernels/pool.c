@@ -12,11 +12,7 @@ static bool pool_match(const Node *node, const Node *anchor, const Target *targe
   const Value *x = operand(anchor, 0);
   if (!node_string_is(anchor, "layout", "nhwc") || x->type->rank != 4 || x->type->dtype != DTYPE_F32)
     return false;
-  int count;
-  const int64_t *dilations = node_ints(anchor, "dilations", &count);
-  for (int i = 0; i < count; i++) {
-    if (dilations[i] != 1) return false;
-  }
+  if (attr_has_other(anchor, "dilations", 1)) return false;
   return value_is_direct(node, x) && dim_is_const(x->type->dims[3]);
 }
 
@@ -44,19 +40,18 @@ static Reg *number(Emit *e, int64_t value) {
 }
 
 static Span span_of(Emit *e, int axis) {
-  int count;
-  const int64_t *kernel = node_ints(e->anchor, "kernel", &count),
-                *strides = node_ints(e->anchor, "strides", &count);
-  const int64_t *pads = node_ints(e->anchor, "pads", &count);
-  Reg *size = loop_dim(&e->lower->loops, e->x->dims[1 + axis]), *taps = number(e, kernel[axis]);
+  int64_t kernel = spatial_attr(e->anchor, "kernel", axis, 1),
+          stride = spatial_attr(e->anchor, "strides", axis, 1);
+  int64_t before = spatial_attr(e->anchor, "pads", axis, 0),
+          after = spatial_attr(e->anchor, "pads", 2 + axis, 0);
+  Reg *size = loop_dim(&e->lower->loops, e->x->dims[1 + axis]), *taps = number(e, kernel);
   Span span;
-  span.start =
-      op2(e, LOOP_SUB, op2(e, LOOP_MUL, e->o[axis], number(e, strides[axis])), number(e, pads[axis]));
+  span.start = op2(e, LOOP_SUB, op2(e, LOOP_MUL, e->o[axis], number(e, stride)), number(e, before));
   span.low = op2(e, LOOP_MAX, op2(e, LOOP_SUB, number(e, 0), span.start), number(e, 0));
   span.high = op2(e, LOOP_MIN, op2(e, LOOP_SUB, size, span.start), taps);
   span.counted = op2(e, LOOP_SUB, span.high, span.low);
   if (e->average && node_bool(e->anchor, "include_pad")) {
-    Reg *end = op2(e, LOOP_ADD, size, number(e, pads[2 + axis]));
+    Reg *end = op2(e, LOOP_ADD, size, number(e, after));
     span.counted = op2(e, LOOP_MIN, op2(e, LOOP_SUB, end, span.start), taps);
   }
   return span;
