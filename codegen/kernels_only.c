@@ -3,10 +3,13 @@
  * for tuning.
  */
 #include "codegen/library.h"
+#include "codegen/math.h"
 
 enum { MAX_SYMBOLS = 64 };
 
-static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel) {
+static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, Kernel *kernel) {
+  TRY(kernel_verify(kernel));
+  loops_expand_math(kernel);
   const char **symbols = NEW_ARRAY(kernel->module->arena, const char *, MAX_SYMBOLS);
   int count = kernel_symbols(kernel, symbols, MAX_SYMBOLS);
   if (count > MAX_SYMBOLS)

@@ -7,6 +7,7 @@
  * LLVM constants.
  */
 #include "codegen/library.h"
+#include "codegen/math.h"
 
 #include "runtime/model.h"
 
@@ -522,6 +523,8 @@ static bool define_kernels(Library *library) {
   library->kernels = NEW_ARRAY(library->module->arena, LLVMValueRef, program->code_count);
   for (int i = 0; i < program->code_count; i++) {
     const Code *code = &program->codes[i];
+    if (!kernel_verify(code->kernel)) return false;
+    loops_expand_math(code->kernel);
     library->kernels[i] = llvm_kernel(library->llvm, library->machine, code->kernel, code->name,
                                       program->symbols, program->symbol_count, code->in_place);
     ok = ok && library->kernels[i];

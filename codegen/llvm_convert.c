@@ -7,6 +7,8 @@
  */
 #include "codegen/llvm.h"
 
+#include <math.h>
+
 static bool is_half(Dtype dtype) {
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16;
 }
@@ -134,10 +136,93 @@ static LLVMValueRef cast_int_to_int(const Emit *emit, LLVMValueRef x, LoopType f
                                          : LLVMBuildZExt(emit->builder, x, type, "");
 }
 
-static LLVMValueRef cast_float_to_int(const Emit *emit, LLVMValueRef x, LoopType to) {
-  LLVMTypeRef types[] = {llvm_type(emit, to.dtype, to.lanes), LLVMTypeOf(x)};
-  const char *name = dtype_is_signed_int(to.dtype) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
-  return llvm_intrinsic(emit, name, types, 2, &x, 1);
+typedef struct Range {
+  double low, high;
+} Range;
+
+static Range int_range(Dtype dtype) {
+  int bits = dtype_bits(dtype);
+  if (dtype_is_signed_int(dtype)) return (Range){-ldexp(1, bits - 1), ldexp(1, bits - 1) - 1};
+  return (Range){0, ldexp(1, bits) - 1};
+}
+
+static bool const_float(const Reg *reg, double *value) {
+  *value = reg->def->fimm;
+  return reg->def->op == LOOP_CONST && !isnan(*value);
+}
+
+/* Whether a float is a number between bounds that its definition shows: clamped, perhaps scaled by constants
+ * and rounded since. */
+static bool known_range(const Reg *reg, Range *range, int depth) {
+  const Instr *def = reg->def;
+  double c;
+  if (depth > 8 || def->block_count > 0) return false;
+  switch (def->op) {
+  case LOOP_MIN: /* never NaN when the second operand is a number */
+    if (!const_float(def->args[1], &c)) return false;
+    if (!known_range(def->args[0], range, depth + 1)) *range = (Range){-INFINITY, c};
+    *range = (Range){fmin(range->low, c), fmin(range->high, c)};
+    return true;
+  case LOOP_MAX:
+    if (!const_float(def->args[1], &c)) return false;
+    if (!known_range(def->args[0], range, depth + 1)) *range = (Range){c, INFINITY};
+    *range = (Range){fmax(range->low, c), fmax(range->high, c)};
+    return true;
+  case LOOP_FLOOR:
+  case LOOP_CEIL:
+  case LOOP_ROUND:
+  case LOOP_TRUNC:
+    if (!known_range(def->args[0], range, depth + 1)) return false;
+    *range = (Range){floor(range->low), ceil(range->high)};
+    return true;
+  case LOOP_MUL: {
+    Range x;
+    if (!const_float(def->args[1], &c) || c == 0 || isinf(c) || !known_range(def->args[0], &x, depth + 1))
+      return false;
+    *range = (Range){fmin(x.low * c, x.high * c), fmax(x.low * c, x.high * c)};
+    return true;
+  }
+  case LOOP_ADD:
+    if (!const_float(def->args[1], &c) || isinf(c) || !known_range(def->args[0], range, depth + 1))
+      return false;
+    *range = (Range){range->low + c, range->high + c};
+    return true;
+  default: return false;
+  }
+}
+
+static LLVMValueRef choose(const Emit *emit, LLVMRealPredicate predicate, LLVMValueRef x, LLVMValueRef limit,
+                           LLVMValueRef value, LLVMValueRef otherwise) {
+  return LLVMBuildSelect(emit->builder, LLVMBuildFCmp(emit->builder, predicate, x, limit, ""), value,
+                         otherwise, "");
+}
+
+static LLVMValueRef convert_to_int(const Emit *emit, LLVMValueRef x, LoopType to) {
+  int bits = dtype_bits(to.dtype);
+  LoopType middle = {bits < 32 ? DTYPE_I32 : to.dtype, to.lanes}; /* narrow ones on the way the machine has */
+  LLVMTypeRef type = llvm_type(emit, middle.dtype, to.lanes);
+  LLVMValueRef value = dtype_is_signed_int(middle.dtype) ? LLVMBuildFPToSI(emit->builder, x, type, "")
+                                                         : LLVMBuildFPToUI(emit->builder, x, type, "");
+  return bits < 32 ? LLVMBuildTrunc(emit->builder, value, llvm_type(emit, to.dtype, to.lanes), "") : value;
+}
+
+/* Truncates and saturates, NaN is 0. llvm.fptosi.sat would do, but takes vectors apart. */
+static LLVMValueRef cast_float_to_int(const Emit *emit, const Reg *from, LLVMValueRef x, LoopType to) {
+  Range wanted = int_range(to.dtype), known;
+  if (known_range(from, &known, 0) && known.low > wanted.low - 1 && known.high < wanted.high + 1)
+    return convert_to_int(emit, x, to);
+  LLVMTypeRef real = LLVMTypeOf(x), type = llvm_type(emit, to.dtype, to.lanes);
+  int digits = from->type.dtype == DTYPE_F64 ? 53 : 24,
+      bits = dtype_bits(to.dtype) - dtype_is_signed_int(to.dtype);
+  double largest =
+      bits > digits ? ldexp(1, bits) - ldexp(1, bits - digits) : wanted.high; /* the float below the limit */
+  LLVMValueRef low = llvm_float(real, wanted.low), high = llvm_float(real, largest);
+  LLVMValueRef inside = choose(emit, LLVMRealOLT, x, high, x, high);
+  inside = choose(emit, LLVMRealOGT, inside, low, inside, low);
+  LLVMValueRef value = convert_to_int(emit, inside, to);
+  int64_t top = bits == 64 ? -1 : (int64_t)(((uint64_t)1 << bits) - 1);
+  if (bits > digits) value = choose(emit, LLVMRealOGT, x, high, llvm_int(type, top), value);
+  return choose(emit, LLVMRealUNO, x, x, llvm_int(type, 0), value);
 }
 
 static LLVMValueRef int_to_float(const Emit *emit, LLVMValueRef x, LoopType from, Dtype to) {
@@ -177,7 +262,7 @@ LLVMValueRef emit_conversion(Emit *emit, const Instr *instr) {
     return from_real ? LLVMBuildFCmp(emit->builder, LLVMRealUNE, x, llvm_float(LLVMTypeOf(x), 0), "")
                      : LLVMBuildICmp(emit->builder, LLVMIntNE, x, llvm_int(LLVMTypeOf(x), 0), "");
   if (dtype_is_float(to.dtype)) return cast_to_float(emit, x, from, to);
-  return from_real ? cast_float_to_int(emit, x, to) : cast_int_to_int(emit, x, from, to);
+  return from_real ? cast_float_to_int(emit, instr->args[0], x, to) : cast_int_to_int(emit, x, from, to);
 }
 
 LLVMValueRef emit_bitcast(Emit *emit, const Instr *instr) {

@@ -198,9 +198,22 @@ LLVMValueRef emit_divide(Emit *emit, const Instr *instr) {
                  LLVMBuildFDiv(emit->builder, number(emit, instr, 0), number(emit, instr, 1), ""));
 }
 
+/* Without the instruction libm would be called. In f64 the product is exact, and the sum loses less than f32
+ * sees but for rare ties. */
+static LLVMValueRef fma_in_f64(const Emit *emit, LLVMValueRef *args, int lanes) {
+  LLVMTypeRef wide = llvm_type(emit, DTYPE_F64, lanes), type = LLVMTypeOf(args[0]);
+  for (int i = 0; i < 3; i++) args[i] = LLVMBuildFPExt(emit->builder, args[i], wide, "");
+  LLVMValueRef sum =
+      LLVMBuildFAdd(emit->builder, LLVMBuildFMul(emit->builder, args[0], args[1], ""), args[2], "");
+  return LLVMBuildFPTrunc(emit->builder, sum, type, "");
+}
+
 LLVMValueRef emit_fma(Emit *emit, const Instr *instr) {
   LLVMValueRef args[] = {number(emit, instr, 0), number(emit, instr, 1), number(emit, instr, 2)};
   LLVMTypeRef type = LLVMTypeOf(args[0]);
+  LoopType result = instr->results[0]->type;
+  if (!emit->machine->target->fma && result.dtype != DTYPE_F64)
+    return rounded(emit, instr, fma_in_f64(emit, args, result.lanes));
   return rounded(emit, instr, llvm_intrinsic(emit, "llvm.fma", &type, 1, args, 3));
 }
 
