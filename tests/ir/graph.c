@@ -218,6 +218,26 @@ TEST(inputs_bind_symbols) {
   module_free(f.module);
 }
 
+/* shape -> gather -> mul -> concat, as exporters write it: the elements stay expressions. */
+TEST(shape_arithmetic_is_known) {
+  Fixture f = fixture_new();
+  Value *shape = build_unary(&f.builder, &op_shape, f.x), *first = build_ints(&f.builder, (int64_t[]){0}, 1);
+  Value *two = build_ints(&f.builder, (int64_t[]){2}, 1);
+  Value *twice = build_binary(&f.builder, &op_mul, build_binary(&f.builder, &op_gather, shape, first), two);
+  Node *concat = node_new(&f.builder, &op_concat, (Value *[]){twice, two}, 2);
+  node_set_int(concat, "axis", 0);
+  int count;
+  if (CHECK(node_finish(concat))) {
+    const Dim *const *known = value_known(result(concat, 0), &count);
+    if (CHECK(known && count == 2)) {
+      CHECK_STRING(dim_text(f.module, known[0]), "2*N");
+      CHECK(dim_is(known[1], 2));
+    }
+  }
+  CHECK_INT(f.module->error_count, 0);
+  module_free(f.module);
+}
+
 TEST(ops_are_sorted_and_found) {
   for (int i = 0; i < all_op_count; i++) {
     const char *name = all_ops[i]->name;
@@ -252,6 +272,7 @@ int main(void) {
   RUN(the_verifier_sees_broken_graphs);
   RUN(axis_map_of_broadcasting);
   RUN(inputs_bind_symbols);
+  RUN(shape_arithmetic_is_known);
   RUN(ops_are_sorted_and_found);
   RUN(defaults_of_attributes_read_back);
   return tests_finish();

@@ -41,6 +41,17 @@ static const char *const texts[] = {
     "  const %13: f32[0,5] = splat 2.0\n"
     "  const %14: i64 = [5]\n"
     "  return %0\n}\n",
+    "graph net(%x: f32[N,1,8,8], %top: f32) -> (%y: f32[N,10]) {\n"
+    "  const %w: f32[4,1,3,3] = splat 0.1\n"
+    "  const %v: f32[10,64] = splat 0.2\n"
+    "  %0: f32[N,4,8,8] = conv %x, %w, pads=[1,1,1,1]\n"
+    "  %1: f32[N,4,8,8] = leaky_relu %0, alpha=0.2\n"
+    "  %2: f32[N,4,4,4] = max_pool %1, kernel=[2,2], strides=[2,2]\n"
+    "  %3: f32[N,64] = reshape %2, shape=[N,-1]\n"
+    "  %4: f32[N,10] = gemm %3, %v, trans_b=true\n"
+    "  %5: f32[N,10] = softmax %4\n"
+    "  %y: f32[N,10] = clip %5, _, %top\n"
+    "  return %y\n}\n",
     "graph g(%x: f32[N,2*N-1,floordiv(N+1,2),\"batch size\"], %w: f32[8]) -> (%y: f32[8], %z: f32[8]) {\n"
     "  %0: f32[8], %k: f32[8] = kernel %x, %w, name=\"two\", schedule=\"a=1\", offsets=[0,64*N] {\n"
     "    graph (%0: f32[N,2*N-1,floordiv(N+1,2),\"batch size\"], %w: f32[8]) -> (%a: f32[8], %b: f32[8]) {\n"
