@@ -208,7 +208,8 @@ static void add_inputs(Import *import, Scope *scope, const Onnx__GraphProto *gra
   for (size_t i = 0; i < graph->n_input; i++) {
     const ValueInfo *info = graph->input[i];
     const char *name = info->name ? info->name : "";
-    if (names_get(&scope->values, intern(import->module, name))) continue; /* has an initializer */
+    const Value *known = names_get(&scope->values, intern(import->module, name));
+    if (known && (known->def || known == &import->failed)) continue; /* has an initializer */
     const Type *type = type_of_onnx(import, info->type, name, true);
     define(import, scope, name, type ? graph_add_input(import->graph, name, type) : &import->failed);
   }
