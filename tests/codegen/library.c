@@ -1,0 +1,418 @@
+/*
+ * library.c -- whole libraries: graphs to .so and .h, loaded, run through both interfaces, and held against
+ * the interpreter.
+ */
+#include "runtime/tenon.h"
+#include "tests/codegen/compile.h"
+
+#include <math.h>
+
+/* A graph on its way through a library. */
+typedef struct Built {
+  Module *module;
+  char folder[32], so[64], header[64], object[64];
+  CodegenStats stats;
+  bool ok;
+} Built;
+
+static Built build_for(const char *text, const char *cpu) {
+  Built built = {.module = module_new("test.tn"), .folder = "/tmp/tenon-test-XXXXXX"};
+  Target target;
+  bool ok = mkdtemp(built.folder) != NULL;
+  snprintf(built.so, sizeof built.so, "%s/net.so", built.folder);
+  snprintf(built.header, sizeof built.header, "%s/net.h", built.folder);
+  snprintf(built.object, sizeof built.object, "%s/net.o", built.folder);
+  ok = ok && module_parse_text(built.module, text, strlen(text), NULL) &&
+       target_describe(built.module, NULL, cpu, &target);
+  CodegenOptions options = {.target = target, .name = "net", .source = "test.tn", .header = true};
+  built.ok = ok && codegen_emit(built.module->main, &options, EMIT_SO, built.so, &built.stats);
+  if (!built.ok) diags_print(built.module, stdout, 10);
+  return built;
+}
+
+static Built build(const char *text) {
+  return build_for(text, NULL);
+}
+
+static void drop(Built *built) {
+  unlink(built->so);
+  unlink(built->header);
+  unlink(built->object);
+  rmdir(built->folder);
+  module_free(built->module);
+}
+
+static const tenon_library *load(const char *path, void **handle) {
+  tenon_query_function *query = NULL;
+  *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!*handle) printf("%s\n", dlerror());
+  void *symbol = *handle ? dlsym(*handle, "tenon_query") : NULL;
+  memcpy(&query, &symbol, sizeof query);
+  return query ? query(TENON_ABI_VERSION) : NULL;
+}
+
+/* What a command prints, at most 64 KB. */
+static const char *output_of(const char *format, const char *path) {
+  static char text[1 << 16];
+  char command[256];
+  snprintf(command, sizeof command, format, path);
+  FILE *pipe = popen(command, "r");
+  size_t length = pipe ? fread(text, 1, sizeof text - 1, pipe) : 0;
+  text[length] = 0;
+  if (pipe) pclose(pipe);
+  return text;
+}
+
+/* ---- against the interpreter ---- */
+
+static void fill_random(Tensor *tensor, unsigned *seed) {
+  for (int64_t i = 0; i < tensor_count(tensor); i++) {
+    *seed = *seed * 1664525u + 1013904223u;
+    dtype_set(tensor->dtype, tensor->data, i,
+              dtype_is_float(tensor->dtype) ? (double)(*seed >> 8) * 0x1p-23 - 1 : (double)(*seed >> 16 & 1));
+  }
+}
+
+static bool near(const Tensor *a, const Tensor *b) {
+  if (a->rank != b->rank || a->dtype != b->dtype ||
+      memcmp(a->dims, b->dims, sizeof(int64_t) * (size_t)a->rank) != 0)
+    return false;
+  for (int64_t i = 0; i < tensor_count(a); i++) {
+    double x = dtype_get(a->dtype, a->data, i), y = dtype_get(b->dtype, b->data, i);
+    if (isnan(x) != isnan(y) || fabs(x - y) > 1e-5 + 1e-4 * fabs(y)) {
+      printf("element %lld: %.9g, not %.9g\n", (long long)i, x, y);
+      return false;
+    }
+  }
+  return true;
+}
+
+/* Compiles `text`, runs it on random input whose symbolic sizes are `symbol`, and compares. */
+static bool agrees(const char *text, int64_t symbol) {
+  Module *module = module_new("test.tn");
+  Target target;
+  Tensor inputs[8], compiled[8], wanted[8];
+  unsigned seed = 1;
+  bool ok =
+      module_parse_text(module, text, strlen(text), NULL) && target_describe(module, NULL, NULL, &target);
+  Graph *graph = module->main;
+  for (int i = 0; ok && i < graph->input_count; i++) {
+    int64_t dims[MAX_RANK];
+    const Type *type = graph->inputs[i]->type;
+    for (int axis = 0; axis < type->rank; axis++)
+      dims[axis] = dim_is_const(type->dims[axis]) ? type->dims[axis]->value : symbol;
+    ok = tensor_new(&inputs[i], type->dtype, type->rank, dims);
+    fill_random(&inputs[i], &seed);
+  }
+  ok = ok && graph_interpret(graph, inputs, wanted) && codegen_execute(&target, graph, inputs, compiled);
+  for (int i = 0; ok && i < graph->output_count; i++) ok = near(&compiled[i], &wanted[i]);
+  diags_print(module, stdout, 10);
+  module_free(module);
+  return ok;
+}
+
+static const char mlp[] = "graph mlp(%image: f32[1,12]) -> (%prob: f32[1,3]) {\n"
+                          "  const %w1: f32[12,4] = splat 0.25\n"
+                          "  const %b1: f32[4] = [0.5, -1, 0, 2]\n"
+                          "  const %w2: f32[4,3] = [1, 2, 3, 4, -5, 6, 7, 8, 9, -1, -2, -3]\n"
+                          "  %0: f32[1,4] = matmul %image, %w1\n"
+                          "  %1: f32[1,4] = add %0, %b1\n"
+                          "  %2: f32[1,4] = relu %1\n"
+                          "  %3: f32[1,3] = matmul %2, %w2\n"
+                          "  %prob: f32[1,3] = softmax %3\n"
+                          "  return %prob\n"
+                          "}\n";
+
+static const char symbolic[] = "graph net(%x: f32[N,3], %y: f32[N,1]) -> (%z: f32[N,3], %flat: f32[3*N]) {\n"
+                               "  const %w: f32[3,3] = [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"
+                               "  %0: f32[N,3] = matmul %x, %w\n"
+                               "  %z: f32[N,3] = mul %0, %y\n"
+                               "  %1: f32[N,3] = tanh %z\n"
+                               "  %flat: f32[3*N] = reshape %1, shape=[3*N]\n"
+                               "  return %z, %flat\n"
+                               "}\n";
+
+TEST(static_graph) {
+  CHECK(agrees(mlp, 1));
+}
+
+TEST(symbolic_graph) {
+  CHECK(agrees(symbolic, 5));
+  CHECK(agrees(symbolic, 0));
+}
+
+TEST(outputs_that_nothing_computes) {
+  CHECK(agrees("graph g(%x: f32[2,3]) -> (%a: f32[2,3], %b: f32[2], %c: f32[6], %d: f32[2,3], %e: i32[3]) {\n"
+               "  const %b: f32[2] = [1, 2]\n"
+               "  const %e: i32[3] = splat 7\n"
+               "  %c: f32[6] = reshape %x, shape=[6]\n"
+               "  %d: f32[2,3] = relu %x\n"
+               "  return %x, %b, %c, %d, %e\n"
+               "}\n",
+               1));
+  CHECK(agrees(
+      "graph g(%x: f32[2]) -> (%a: f32[2], %b: f32[2]) {\n  %a: f32[2] = exp %x\n  return %a, %a\n}\n", 1));
+}
+
+/* ---- the two interfaces ---- */
+
+TEST(typed_call) {
+  Built built = build(mlp);
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  if (CHECK(library != NULL)) {
+    typedef int Run(void *, const void *, const void *, void *);
+    Run *run = NULL;
+    void *symbol = dlsym(handle, "net_run");
+    memcpy(&run, &symbol, sizeof run);
+    static _Alignas(64) char scratch[4096];
+    float image[12] = {0}, prob[3], sum = 0;
+    void *in[] = {image}, *out[] = {prob}, *none[] = {NULL};
+    CHECK(run && built.stats.scratch_bytes <= (int64_t)sizeof scratch);
+    CHECK_INT(run(NULL, in, out, scratch), TENON_OK);
+    for (int i = 0; i < 3; i++) sum += prob[i];
+    CHECK_NEAR(sum, 1, 1e-6);
+    CHECK_INT(run(NULL, none, out, scratch), TENON_ERROR_INPUT_NULL);
+    CHECK_INT(run(NULL, in, none, scratch), TENON_ERROR_OUTPUT_NULL);
+    CHECK_INT(run(NULL, in, out, NULL), TENON_ERROR_NULL);
+    CHECK_INT(run(NULL, in, out, scratch + 1), TENON_ERROR_ALIGNMENT);
+    CHECK_INT(run(NULL, NULL, out, scratch), TENON_ERROR_NULL);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+TEST(library_table) {
+  Built built = build(symbolic);
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  if (CHECK(library != NULL)) {
+    CHECK_INT(library->size, sizeof(tenon_library));
+    CHECK_STRING(library->name, "net");
+    CHECK_STRING(library->source, "test.tn");
+    CHECK_INT(library->input_count, 2);
+    CHECK_INT(library->symbol_count, 1);
+    CHECK_STRING(library->symbols[0], "N");
+    CHECK_STRING(library->inputs[1]->name, "y");
+    CHECK_INT(library->inputs[0]->dims[0].size, -1);
+    CHECK_STRING(library->inputs[0]->dims[0].symbol, "N");
+    CHECK_INT(library->inputs[0]->dims[1].size, 3);
+    CHECK_INT(library->outputs[1]->dtype, TENON_F32);
+    int64_t n = 7, dims[TENON_MAX_RANK], macs[8];
+    library->output_dims(1, &n, dims);
+    CHECK_INT(dims[0], 21);
+    library->kernel_macs(&n, macs);
+    CHECK_INT(macs[0], 7 * 9);
+    CHECK(library->scratch_size(&n) >= 7 * 3 * 4 && library->scratch_size(&n) < 4096);
+    n = INT64_MAX / 2;
+    CHECK(library->scratch_size(&n) == UINT64_MAX);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+static tenon_tensor tensor_of(void *data, int64_t rows, int64_t columns) {
+  return (tenon_tensor){data, (uint64_t)(rows * columns * 4), TENON_F32, 2, {rows, columns}};
+}
+
+TEST(session_errors) {
+  Built built = build(symbolic);
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  tenon_session *session = NULL;
+  if (CHECK(library != NULL) && CHECK_INT(library->session_open(NULL, &session), TENON_OK)) {
+    float x[12] = {0}, y[12] = {0};
+    tenon_tensor good[] = {tensor_of(x, 4, 3), tensor_of(y, 4, 1)}, in[2], out[2] = {{0}};
+    CHECK_INT(library->session_run(session, good, out), TENON_OK);
+    CHECK_INT(out[1].dims[0], 12);
+    memcpy(in, good, sizeof in);
+    in[1].dims[0] = 3;
+    CHECK_INT(library->session_run(session, in, out), TENON_ERROR_INPUT_SHAPE + 256);
+    CHECK_STRING(library->session_error(session), "input 'y': axis 0 has the size 3 and must have 4 = N");
+    memcpy(in, good, sizeof in);
+    in[0].dtype = TENON_I32;
+    CHECK_INT(library->session_run(session, in, out), TENON_ERROR_INPUT_DTYPE);
+    CHECK_STRING(library->session_error(session), "input 'x' is i32 and must be f32");
+    memcpy(in, good, sizeof in);
+    in[0].rank = 3;
+    CHECK_INT(library->session_run(session, in, out), TENON_ERROR_INPUT_RANK);
+    memcpy(in, good, sizeof in);
+    in[0].dims[1] = 2;
+    CHECK_INT(library->session_run(session, in, out), TENON_ERROR_INPUT_SHAPE);
+    memcpy(in, good, sizeof in);
+    in[0].size = 40;
+    CHECK_INT(library->session_run(session, in, out), TENON_ERROR_INPUT_SIZE);
+    memcpy(in, good, sizeof in);
+    in[0].dims[0] = in[1].dims[0] = (int64_t)1 << 60;
+    in[0].size = in[1].size = 0;
+    CHECK_INT(tenon_error_kind(library->session_run(session, in, out)), TENON_ERROR_GUARD);
+    tenon_tensor small[] = {tensor_of(x, 1, 1), tensor_of(y, 3, 4)};
+    CHECK_INT(library->session_run(session, good, small), TENON_ERROR_OUTPUT_SIZE);
+    library->session_close(session);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+TEST(broadcast_guard) {
+  Built built = build("graph g(%x: f32[N], %y: f32[M]) -> (%z: f32[bcast(N,M)]) {\n"
+                      "  %z: f32[bcast(N,M)] = add %x, %y\n  return %z\n}\n");
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  tenon_session *session = NULL;
+  if (CHECK(library != NULL) && CHECK_INT(library->session_open(NULL, &session), TENON_OK)) {
+    float x[4] = {1, 2, 3, 4}, y[4] = {10, 20, 30, 40};
+    tenon_tensor in[] = {{x, 0, TENON_F32, 1, {4}}, {y, 0, TENON_F32, 1, {1}}}, out = {0};
+    CHECK_INT(library->session_run(session, in, &out), TENON_OK);
+    CHECK_INT(out.dims[0], 4);
+    CHECK_NEAR(((float *)out.data)[3], 14, 0);
+    in[1].dims[0] = 3;
+    CHECK_INT(tenon_error_kind(library->session_run(session, in, &out)), TENON_ERROR_GUARD);
+    CHECK(strstr(library->session_error(session), "must be equal, or one of them 1") != NULL);
+    library->session_close(session);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+TEST(profile) {
+  Built built = build(mlp);
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  tenon_session *session = NULL;
+  tenon_session_options options = {.size = sizeof options, .threads = 4, .profile = 1};
+  if (CHECK(library != NULL) && CHECK_INT(library->session_open(&options, &session), TENON_OK)) {
+    float image[12] = {0};
+    tenon_tensor in = {image, 0, TENON_F32, 2, {1, 12}}, out = {0};
+    uint64_t ns[16] = {0}, runs = 0, sum = 0;
+    for (int i = 0; i < 1000; i++) CHECK_INT(library->session_run(session, &in, &out), TENON_OK);
+    library->session_profile(session, ns, &runs);
+    for (uint32_t i = 0; i < library->kernel_count; i++) sum += ns[i];
+    CHECK_INT(runs, 1000);
+    CHECK(sum > 1000);
+    CHECK_STRING(library->kernels[0]->name, "k0_matmul");
+    library->session_close(session);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+/* ---- the file ---- */
+
+TEST(exports_and_needs) {
+  Built built = build(symbolic);
+  if (CHECK(built.ok)) {
+    CHECK_STRING(output_of("nm -D --defined-only %s | sed 's/.* //' | sort | tr '\\n' ' '", built.so),
+                 "net_prepare net_query net_run net_scratch_size tenon_query ");
+    CHECK_STRING(output_of("readelf -d %s | grep NEEDED | sed 's/.*\\[//;s/\\]//' | tr '\\n' ' '", built.so),
+                 "libc.so.6 ");
+    CHECK_STRING(output_of("readelf -d %s | grep -c TEXTREL", built.so), "0\n");
+    CHECK_STRING(output_of("readelf -lW %s | grep STACK | grep -c RWE", built.so), "0\n");
+  }
+  drop(&built);
+  built = build("graph g(%x: f64[4]) -> (%y: f64[4]) {\n  %y: f64[4] = exp %x\n  return %y\n}\n");
+  if (CHECK(built.ok)) CHECK_STRING(output_of("readelf -d %s | grep -c libm.so.6", built.so), "1\n");
+  drop(&built);
+}
+
+TEST(same_bytes_again) {
+  Built a = build(mlp), b = build(mlp);
+  if (CHECK(a.ok && b.ok)) {
+    char command[200];
+    snprintf(command, sizeof command, "cmp %s %%s && echo same", a.so);
+    CHECK_STRING(output_of(command, b.so), "same\n");
+  }
+  drop(&a);
+  drop(&b);
+}
+
+TEST(header_compiles) {
+  Built built = build("graph net(%\"x/in.0\": f32[N,3], %class: u8[1]) -> (%2nd: f32[N,3]) {\n"
+                      "  %0: f32[1] = cast %class, to=f32\n"
+                      "  %1: f32[N,3] = mul %\"x/in.0\", %0\n"
+                      "  %2nd: f32[N,3] = exp %1\n  return %2nd\n}\n");
+  if (CHECK(built.ok)) {
+    CHECK_STRING(
+        output_of("gcc -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c %s 2>&1", built.header),
+        "");
+    CHECK_STRING(output_of("g++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c++ %s 2>&1",
+                           built.header),
+                 "");
+    CHECK_STRING(output_of("grep -c 'int64_t N;' %s", built.header), "1\n");
+  }
+  drop(&built);
+}
+
+TEST(lesser_cpu_is_refused) {
+  Built built = build_for(mlp, "bdver4"); /* XOP and FMA4 are on no processor made since */
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  if (CHECK(library != NULL)) {
+    tenon_session *session;
+    float image[12] = {0}, prob[3];
+    const void *in[] = {image};
+    void *out[] = {prob};
+    static _Alignas(64) char scratch[4096];
+    CHECK_INT(library->prepare(NULL), TENON_ERROR_CPU);
+    CHECK_INT(library->run(NULL, NULL, in, out, scratch), TENON_ERROR_CPU);
+    CHECK_INT(library->session_open(NULL, &session), TENON_ERROR_CPU);
+    CHECK(session == NULL);
+    dlclose(handle);
+  }
+  drop(&built);
+}
+
+TEST(older_cpus_run) {
+  static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3"};
+  for (int i = 0; i < COUNT_OF(cpus); i++) {
+    Built built = build_for(mlp, cpus[i]);
+    void *handle;
+    const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+    if (CHECK(library != NULL)) {
+      float image[12] = {1}, prob[3] = {0};
+      const void *in[] = {image};
+      void *out[] = {prob};
+      static _Alignas(64) char scratch[4096];
+      CHECK_INT(library->run(NULL, NULL, in, out, scratch), TENON_OK);
+      CHECK_NEAR(prob[0] + prob[1] + prob[2], 1, 1e-6);
+      dlclose(handle);
+    }
+    drop(&built);
+  }
+}
+
+TEST(bad_requests) {
+  Module *module = module_new("bad.tn");
+  Target target;
+  CHECK(!target_describe(module, NULL, "pentium-9", &target));
+  CHECK(!target_describe(module, "vax-unknown-vms", NULL, &target));
+  CHECK(target_describe(module, NULL, NULL, &target));
+  const char text[] = "graph g(%x: f32[2*N]) -> (%y: f32[2*N]) {\n  %y: f32[2*N] = relu %x\n  return %y\n}\n";
+  CHECK(module_parse_text(module, text, sizeof text - 1, NULL));
+  int errors = module->error_count;
+  CodegenOptions options = {.target = target, .name = "g", .source = "bad.tn"};
+  CHECK(!codegen_emit(module->main, &options, EMIT_SO, "/tmp/never.so",
+                      NULL)); /* N cannot be read from an input */
+  options.name = "not a name";
+  CHECK(!codegen_emit(module->main, &options, EMIT_SO, "/tmp/never.so", NULL));
+  CHECK_INT(module->error_count, errors + 2);
+  module_free(module);
+}
+
+int main(void) {
+  RUN(static_graph);
+  RUN(symbolic_graph);
+  RUN(outputs_that_nothing_computes);
+  RUN(typed_call);
+  RUN(library_table);
+  RUN(session_errors);
+  RUN(broadcast_guard);
+  RUN(profile);
+  RUN(exports_and_needs);
+  RUN(same_bytes_again);
+  RUN(header_compiles);
+  RUN(lesser_cpu_is_refused);
+  RUN(older_cpus_run);
+  RUN(bad_requests);
+  return tests_finish();
+}
