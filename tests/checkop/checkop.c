@@ -1,0 +1,308 @@
+/*
+ * checkop.c -- every fast kernel against the plain lowering of its op, on shapes that break things.
+ *
+ * A case adds one op (and perhaps an epilogue) to a graph. The cases of a family go through the whole
+ * pipeline and are compiled together; the same graph, untouched, runs in the interpreter.
+ *
+ *   checkop [FAMILY]
+ */
+#include "codegen/codegen.h"
+#include "passes/passes.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- random data and graph building -------------------------------------------------------------------- */
+
+typedef struct Check {
+  Module *module;
+  Builder builder;
+  uint64_t seed;
+  int count;
+  Value *outputs[512];
+  const char *names[512];
+} Check;
+
+static double next_random(Check *check) { /* xorshift64*, uniform in [-1, 1) */
+  check->seed ^= check->seed >> 12;
+  check->seed ^= check->seed << 25;
+  check->seed ^= check->seed >> 27;
+  return (double)(int64_t)(check->seed * 2685821657736338717u) / 9223372036854775808.0;
+}
+
+static const Type *shape(Check *check, int rank, const int64_t *dims) {
+  return type_static(check->module, DTYPE_F32, rank, dims);
+}
+
+static Value *input(Check *check, int rank, const int64_t *dims) {
+  return graph_add_input(check->module->main, "x", shape(check, rank, dims));
+}
+
+static Value *weight(Check *check, int rank, const int64_t *dims) {
+  const Type *type = shape(check, rank, dims);
+  Data *data = data_new(check->module, DTYPE_F32, type_static_count(type));
+  for (int64_t i = 0; i < data->count; i++) dtype_set(DTYPE_F32, data_bytes(data), i, next_random(check));
+  return build_const(&check->builder, type, data, NULL);
+}
+
+static void done(Check *check, Value *value, char *name) {
+  if (!value) {
+    diags_print(check->module, stderr, 10);
+    exit(1);
+  }
+  check->outputs[check->count] = value;
+  check->names[check->count++] = name;
+}
+
+#define NAME(...) arena_printf(check->module->arena, __VA_ARGS__)
+
+/* ---- families ------------------------------------------------------------------------------------------ */
+
+static void add_gemm(Check *check, int64_t m, int64_t k, int64_t n, bool bias, bool relu) {
+  Value *operands[3] = {input(check, 2, (int64_t[]){m, k}), weight(check, 2, (int64_t[]){k, n}),
+                        bias ? weight(check, 1, (int64_t[]){n}) : NULL};
+  Value *y = build_op(&check->builder, &op_gemm, operands, bias ? 3 : 2);
+  if (relu) y = build_unary(&check->builder, &op_relu, y);
+  done(check, y,
+       NAME("gemm_m%d_k%d_n%d%s%s", (int)m, (int)k, (int)n, bias ? "_bias" : "", relu ? "_relu" : ""));
+}
+
+static void gemm_cases(Check *check) {
+  const int64_t ms[] = {1, 2, 7, 13, 14, 15, 29, 64}, ks[] = {1, 3, 33}, ns[] = {1, 15, 16, 17, 33, 100};
+  for (int i = 0; i < COUNT_OF(ms); i++) {
+    for (int j = 0; j < COUNT_OF(ks); j++) {
+      for (int l = 0; l < COUNT_OF(ns); l++)
+        add_gemm(check, ms[i], ks[j], ns[l], (i + j + l) % 2, (i + l) % 3 == 0);
+    }
+  }
+  add_gemm(check, 128, 1024, 48, true, false);
+}
+
+typedef struct ConvCase {
+  int64_t n, h, w, c, m, kh, kw, stride, dilation, pad, group;
+} ConvCase;
+
+static void add_conv(Check *check, const ConvCase *c, bool nhwc, bool residual) {
+  int64_t x_nchw[] = {c->n, c->c, c->h, c->w}, x_nhwc[] = {c->n, c->h, c->w, c->c};
+  int64_t w_nchw[] = {c->m, c->c / c->group, c->kh, c->kw}, w_nhwc[] = {c->kh, c->kw, c->c / c->group, c->m};
+  Value *operands[3] = {input(check, 4, nhwc ? x_nhwc : x_nchw), weight(check, 4, nhwc ? w_nhwc : w_nchw),
+                        weight(check, 1, &c->m)};
+  Node *node = node_new(&check->builder, &op_conv, operands, 3);
+  node_set_string(node, "layout", nhwc ? "nhwc" : "nchw");
+  node_set_ints(node, "strides", (int64_t[]){c->stride, c->stride}, 2);
+  node_set_ints(node, "dilations", (int64_t[]){c->dilation, c->dilation}, 2);
+  node_set_ints(node, "pads", (int64_t[]){c->pad, c->pad, c->pad, c->pad / 2}, 4);
+  node_set_int(node, "group", c->group);
+  Value *y = node_finish(node) ? result(node, 0) : NULL;
+  if (y && residual) {
+    int64_t dims[4];
+    for (int i = 0; i < 4; i++) dims[i] = y->type->dims[i]->value;
+    y = build_binary(&check->builder, &op_add, y, input(check, 4, dims));
+    if (y) y = build_unary(&check->builder, &op_relu, y);
+  }
+  done(check, y,
+       NAME("conv_%s_n%d_%dx%d_c%d_m%d_k%dx%d_s%d_d%d_p%d_g%d%s", nhwc ? "nhwc" : "nchw", (int)c->n,
+            (int)c->h, (int)c->w, (int)c->c, (int)c->m, (int)c->kh, (int)c->kw, (int)c->stride,
+            (int)c->dilation, (int)c->pad, (int)c->group, residual ? "_add_relu" : ""));
+}
+
+static void conv_cases(Check *check) {
+  static const ConvCase cases[] = {
+      {1, 7, 7, 3, 5, 3, 3, 1, 1, 1, 1},    {1, 8, 15, 16, 33, 1, 1, 1, 1, 0, 1},
+      {2, 5, 6, 4, 17, 3, 3, 2, 1, 1, 1},   {1, 9, 9, 8, 16, 3, 3, 1, 2, 2, 1},
+      {1, 1, 29, 7, 64, 1, 3, 1, 1, 0, 1},  {1, 13, 13, 1, 1, 5, 5, 2, 1, 2, 1},
+      {1, 6, 31, 20, 48, 2, 2, 2, 1, 0, 1}, {3, 4, 4, 32, 100, 1, 1, 1, 1, 0, 1},
+      {1, 9, 9, 16, 16, 1, 1, 2, 1, 0, 1},  {1, 7, 7, 6, 4, 3, 3, 1, 1, 1, 2},
+      {1, 30, 30, 3, 24, 7, 7, 2, 1, 3, 1},
+  };
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    for (int variant = 0; variant < 4; variant++) add_conv(check, &cases[i], variant & 1, variant & 2);
+  }
+}
+
+static void depthwise_cases(Check *check) {
+  static const ConvCase cases[] = {
+      {1, 7, 7, 3, 3, 3, 3, 1, 1, 1, 3},     {1, 8, 17, 16, 16, 3, 3, 1, 1, 1, 16},
+      {2, 9, 9, 40, 40, 5, 5, 2, 1, 2, 40},  {1, 12, 12, 17, 17, 3, 3, 1, 2, 2, 17},
+      {1, 5, 25, 31, 31, 1, 7, 2, 1, 0, 31}, {1, 6, 6, 4, 8, 3, 3, 1, 1, 1, 4},
+  };
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    for (int variant = 0; variant < 4; variant++) add_conv(check, &cases[i], variant & 1, variant & 2);
+  }
+}
+
+static void pool_cases(Check *check) {
+  const struct {
+    int64_t h, w, c, kernel, stride, pad;
+    bool ceil, include;
+  } cases[] = {{7, 7, 3, 2, 2, 0, true, false},
+               {9, 8, 17, 3, 2, 1, false, false},
+               {5, 5, 33, 3, 1, 1, false, true},
+               {12, 1, 16, 1, 1, 0, false, false},
+               {6, 11, 20, 5, 3, 2, true, true}};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    for (int variant = 0; variant < 4; variant++) {
+      bool average = variant & 1, nhwc = variant & 2;
+      int64_t k[] = {cases[i].kernel, cases[i].w == 1 ? 1 : cases[i].kernel}, p = cases[i].pad;
+      Value *x = input(check, 4,
+                       nhwc ? (int64_t[]){1, cases[i].h, cases[i].w, cases[i].c}
+                            : (int64_t[]){1, cases[i].c, cases[i].h, cases[i].w});
+      Node *node = node_new(&check->builder, average ? &op_average_pool : &op_max_pool, &x, 1);
+      node_set_string(node, "layout", nhwc ? "nhwc" : "nchw");
+      node_set_ints(node, "kernel", k, 2);
+      node_set_ints(node, "strides", (int64_t[]){cases[i].stride, cases[i].stride}, 2);
+      node_set_ints(node, "pads", (int64_t[]){p, p, p, p}, 4);
+      node_set_bool(node, "ceil", cases[i].ceil);
+      if (average) node_set_bool(node, "include_pad", cases[i].include);
+      done(check, node_finish(node) ? result(node, 0) : NULL,
+           NAME("%s_pool_%s_%d", average ? "average" : "max", nhwc ? "nhwc" : "nchw", i));
+    }
+  }
+}
+
+static void row_cases(Check *check) {
+  const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 15}, {3, 1, 16}, {1, 4, 33}, {5, 7, 100}};
+  const Op *const reductions[] = {&op_reduce_sum, &op_reduce_mean, &op_reduce_max, &op_reduce_min};
+  const struct {
+    int count;
+    int64_t axes[3];
+  } sets[] = {{1, {2}}, {1, {0}}, {2, {0, 1}}, {2, {1, 2}}, {3, {0, 1, 2}}};
+  for (int i = 0; i < COUNT_OF(sizes); i++) {
+    for (int axis = 0; axis < 3; axis++) {
+      Value *x = input(check, 3, sizes[i]);
+      Node *softmax = node_new(&check->builder, &op_softmax, &x, 1);
+      node_set_int(softmax, "axis", axis);
+      done(check, node_finish(softmax) ? result(softmax, 0) : NULL, NAME("softmax_%d_axis%d", i, axis));
+    }
+    for (int k = 0; k < COUNT_OF(reductions); k++) {
+      for (int s = 0; s < COUNT_OF(sets); s++) {
+        Value *x = input(check, 3, sizes[i]);
+        Node *node = node_new(&check->builder, reductions[k], &x, 1);
+        node_set_ints(node, "axes", sets[s].axes, sets[s].count);
+        Value *y = node_finish(node) ? result(node, 0) : NULL;
+        if (y && (k + s) % 2) y = build_unary(&check->builder, &op_sigmoid, y);
+        done(check, y, NAME("%s_%d_axes%d", reductions[k]->name, i, s));
+      }
+    }
+  }
+}
+
+static void movement_cases(Check *check) {
+  const int64_t sizes[][3] = {{2, 3, 5}, {1, 16, 17}, {4, 5, 33}, {7, 1, 1}};
+  for (int i = 0; i < COUNT_OF(sizes); i++) {
+    for (int axis = 0; axis < 3; axis++) {
+      Value *parts[3];
+      for (int k = 0; k < 3; k++) {
+        int64_t dims[3] = {sizes[i][0], sizes[i][1], sizes[i][2]};
+        dims[axis] += k;
+        parts[k] = input(check, 3, dims);
+      }
+      Node *concat = node_new(&check->builder, &op_concat, parts, 3);
+      node_set_int(concat, "axis", axis);
+      done(check, node_finish(concat) ? result(concat, 0) : NULL, NAME("concat_%d_axis%d", i, axis));
+      Value *x = input(check, 3, sizes[i]);
+      Node *pad = node_new(&check->builder, &op_pad, &x, 1);
+      const Dim *pads[6];
+      for (int k = 0; k < 6; k++) pads[k] = dim_const(check->module, (k + axis) % 3);
+      node_set_dims(pad, "pads", pads, 6);
+      done(check, node_finish(pad) ? result(pad, 0) : NULL, NAME("pad_%d_%d", i, axis));
+      int64_t perm[3] = {axis, (axis + 2) % 3, (axis + 1) % 3};
+      Value *y = build_transpose(&check->builder, input(check, 3, sizes[i]), perm);
+      done(check, y ? build_unary(&check->builder, &op_tanh, y) : NULL,
+           NAME("transpose_tanh_%d_%d", i, axis));
+    }
+  }
+}
+
+static const struct {
+  const char *name;
+  void (*add)(Check *);
+} families[] = {{"gemm", gemm_cases}, {"conv", conv_cases}, {"depthwise", depthwise_cases},
+                {"pool", pool_cases}, {"rows", row_cases},  {"movement", movement_cases}};
+
+/* ---- running ------------------------------------------------------------------------------------------- */
+
+static bool random_inputs(Check *check, Tensor *tensors) {
+  const Graph *graph = check->module->main;
+  for (int i = 0; i < graph->input_count; i++) {
+    const Type *type = graph->inputs[i]->type;
+    int64_t dims[MAX_RANK];
+    for (int k = 0; k < type->rank; k++) dims[k] = type->dims[k]->value;
+    TRY(tensor_new(&tensors[i], type->dtype, type->rank, dims));
+    float *data = tensors[i].data;
+    for (int64_t k = 0; k < tensor_count(&tensors[i]); k++) data[k] = (float)next_random(check);
+  }
+  return true;
+}
+
+static bool optimise(Check *check, const Target *target) {
+  const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
+  PipelineOptions options = {
+      .pass = {target, {codegen_execute, (void *)(uintptr_t)target}}, .tables = tables, .verify = true};
+  return pipeline_run(check->module->main, &options);
+}
+
+static bool same_values(const char *name, const Tensor *fast, const Tensor *plain) {
+  const float *a = fast->data, *b = plain->data;
+  if (tensor_count(fast) != tensor_count(plain)) {
+    printf("FAIL %s: %lld elements, not %lld\n", name, (long long)tensor_count(fast),
+           (long long)tensor_count(plain));
+    return false;
+  }
+  for (int64_t i = 0; i < tensor_count(plain); i++) {
+    if (fabs((double)a[i] - (double)b[i]) <= 2e-5 + 1e-4 * fabs((double)b[i])) continue;
+    printf("FAIL %s: element %lld is %g, the plain lowering gives %g\n", name, (long long)i, (double)a[i],
+           (double)b[i]);
+    return false;
+  }
+  return true;
+}
+
+static int check_family(int index, int *passed) {
+  Check *check = calloc(1, sizeof *check);
+  check->module = module_new("checkop");
+  check->module->main = graph_new(check->module, families[index].name, NULL);
+  check->builder = builder_at_end(check->module->main);
+  check->seed = 88172645463325252u + (uint64_t)index;
+  families[index].add(check);
+  Graph *graph = check->module->main;
+  int failed = 0, inputs = graph->input_count, count = check->count;
+  Tensor *x = calloc((size_t)inputs, sizeof *x), *fast = calloc((size_t)count, sizeof *fast),
+         *plain = calloc((size_t)count, sizeof *plain);
+  Target target;
+  bool ok = graph_set_outputs(graph, count, check->outputs, check->names) && random_inputs(check, x) &&
+            target_describe(check->module, NULL, NULL, &target) && graph_interpret(graph, x, plain) &&
+            optimise(check, &target) && codegen_execute(&target, graph, x, fast);
+  if (!ok) {
+    diags_print(check->module, stderr, 10);
+    printf("FAIL %s: the family did not compile and run\n", families[index].name);
+    failed = count;
+  }
+  for (int i = 0; ok && i < count; i++) {
+    if (same_values(check->names[i], &fast[i], &plain[i]))
+      (*passed)++;
+    else
+      failed++;
+  }
+  for (int i = 0; i < inputs; i++) tensor_free(&x[i]);
+  for (int i = 0; i < count; i++) {
+    tensor_free(&fast[i]);
+    tensor_free(&plain[i]);
+  }
+  free(x);
+  free(fast);
+  free(plain);
+  module_free(check->module);
+  free(check);
+  return failed;
+}
+
+int main(int argc, char **argv) {
+  int passed = 0, failed = 0;
+  for (int i = 0; i < COUNT_OF(families); i++) {
+    if (argc < 2 || strcmp(argv[1], families[i].name) == 0) failed += check_family(i, &passed);
+  }
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed > 0 || passed == 0;
+}
