@@ -1,0 +1,827 @@
+#!/usr/bin/python3
+"""Writes tests/ops/*.tn: every operator on small inputs, with the results that numpy formulas give.
+
+The formulas are written from the definitions, never from tenon's code: they are the outside oracle of what an operator
+means. Run it after adding an operator or a case; the files are committed. docs/testing.md tells how they are executed.
+"""
+import itertools
+import math
+import os
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DTYPES = {"float16": "f16", "float32": "f32", "float64": "f64", "int8": "i8", "int16": "i16", "int32": "i32",
+          "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool"}
+NAN, INF = math.nan, math.inf
+random = np.random.default_rng(1)
+
+
+def number(value):
+    """The shortest text that reads back as the same element."""
+    if isinstance(value, np.bool_):
+        return "true" if value else "false"
+    return str(value).removesuffix(".0")
+
+
+class Golden:
+    """One file: inputs, and results that are each one operator on them."""
+
+    def __init__(self, name):
+        self.name, self.inputs, self.results = name, [], []
+
+    def input(self, name, values, dtype=np.float32):
+        array = np.asarray(values, dtype)
+        self.inputs.append((name, array))
+        return array
+
+    def result(self, text, expected, dtype=None):
+        """`text` is the right side, like "relu %x"."""
+        self.results.append((f"y{len(self.results)}", text, np.asarray(expected, dtype)))
+
+    @staticmethod
+    def typed(name, array):
+        shape = f"[{','.join(map(str, array.shape))}]" if array.ndim else ""
+        return f"%{name}: {DTYPES[array.dtype.name]}{shape}"
+
+    @staticmethod
+    def valued(name, array):
+        return f"%{name} = [{', '.join(number(v) for v in array.reshape(-1))}]"
+
+    def write(self):
+        inputs = ", ".join(self.typed(n, a) for n, a in self.inputs)
+        outputs = ", ".join(self.typed(n, a) for n, _, a in self.results)
+        lines = [f"# {self.name}: the values are numpy's, written by generate.py.",
+                 "# run: " + ", ".join(self.valued(n, a) for n, a in self.inputs) + " -> "
+                 + ", ".join(self.valued(n, a) for n, _, a in self.results),
+                 f"graph {self.name}({inputs}) -> ({outputs}) {{"]
+        lines += [f"  {self.typed(n, a)} = {text}" for n, text, a in self.results]
+        lines += ["  return " + ", ".join(f"%{n}" for n, _, _ in self.results), "}"]
+        with open(os.path.join(HERE, self.name + ".tn"), "w", encoding="ascii") as out:
+            out.write("\n".join(lines) + "\n")
+
+
+def normal(*shape):
+    """Random values with few digits, so that the files stay readable."""
+    return np.round(random.standard_normal(shape), 2).astype(np.float32)
+
+
+# ---- unary ----
+
+SPECIAL = [-INF, -3.5, -2.5, -1, -0.3, 0, 0.5, 1.5, 2.5, 40, INF, NAN]
+
+
+def double(function):
+    """A scalar function on float64, element by element."""
+    return lambda x: np.array([function(v) for v in np.asarray(x, np.float64).reshape(-1)]).reshape(np.shape(x))
+
+
+def unary(name, function, values=SPECIAL, attributes="", file=None, half=True):
+    golden = Golden(file or name)
+    x = golden.input("x", values)
+    golden.result(f"{name} %x{attributes}", double(function)(x), np.float32)
+    if half:
+        h = golden.input("h", [v for v in values if math.isfinite(v) and abs(v) < 5], np.float16)
+        golden.result(f"{name} %h{attributes}", double(function)(h), np.float16)
+    return golden
+
+
+def exp(x):
+    return INF if x > 700 else math.exp(x)
+
+
+def sigmoid(x):
+    return 1 / (1 + exp(-x))
+
+
+def softplus(x):
+    return x if x > 30 else math.log1p(exp(x))
+
+
+def erf(x):
+    return math.erf(x)
+
+
+def unary_goldens():
+    small = [-1, -0.75, -0.25, 0, 0.125, 0.5, 1]
+    real = [-2, -0.5, 0, 0.25, 1, 3]
+    positive = [0.0625, 0.25, 1, 2, 9, 100]
+    finite = [v for v in SPECIAL if math.isfinite(v)]
+    not_inf = [v for v in SPECIAL if not math.isinf(v)]
+    rows = [
+        ("acos", math.acos, small), ("asin", math.asin, small), ("acosh", math.acosh, [1, 1.5, 2, 10]),
+        ("atanh", math.atanh, small[1:-1]), ("asinh", math.asinh, real), ("atan", math.atan, SPECIAL),
+        ("ceil", lambda x: x if not math.isfinite(x) else math.ceil(x), SPECIAL),
+        ("floor", lambda x: x if not math.isfinite(x) else math.floor(x), SPECIAL),
+        ("round", lambda x: x if not math.isfinite(x) else round(x), SPECIAL + [0.5, 3.5, -0.5]),
+        ("cos", math.cos, real), ("sin", math.sin, real), ("tan", math.tan, real), ("cosh", math.cosh, real),
+        ("sinh", math.sinh, real), ("tanh", math.tanh, SPECIAL), ("exp", math.exp, [-INF, -20, -1, 0, 1, 10, NAN]),
+        ("log", math.log, positive + [INF, NAN]), ("sqrt", math.sqrt, positive + [0, INF, NAN]),
+        ("erf", erf, SPECIAL), ("sigmoid", sigmoid, SPECIAL + [-200, 200]),
+        ("softplus", softplus, SPECIAL + [-200, 200, -12]), ("softsign", lambda x: x / (1 + abs(x)), not_inf),
+        ("silu", lambda x: x * sigmoid(x), [v for v in SPECIAL if v != -INF] + [-200]),
+        ("mish", lambda x: x * math.tanh(softplus(x)), [v for v in SPECIAL if v != -INF]),
+        ("hard_swish", lambda x: x * max(0, min(1, x / 6 + 0.5)), finite),
+    ]
+    for name, function, values in rows:
+        unary(name, function, values).write()
+
+
+def integer_goldens():
+    for name, function in (("abs", np.abs), ("relu", lambda x: np.where(x < 0, 0, x)), ("sign", np.sign)):
+        golden = Golden(name)
+        golden.result(f"{name} %x", function(golden.input("x", SPECIAL)), np.float32)
+        golden.result(f"{name} %i", function(golden.input("i", [-7, 0, 5, 100], np.int32)), np.int32)
+        golden.result(f"{name} %u", function(golden.input("u", [0, 5, 200], np.uint8)), np.uint8)
+        golden.write()
+    golden = Golden("neg")
+    golden.result("neg %x", -golden.input("x", SPECIAL))
+    golden.result("neg %i", -golden.input("i", [-7, 0, 5], np.int64))
+    golden.write()
+    golden = Golden("is_nan")
+    golden.result("is_nan %x", np.isnan(golden.input("x", SPECIAL)))
+    golden.write()
+    golden = Golden("not")
+    golden.result("not %x", ~golden.input("x", [True, False], bool))
+    golden.write()
+    golden = Golden("bitwise_not")
+    golden.result("bitwise_not %x", ~golden.input("x", [0, 1, -1, 77], np.int32))
+    golden.result("bitwise_not %u", ~golden.input("u", [0, 1, 255], np.uint8))
+    golden.write()
+
+
+def elu(alpha):
+    return lambda x: x if not x < 0 else alpha * (exp(x) - 1)
+
+
+def parametric_goldens():
+    def tanh_gelu(x):
+        return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+
+    values = [v for v in SPECIAL if v != -INF]
+    rows = [
+        ("gelu", [("", lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2)))), (', approximate="tanh"', tanh_gelu)]),
+        ("hard_sigmoid", [("", lambda x: max(0, min(1, x if math.isnan(x) else 0.2 * x + 0.5))),
+                          (", alpha=0.5, beta=0.25", lambda x: max(0, min(1, 0.5 * x + 0.25)))]),
+        ("elu", [("", elu(1)), (", alpha=0.5", elu(0.5))]),
+        ("selu", [("", lambda x: 1.05070102214813232421875 * elu(1.67326319217681884765625)(x)),
+                  (", alpha=2, gamma=3", lambda x: 3 * elu(2)(x))]),
+        ("celu", [("", lambda x: elu(1)(x)), (", alpha=2", lambda x: x if not x < 0 else 2 * (exp(x / 2) - 1))]),
+        ("leaky_relu", [("", lambda x: x if not x < 0 else 0.01 * x), (", alpha=0.5", lambda x: x if not x < 0 else 0.5 * x)]),
+        ("thresholded_relu", [("", lambda x: x if not x <= 1 else 0), (", alpha=-2", lambda x: x if not x <= -2 else 0)]),
+    ]
+    for name, variants in rows:
+        golden = Golden(name)
+        finite = [v for v in values if not math.isnan(v)] if name == "hard_sigmoid" else values
+        x = golden.input("x", finite)
+        for attributes, function in variants:
+            golden.result(f"{name} %x{attributes}", double(function)(x), np.float32)
+        golden.write()
+
+
+def clip_golden():
+    golden = Golden("clip")
+    x = golden.input("x", SPECIAL)
+    low, high = golden.input("low", -1), golden.input("high", 2)
+    i, least = golden.input("i", [-7, 0, 5], np.int32), golden.input("least", [1], np.int32)
+    keep = np.isnan(x)
+    golden.result("clip %x, %low, %high", np.where(keep, x, np.minimum(np.maximum(x, low), high)))
+    golden.result("clip %x, %low", np.where(keep, x, np.maximum(x, low)))
+    golden.result("clip %x, _, %high", np.where(keep, x, np.minimum(x, high)))
+    golden.result("clip %x, %high, %low", np.where(keep, x, low))
+    golden.result("clip %i, %least", np.maximum(i, 1), np.int32)
+    golden.write()
+
+
+def cast_golden():
+    golden = Golden("cast")
+    x = golden.input("x", [-3.7, -0.5, 0, 0.9, 2.5, 100.99])
+    i = golden.input("i", [-1, 0, 1, 127, 300, 70000], np.int32)
+    b = golden.input("b", [True, False], bool)
+    h = golden.input("h", [1.5, -2.25, 0], np.float16)
+    big = golden.input("big", [1e30, -1e30, NAN, 300, -5])
+    golden.result("cast %x, to=i32", np.trunc(x), np.int32)
+    golden.result("cast %x, to=f64", x, np.float64)
+    golden.result("cast %x, to=bool", x != 0)
+    golden.result("cast %i, to=u8", i.astype(np.uint8))
+    golden.result("cast %i, to=i8", i.astype(np.int8))
+    golden.result("cast %i, to=f32", i, np.float32)
+    golden.result("cast %i, to=bool", i != 0)
+    golden.result("cast %b, to=f32", b, np.float32)
+    golden.result("cast %b, to=i64", b, np.int64)
+    golden.result("cast %h, to=i32", np.trunc(h), np.int32)
+    golden.result("cast %x, to=f16", x, np.float16)
+    golden.result("cast %big, to=u8", [255, 0, 0, 255, 0], np.uint8)
+    golden.result("cast %big, to=i32", [2 ** 31 - 1, -2 ** 31, 0, 300, -5], np.int32)
+    golden.write()
+
+
+# ---- binary ----
+
+def nan_pick(pick):
+    return lambda x, y: np.where(np.isnan(x), x, np.where(np.isnan(y), y, pick(x, y)))
+
+
+def trunc_div(x, y):
+    return np.array([0 if b == 0 else int(abs(int(a)) // abs(int(b))) * (1 if (a < 0) == (b < 0) else -1)
+                     for a, b in np.broadcast(x, y)]).reshape(np.broadcast(x, y).shape)
+
+
+def python_mod(x, y):
+    return np.array([0 if b == 0 else int(a) % int(b) for a, b in np.broadcast(x, y)]).reshape(np.broadcast(x, y).shape)
+
+
+def c_mod(x, y):
+    return np.array([0 if b == 0 else math.fmod(a, b) for a, b in np.broadcast(x, y)]).reshape(np.broadcast(x, y).shape)
+
+
+FLOAT_PAIRS = [-INF, -2, 0, 1.5, NAN, 3], [1, 2, 0.5, NAN, 2, 3]
+
+
+def binary(name, function, floats=FLOAT_PAIRS, ints=([-7, 7, -7, 5, 0], [2, -2, -3, 3, 4]), bools=False, boolean=False):
+    golden = Golden(name)
+    dtype = bool if boolean else None
+    with np.errstate(all="ignore"):
+        if floats:
+            x, y = golden.input("x", floats[0]), golden.input("y", floats[1])
+            golden.result(f"{name} %x, %y", function(x, y), dtype or np.float32)
+            a, b = golden.input("a", normal(2, 1, 3)), golden.input("b", normal(4, 1) + np.float32(0.125))
+            golden.result(f"{name} %a, %b", function(a, b), dtype or np.float32)
+            golden.result(f"{name} %b, %a", function(b, a), dtype or np.float32)
+            c = golden.input("c", 1.25)
+            golden.result(f"{name} %a, %c", function(a, c), dtype or np.float32)
+        if ints:
+            i, j = golden.input("i", ints[0], np.int32), golden.input("j", ints[1], np.int32)
+            golden.result(f"{name} %i, %j", function(i, j), dtype or np.int32)
+        if bools:
+            p = golden.input("p", [[False, False, True, True]], bool)
+            q = golden.input("q", [False, True, False, True], bool)
+            golden.result(f"{name} %p, %q", function(p, q), bool)
+    golden.write()
+
+
+def binary_goldens():
+    def add(x, y): return x + y
+    def sub(x, y): return x - y
+    def mul(x, y): return x * y
+    def div(x, y): return x / y if x.dtype.kind == "f" else trunc_div(x, y)
+
+    for name, function in (("add", add), ("sub", sub), ("mul", mul), ("div", div)):
+        binary(name, function)
+    binary("max", nan_pick(lambda x, y: np.where(x > y, x, y)))
+    binary("min", nan_pick(lambda x, y: np.where(x < y, x, y)))
+    compare = {"equal": np.equal, "less": np.less, "less_or_equal": np.less_equal, "greater": np.greater,
+               "greater_or_equal": np.greater_equal}
+    for name, function in compare.items():
+        binary(name, function, boolean=True, bools=name == "equal")
+    for name, function in (("and", np.logical_and), ("or", np.logical_or), ("xor", np.logical_xor)):
+        binary(name, function, floats=None, ints=None, bools=True)
+    for name, function in (("bitwise_and", np.bitwise_and), ("bitwise_or", np.bitwise_or), ("bitwise_xor", np.bitwise_xor)):
+        binary(name, function, floats=None)
+
+
+def mod_golden():
+    golden = Golden("mod")
+    i = golden.input("i", [-7, 7, -7, 7, 6, 0, -6], np.int32)
+    j = golden.input("j", [3, -3, -3, 3, 3, 5, 3], np.int32)
+    u, v = golden.input("u", [200, 7], np.uint8), golden.input("v", [7, 200], np.uint8)
+    x, y = golden.input("x", [-7.5, 7.5, 3.25, -1]), golden.input("y", [2, -2, 1.5, 4])
+    golden.result("mod %i, %j", python_mod(i, j), np.int32)
+    golden.result("mod %i, %j, fmod=true", c_mod(i, j), np.int32)
+    golden.result("mod %u, %v", python_mod(u, v), np.uint8)
+    golden.result("mod %x, %y, fmod=true", c_mod(x, y), np.float32)
+    golden.result("mod %x, %y", x - y * np.floor(x / y), np.float32)
+    golden.write()
+
+
+def pow_golden():
+    golden = Golden("pow")
+    x, y = golden.input("x", [0.5, 2, 3, 4, 9]), golden.input("y", [2, -1, 3, 0.5, 0])
+    i, j = golden.input("i", [2, -3, 5, 10], np.int32), golden.input("j", [10, 3, 0, 9], np.int64)
+    two = golden.input("two", 2)
+    golden.result("pow %x, %y", double(lambda k: x[int(k)].astype(float) ** float(y[int(k)]))(np.arange(5)), np.float32)
+    golden.result("pow %i, %j", [int(a) ** int(b) for a, b in zip(i, j)], np.int32)
+    golden.result("pow %x, %two", x * x)
+    golden.result("pow %i, %two", i * i, np.int32)
+    golden.write()
+
+
+def prelu_golden():
+    golden = Golden("prelu")
+    x, slope = golden.input("x", normal(2, 3, 2)), golden.input("slope", normal(3, 1))
+    golden.result("prelu %x, %slope", np.where(x < 0, slope * x, x))
+    golden.write()
+
+
+def where_golden():
+    golden = Golden("where")
+    c = golden.input("c", [[True], [False]], bool)
+    x, y = golden.input("x", normal(2, 3)), golden.input("y", normal(3))
+    i, j = golden.input("i", 5, np.int64), golden.input("j", [[1, 2]], np.int64)
+    golden.result("where %c, %x, %y", np.where(c, x, y))
+    golden.result("where %c, %i, %j", np.where(c, i, j))
+    golden.result("where %c, %c, %c", c)
+    golden.write()
+
+
+# ---- movement ----
+
+def integers(*shape):
+    return np.arange(np.prod(shape)).reshape(shape)
+
+
+def movement_goldens():
+    golden = Golden("reshape")
+    x = golden.input("x", integers(2, 3, 4))
+    ones = golden.input("ones", integers(1, 6, 1, 2), np.int32)
+    for shape in ((24,), (6, 4), (2, 12), (4, 6), (3, 8), (2, 3, 2, 2), (1, 2, 1, 3, 4), (2, 2, 3, 2), (24, 1)):
+        text = list(shape)
+        if len(shape) > 1:
+            text[1] = -1
+        golden.result(f"reshape %x, shape={str(text).replace(' ', '')}", x.reshape(shape))
+    for shape in ((12,), (2, 6), (6, 2), (3, 1, 4), (1, 6, 2)):
+        golden.result(f"reshape %ones, shape={str(list(shape)).replace(' ', '')}", ones.reshape(shape), np.int32)
+    golden.write()
+
+    golden = Golden("transpose")
+    x = golden.input("x", integers(2, 3, 4))
+    one = golden.input("one", integers(1, 3, 1), np.int64)
+    for perm in itertools.permutations(range(3)):
+        golden.result(f"transpose %x, perm=[{','.join(map(str, perm))}]", x.transpose(perm))
+    golden.result("transpose %one, perm=[1,2,0]", one.transpose(1, 2, 0))
+    golden.write()
+
+    golden = Golden("broadcast")
+    x = golden.input("x", [[[1], [2]]])
+    scalar, b = golden.input("scalar", 7, np.int64), golden.input("b", [True, False], bool)
+    golden.result("broadcast %x, shape=[3,2,4]", np.broadcast_to(x, (3, 2, 4)))
+    golden.result("broadcast %x, shape=[2,1,2,1]", np.broadcast_to(x, (2, 1, 2, 1)))
+    golden.result("broadcast %scalar, shape=[3]", [7, 7, 7], np.int64)
+    golden.result("broadcast %b, shape=[2,2]", np.broadcast_to(b, (2, 2)))
+    golden.write()
+
+    golden = Golden("tile")
+    x = golden.input("x", integers(1, 2, 3))
+    golden.result("tile %x, repeats=[2,1,1]", np.tile(x, (2, 1, 1)))
+    golden.result("tile %x, repeats=[1,2,3]", np.tile(x, (1, 2, 3)))
+    golden.result("tile %x, repeats=[1,0,1]", np.tile(x, (1, 0, 1)))
+    golden.write()
+
+    golden = Golden("shape")
+    golden.input("x", integers(2, 1, 3))
+    golden.result("shape %x", [2, 1, 3], np.int64)
+    golden.write()
+
+
+def slice_goldens():
+    golden = Golden("slice")
+    x = golden.input("x", integers(4, 5))
+    golden.result("slice %x, starts=[1,2], sizes=[2,3]", x[1:3, 2:5])
+    golden.result("slice %x, starts=[0,0], sizes=[2,3], steps=[2,2]", x[0:3:2, ::2])
+    golden.result("slice %x, starts=[3,4], sizes=[4,3], steps=[-1,-2]", x[::-1, 4::-2])
+    golden.result("slice %x, starts=[0,0], sizes=[0,5]", x[:0])
+    golden.result("slice %x, starts=[0,0], sizes=[4,5]", x)
+    golden.write()
+
+    golden = Golden("concat")
+    a, b, c = (golden.input(n, v) for n, v in (("a", normal(2, 1, 2)), ("b", normal(2, 3, 2)), ("c", normal(2, 2, 2))))
+    i, j = golden.input("i", [1, 2], np.int64), golden.input("j", [3], np.int64)
+    golden.result("concat %a, %b, %c, axis=1", np.concatenate((a, b, c), 1))
+    golden.result("concat %c, %c, axis=0", np.concatenate((c, c), 0))
+    golden.result("concat %b, %b, %b, axis=-1", np.concatenate((b, b, b), 2))
+    golden.result("concat %a, axis=0", a)
+    golden.result("concat %i, %j, %i, axis=0", [1, 2, 3, 1, 2], np.int64)
+    golden.write()
+
+    golden = Golden("pad")
+    x = golden.input("x", integers(3, 4))
+    i, value = golden.input("i", [1, 2], np.int64), golden.input("value", 9)
+    golden.result("pad %x, pads=[1,2,0,1]", np.pad(x, ((1, 0), (2, 1))))
+    golden.result("pad %x, %value, pads=[0,0,0,3]", np.pad(x, ((0, 0), (0, 3)), constant_values=9))
+    golden.result("pad %x, pads=[-1,1,0,-2]", np.pad(x, ((0, 0), (1, 0)))[1:, :-2])
+    for mode in ("reflect", "edge", "wrap"):
+        golden.result(f'pad %x, pads=[2,1,1,3], mode="{mode}"', np.pad(x, ((2, 1), (1, 3)), mode))
+    golden.result('pad %x, pads=[0,4,0,7], mode="wrap"', np.pad(x, ((0, 0), (4, 7)), "wrap"))
+    golden.result('pad %x, pads=[0,5,0,7], mode="reflect"', np.pad(x, ((0, 0), (5, 7)), "reflect"))
+    golden.result("pad %i, pads=[1,1]", [0, 1, 2, 0], np.int64)
+    golden.write()
+
+
+def gather_goldens():
+    golden = Golden("gather")
+    x = golden.input("x", integers(3, 4))
+    i = golden.input("i", [[0, 2], [-1, -3]], np.int64)
+    k, one = golden.input("k", 1, np.int32), golden.input("one", [3, 0, 3, -4], np.int32)
+    golden.result("gather %x, %i", x[i])
+    golden.result("gather %x, %i, axis=-1", np.take(x, i, 1))
+    golden.result("gather %x, %k, axis=1", x[:, 1])
+    golden.result("gather %x, %one, axis=1", np.take(x, one, 1))
+    golden.result("gather %i, %k", i[1])
+    golden.write()
+
+    golden = Golden("gather_elements")
+    x = golden.input("x", integers(3, 3))
+    i = golden.input("i", [[1, 2, 0], [2, 0, -3]], np.int64)
+    golden.result("gather_elements %x, %i", np.take_along_axis(x, i, 0))
+    golden.result("gather_elements %x, %i, axis=1", np.take_along_axis(x[:2], i, 1))
+    golden.write()
+
+
+# ---- products ----
+
+def panels(w, width):
+    """[k, n] -> [ceil(n/width), k, width], the tail zero."""
+    k, n = w.shape
+    wide = np.zeros((k, -(-n // width) * width), w.dtype)
+    wide[:, :n] = w
+    return wide.reshape(k, -1, width).transpose(1, 0, 2)
+
+
+def product_goldens():
+    golden = Golden("matmul")
+    shapes = {"a": (2, 3), "b": (3, 4), "v": (3,), "batch": (2, 1, 2, 3), "more": (5, 3, 2), "u": (2,)}
+    t = {name: golden.input(name, normal(*shape)) for name, shape in shapes.items()}
+    packed = golden.input("packed", panels(t["b"], 3))
+    i, j = golden.input("i", [[1, -2], [3, 4]], np.int32), golden.input("j", [[5, 6], [-7, 8]], np.int32)
+    for x, y in (("a", "b"), ("a", "v"), ("v", "b"), ("v", "v"), ("batch", "b"), ("batch", "more"), ("u", "a"),
+                 ("batch", "v"), ("u", "batch"), ("v", "more")):
+        golden.result(f"matmul %{x}, %{y}", np.matmul(t[x], t[y]), np.float32)
+    golden.result("matmul %i, %j", i @ j, np.int32)
+    golden.result("matmul %batch, %packed, packed=3, n=4", t["batch"] @ t["b"], np.float32)
+    h = golden.input("h", [[1, 2.5], [-3, 0.5]], np.float16)
+    golden.result("matmul %h, %h", (h.astype(np.float32) @ h.astype(np.float32)), np.float16)
+    golden.write()
+
+    golden = Golden("gemm")
+    a, b = golden.input("a", normal(3, 4)), golden.input("b", normal(4, 5))
+    s, at, bt = golden.input("s", 2.5), golden.input("at", a.T), golden.input("bt", b.T)
+    row, column = golden.input("row", normal(5)), golden.input("column", normal(3, 1))
+    packed = golden.input("packed", panels(b, 4))
+    golden.result("gemm %a, %b", a @ b)
+    golden.result("gemm %a, %b, %row", a @ b + row)
+    golden.result("gemm %at, %b, %column, trans_a=true", a @ b + column)
+    golden.result("gemm %a, %bt, %s, trans_b=true", a @ b + s)
+    golden.result("gemm %at, %bt, trans_a=true, trans_b=true", a @ b)
+    golden.result("gemm %a, %packed, %row, packed=4, n=5", a @ b + row)
+    golden.result("gemm %at, %packed, trans_a=true, packed=4, n=5", a @ b)
+    golden.write()
+
+
+def conv(x, w, bias=None, strides=None, dilations=None, pads=None, group=1):
+    """nchw; x [n, c, ...], w [m, c/group, ...]."""
+    rank = x.ndim - 2
+    strides, dilations, pads = strides or [1] * rank, dilations or [1] * rank, pads or [0] * 2 * rank
+    x = np.pad(x.astype(np.float64), [(0, 0), (0, 0)] + [(pads[s], pads[s + rank]) for s in range(rank)])
+    kernel = w.shape[2:]
+    sizes = [(x.shape[2 + s] - dilations[s] * (kernel[s] - 1) - 1) // strides[s] + 1 for s in range(rank)]
+    y = np.zeros((x.shape[0], w.shape[0], *sizes))
+    inner, each = w.shape[1], w.shape[0] // group
+    for k in itertools.product(*map(range, kernel)):
+        part = x[(slice(None), slice(None)) + tuple(
+            slice(k[s] * dilations[s], k[s] * dilations[s] + strides[s] * (sizes[s] - 1) + 1, strides[s]) for s in range(rank))]
+        for m in range(w.shape[0]):
+            first = m // each * inner
+            y[:, m] += np.einsum("nc...,c->n...", part[:, first:first + inner], w[(m, slice(None)) + k])
+    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
+
+
+def conv_transpose(x, w, bias=None, strides=None, dilations=None, pads=None, output_padding=None, group=1):
+    """nchw; w [c, m/group, ...]: every element of x adds a scaled copy of the kernel."""
+    rank = x.ndim - 2
+    strides, dilations = strides or [1] * rank, dilations or [1] * rank
+    pads, extra = pads or [0] * 2 * rank, output_padding or [0] * rank
+    kernel, each = w.shape[2:], w.shape[1]
+    full = [(x.shape[2 + s] - 1) * strides[s] + dilations[s] * (kernel[s] - 1) + 1 + extra[s] for s in range(rank)]
+    y = np.zeros((x.shape[0], each * group, *full))
+    for at in itertools.product(*map(range, x.shape[2:])):
+        for k in itertools.product(*map(range, kernel)):
+            to = tuple(at[s] * strides[s] + k[s] * dilations[s] for s in range(rank))
+            for c in range(x.shape[1]):
+                first = c // (x.shape[1] // group) * each
+                y[(slice(None), slice(first, first + each)) + to] += np.outer(x[(slice(None), c) + at], w[(c, slice(None)) + k])
+    y = y[(slice(None), slice(None)) + tuple(slice(pads[s], full[s] - pads[s + rank]) for s in range(rank))]
+    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
+
+
+def last(x):
+    """n, c, spatial... -> n, spatial..., c"""
+    return np.moveaxis(x, 1, -1)
+
+
+def attributes(**values):
+    return "".join(f", {name}={str(value).replace(' ', '')}" for name, value in values.items() if value is not None)
+
+
+def conv_cases(golden, function, name, cases, weights_last):
+    for number_of_case, (x_shape, w_shape, biased, options) in enumerate(cases):
+        x = golden.input(f"x{number_of_case}", normal(*x_shape))
+        w = golden.input(f"w{number_of_case}", normal(*w_shape))
+        lx, lw = golden.input(f"lx{number_of_case}", last(x)), golden.input(f"lw{number_of_case}", weights_last(w))
+        b, bias, n = "", None, number_of_case
+        channels = w_shape[0] if name == "conv" else w_shape[1] * options.get("group", 1)
+        if biased:
+            bias, b = golden.input(f"b{n}", normal(channels)), f", %b{n}"
+        y = function(x, w, bias, **options)
+        golden.result(f"{name} %x{n}, %w{n}{b}{attributes(**options)}", y, np.float32)
+        golden.result(f'{name} %lx{n}, %lw{n}{b}, layout="nhwc"{attributes(**options)}', last(y), np.float32)
+
+
+def conv_goldens():
+    golden = Golden("conv")
+    conv_cases(golden, conv, "conv", [
+        ((1, 2, 5, 4), (3, 2, 3, 3), True, dict(pads=[1, 1, 1, 1])),
+        ((2, 3, 4, 5), (2, 3, 1, 1), False, dict(strides=[2, 1])),
+        ((1, 4, 6, 6), (4, 1, 3, 3), True, dict(strides=[2, 2], pads=[0, 0, 1, 1], group=4)),
+        ((1, 4, 5, 5), (6, 2, 2, 3), False, dict(dilations=[2, 1], pads=[1, 0, 0, 2], group=2)),
+        ((2, 2, 7), (3, 2, 3), True, dict(strides=[2], pads=[2, 1])),
+        ((1, 1, 3, 4, 3), (2, 1, 2, 2, 2), False, dict(pads=[0, 1, 0, 1, 0, 1])),
+    ], lambda w: np.moveaxis(np.moveaxis(w, 0, -1), 0, -2))
+    golden.write()
+
+    golden = Golden("conv_packed")
+    x = golden.input("x", last(normal(1, 3, 5, 4)))
+    w, bias = normal(5, 3, 3, 2), golden.input("bias", normal(5))
+    matrix = np.moveaxis(np.moveaxis(w, 0, -1), 0, -2).reshape(-1, 5)
+    golden.input("w", panels(matrix, 4))
+    y = last(conv(np.moveaxis(x, -1, 1), w, bias, pads=[1, 1, 0, 0], strides=[2, 1]))
+    golden.result('conv %x, %w, %bias, layout="nhwc", strides=[2,1], pads=[1,1,0,0], packed=4, kernel=[3,2], channels=5', y, np.float32)
+    g = golden.input("g", last(normal(1, 4, 3, 3)))
+    wg = normal(6, 2, 2, 2)
+    golden.input("wg", panels(np.moveaxis(np.moveaxis(wg, 0, -1), 0, -2).reshape(-1, 6), 3))
+    y = last(conv(np.moveaxis(g, -1, 1), wg, group=2))
+    golden.result('conv %g, %wg, layout="nhwc", group=2, packed=3, kernel=[2,2], channels=6', y, np.float32)
+    golden.write()
+
+    golden = Golden("conv_transpose")
+    conv_cases(golden, conv_transpose, "conv_transpose", [
+        ((1, 2, 3, 3), (2, 3, 2, 2), True, dict(strides=[2, 2])),
+        ((1, 3, 3, 4), (3, 2, 3, 3), False, dict(strides=[2, 3], pads=[1, 0, 1, 2], output_padding=[1, 0])),
+        ((1, 4, 3, 2), (4, 1, 3, 3), True, dict(dilations=[2, 1], pads=[1, 1, 1, 1], group=2)),
+        ((2, 2, 4), (2, 2, 3), False, dict(strides=[2], pads=[1, 0])),
+    ], lambda w: np.moveaxis(np.moveaxis(w, 0, -1), 0, -1))
+    golden.write()
+
+
+# ---- pools and reductions ----
+
+def pool(x, kernel, reduce, strides=None, dilations=None, pads=None, ceil=False):
+    """nchw; reduce(elements inside x, how many lie inside the padded x) per window."""
+    rank = x.ndim - 2
+    strides, dilations, pads = strides or [1] * rank, dilations or [1] * rank, pads or [0] * 2 * rank
+    sizes = []
+    for s in range(rank):
+        room = x.shape[2 + s] + pads[s] + pads[s + rank] - dilations[s] * (kernel[s] - 1) - 1
+        size = (-(-room // strides[s]) if ceil else room // strides[s]) + 1
+        while (size - 1) * strides[s] >= x.shape[2 + s] + pads[s]:
+            size -= 1
+        sizes.append(size)
+    y = np.zeros((*x.shape[:2], *sizes))
+    for n, c in np.ndindex(x.shape[:2]):
+        for o in itertools.product(*map(range, sizes)):
+            inside, padded = [], 0
+            for k in itertools.product(*map(range, kernel)):
+                at = [o[s] * strides[s] + k[s] * dilations[s] - pads[s] for s in range(rank)]
+                padded += all(at[s] < x.shape[2 + s] + pads[s + rank] for s in range(rank))
+                if all(0 <= at[s] < x.shape[2 + s] for s in range(rank)):
+                    inside.append(x[(n, c, *at)])
+            y[(n, c, *o)] = reduce(inside, padded)
+    return y
+
+
+def pool_goldens():
+    cases = [
+        ((1, 2, 4, 5), [2, 2], {}),
+        ((1, 2, 5, 5), [3, 2], dict(strides=[2, 2], pads=[1, 0, 1, 1])),
+        ((1, 1, 5, 6), [3, 3], dict(strides=[2, 2], ceil=True)),
+        ((1, 1, 7, 5), [3, 3], dict(strides=[3, 2], pads=[1, 1, 1, 1], ceil=True)),
+        ((1, 1, 7, 7), [2, 3], dict(dilations=[3, 2], pads=[0, 1, 0, 1])),
+        ((2, 2, 6), [3], dict(strides=[2], pads=[1, 0])),
+    ]
+
+    def text(options):
+        return attributes(**{k: str(v).lower() if isinstance(v, bool) else v for k, v in options.items()})
+
+    for name in ("max_pool", "average_pool"):
+        golden = Golden(name)
+        for number_of_case, (shape, kernel, options) in enumerate(cases):
+            x = golden.input(f"x{number_of_case}", normal(*shape))
+            lx = golden.input(f"l{number_of_case}", last(x))
+            variants = [("", lambda v, n: max(v))] if name == "max_pool" else [
+                ("", lambda v, n: sum(v) / len(v)), (", include_pad=true", lambda v, n: sum(v) / n)]
+            for extra, reduce in variants:
+                y = pool(x, kernel, reduce, **options)
+                kernel_text = f"kernel={str(kernel).replace(' ', '')}"
+                golden.result(f"{name} %x{number_of_case}, {kernel_text}{text(options)}{extra}", y, np.float32)
+                golden.result(f'{name} %l{number_of_case}, layout="nhwc", {kernel_text}{text(options)}{extra}', last(y), np.float32)
+        if name == "max_pool":
+            i = golden.input("i", [[[1, -3, 7, -128]]], np.int8)
+            golden.result("max_pool %i, kernel=[2], strides=[2]", [[[1, 7]]], np.int8)
+            nan = golden.input("nan", [[[1, NAN, 0, 2, 3, -INF]]])
+            golden.result("max_pool %nan, kernel=[2], strides=[2]", [[[NAN, 2, 3]]], np.float32)
+        golden.write()
+
+
+def reduce_goldens():
+    functions = {"reduce_sum": np.sum, "reduce_mean": np.mean, "reduce_max": np.max, "reduce_min": np.min, "reduce_prod": np.prod}
+    for name, function in functions.items():
+        golden = Golden(name)
+        x = golden.input("x", normal(2, 3, 4))
+        i = golden.input("i", [[5, -2], [-7, 3], [1, 1]], np.int32)
+        for axes in ((1,), (0, 2), (-1,), (0, 1, 2), ()):
+            expected = function(x.astype(np.float64), axis=tuple(axes), keepdims=True) if axes else x
+            golden.result(f"{name} %x, axes={str(list(axes)).replace(' ', '')}", expected, np.float32)
+        total = function(i, axis=0, keepdims=True)
+        golden.result(f"{name} %i, axes=[0]", np.trunc(total), np.int32)
+        if name in ("reduce_max", "reduce_min"):
+            nan = golden.input("nan", [[1, NAN], [2, 0], [NAN, 3]])
+            golden.result(f"{name} %nan, axes=[1]", function(nan, axis=1, keepdims=True))
+            b = golden.input("b", [[True, False], [True, True], [False, False]], bool)
+            golden.result(f"{name} %b, axes=[1]", function(b, axis=1, keepdims=True))
+        golden.write()
+
+    for name, function in (("arg_max", np.argmax), ("arg_min", np.argmin)):
+        golden = Golden(name)
+        x = golden.input("x", [[1, 3, 3, -1], [-1, 2, -1, 2], [0, 0, 0, 0]])
+        i = golden.input("i", [4, -9, 7, -9, 7], np.int64)
+        nan = golden.input("nan", [[1, NAN, 5, NAN], [-INF, -INF, -INF, -INF]])
+        for axis in (0, 1, -1):
+            golden.result(f"{name} %x, axis={axis}", np.expand_dims(function(x, axis), axis), np.int64)
+            flipped = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
+            golden.result(f"{name} %x, axis={axis}, select_last=true", np.expand_dims(flipped, axis), np.int64)
+        golden.result(f"{name} %i, axis=0", [function(i)], np.int64)
+        golden.result(f"{name} %nan, axis=1", function(nan, 1)[:, None], np.int64)
+        golden.write()
+
+
+# ---- norms ----
+
+def softmax(x, axis):
+    e = np.exp(x.astype(np.float64) - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+
+
+def norm_goldens():
+    for name, function in (("softmax", softmax), ("log_softmax", lambda x, axis: np.log(softmax(x, axis)))):
+        golden = Golden(name)
+        x = golden.input("x", normal(2, 3, 4))
+        big = golden.input("big", [1000, 1001, 999])
+        golden.result(f"{name} %x", function(x, -1), np.float32)
+        golden.result(f"{name} %x, axis=1", function(x, 1), np.float32)
+        golden.result(f"{name} %x, axis=0", function(x, 0), np.float32)
+        golden.result(f"{name} %big", function(big, 0), np.float32)
+        golden.write()
+
+    golden = Golden("layer_norm")
+    x = golden.input("x", normal(2, 3, 4))
+    scale, bias = golden.input("scale", normal(4)), golden.input("bias", normal(4))
+    wide = golden.input("wide", normal(3, 4))
+
+    def layer_norm(axes, epsilon=1e-5):
+        v = x.astype(np.float64)
+        return (v - v.mean(axes, keepdims=True)) / np.sqrt(v.var(axes, keepdims=True) + epsilon)
+
+    golden.result("layer_norm %x, %scale, %bias", layer_norm(2) * scale + bias, np.float32)
+    golden.result("layer_norm %x", layer_norm(2), np.float32)
+    golden.result("layer_norm %x, %wide, axis=1, epsilon=0.01", layer_norm((1, 2), 0.01) * wide, np.float32)
+    golden.result("layer_norm %x, _, %bias, axis=-1", layer_norm(2) + bias, np.float32)
+    golden.write()
+
+    golden = Golden("batch_norm")
+    x = golden.input("x", normal(2, 3, 2, 2))
+    scale, bias, mean = (golden.input(n, normal(3)) for n in ("scale", "bias", "mean"))
+    variance = golden.input("variance", np.abs(normal(3)) + np.float32(0.5))
+    tail = golden.input("tail", last(x))
+    y = (x - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None] * scale[:, None, None] + bias[:, None, None]
+    z = (tail - mean) / np.sqrt(variance + 0.001) * scale + bias
+    golden.result("batch_norm %x, %scale, %bias, %mean, %variance", y, np.float32)
+    golden.result("batch_norm %tail, %scale, %bias, %mean, %variance, axis=-1, epsilon=0.001", z, np.float32)
+    golden.write()
+
+
+# ---- resize ----
+
+def coordinate(kind, x, scale, size, new):
+    half = (x + 0.5) / scale - 0.5
+    if kind == "half_pixel":
+        return half
+    if kind == "pytorch_half_pixel":
+        return half if new > 1 else 0
+    if kind == "align_corners":
+        return x * (size - 1) / (new - 1) if new > 1 else 0
+    if kind == "asymmetric":
+        return x / scale
+    if kind == "tf_half_pixel_for_nn":
+        return (x + 0.5) / scale
+    if kind == "half_pixel_symmetric":
+        return size / 2 * (1 - new / (scale * size)) + half
+    raise ValueError(kind)
+
+
+def kernel_weights(mode, x, size, nearest, a, exclude):
+    """The weight of each of the `size` elements for a coordinate."""
+    weights = np.zeros(size)
+
+    def put(position, weight):
+        weights[min(max(position, 0), size - 1)] += weight
+
+    floor = math.floor(x)
+    if mode == "nearest":
+        put({"round_prefer_floor": math.ceil(x - 0.5), "round_prefer_ceil": math.floor(x + 0.5), "floor": floor,
+             "ceil": math.ceil(x)}[nearest], 1)
+    elif mode == "linear":
+        put(floor, 1 - (x - floor))
+        put(floor + 1, x - floor)
+    else:
+        def cubic(d):
+            d = abs(d)
+            if d <= 1:
+                return (a + 2) * d ** 3 - (a + 3) * d ** 2 + 1
+            return a * d ** 3 - 5 * a * d ** 2 + 8 * a * d - 4 * a
+        taps = [(p, cubic(x - p)) for p in range(floor - 1, floor + 3)]
+        if exclude:
+            taps = [(p, w) for p, w in taps if 0 <= p < size]
+            taps = [(p, w / sum(w for _, w in taps)) for p, w in taps]
+        for p, w in taps:
+            put(p, w)
+    return weights
+
+
+def resize(x, sizes, mode="nearest", kind="half_pixel", scales=None, nearest="round_prefer_floor", a=-0.75, exclude=False):
+    y = x.astype(np.float64)
+    for axis, new in enumerate(sizes):
+        size = x.shape[axis]
+        scale = scales[axis] if scales and scales[axis] else new / size
+        if new == size and scale == 1:
+            continue
+        weights = np.array([kernel_weights(mode, coordinate(kind, i, scale, size, new), size, nearest, a, exclude) for i in range(new)])
+        y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)
+    return y
+
+
+def resize_golden():
+    golden = Golden("resize")
+    x = golden.input("x", normal(1, 1, 3, 4))
+    line = golden.input("line", normal(1, 5, 2))
+
+    def case(name, array, sizes, mode="nearest", kind="half_pixel", text="", **options):
+        extra = "" if kind == "half_pixel" else f', coordinates="{kind}"'
+        if options.get("scales"):
+            text = f", scales={str(options['scales']).replace(' ', '')}" + text
+        modes = "" if mode == "nearest" else f', mode="{mode}"'
+        scales = f", scales={str(options['scales']).replace(' ', '')}" if options.get("scales") else ""
+        rest = text[len(scales):] if scales else text
+        golden.result(f"resize %{name}, sizes={str(sizes).replace(' ', '')}{scales}{modes}{extra}{rest}",
+                      resize(array, sizes, mode, kind, **options), np.float32)
+
+    for mode in ("nearest", "linear", "cubic"):
+        for kind in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"):
+            case("x", x, [1, 1, 6, 7], mode, kind)
+        case("x", x, [1, 1, 2, 8], mode)
+    case("x", x, [1, 1, 6, 12])
+    case("x", x, [1, 1, 6, 12], kind="asymmetric", nearest="floor", text=', nearest="floor"')
+    for nearest in ("round_prefer_ceil", "floor", "ceil"):
+        case("x", x, [1, 1, 7, 9], nearest=nearest, text=f', nearest="{nearest}"')
+    case("x", x, [1, 1, 5, 5], "cubic", text=", cubic_coeff=-0.5, exclude_outside=true", a=-0.5, exclude=True)
+    case("x", x, [1, 1, 7, 5], "linear", scales=[1, 1, 2.5, 1.3])
+    case("x", x, [1, 1, 7, 5], "linear", "half_pixel_symmetric", scales=[1, 1, 2.5, 1.3])
+    case("x", x, [1, 1, 1, 1], "linear", "align_corners")
+    case("x", x, [1, 1, 1, 1], "linear", "pytorch_half_pixel")
+    case("x", x, [1, 1, 6, 8], kind="tf_half_pixel_for_nn", nearest="floor", text=', nearest="floor"')
+    case("line", line, [1, 8, 2], "linear")
+    case("line", line, [1, 3, 2], "linear")
+    # tf_crop_and_resize: the middle, and beyond the end
+    roi = [0, 0.2, 0, 1, 1.5, 1]
+    y = np.zeros((1, 4, 2))
+    for i in range(4):
+        at = 0.2 * 4 + i * (1.5 - 0.2) * 4 / 3
+        weights = kernel_weights("linear", at, 5, None, 0, False)
+        y[0, i] = weights @ line[0] if at <= 4 else 9
+    golden.result('resize %line, sizes=[1,4,2], mode="linear", coordinates="tf_crop_and_resize", extrapolation=9, '
+                  f"roi={str(roi).replace(' ', '')}", y, np.float32)
+    golden.write()
+
+
+def main():
+    unary_goldens()
+    integer_goldens()
+    parametric_goldens()
+    clip_golden()
+    cast_golden()
+    binary_goldens()
+    mod_golden()
+    pow_golden()
+    prelu_golden()
+    where_golden()
+    movement_goldens()
+    slice_goldens()
+    gather_goldens()
+    product_goldens()
+    conv_goldens()
+    pool_goldens()
+    reduce_goldens()
+    norm_goldens()
+    resize_golden()
+
+
+if __name__ == "__main__":
+    main()
