@@ -123,7 +123,7 @@ static int64_t reg_factor(const Reg *reg, int depth) {
   if (depth > MAX_DEPTH) return 1;
   if (reg_const_int(reg, &value)) return value == INT64_MIN ? 1 : llabs(value);
   if (is_counter(reg)) return gcd(reg_factor(def->args[0], depth + 1), def->step);
-  if (def->op == LOOP_ADD || def->op == LOOP_SUB)
+  if (def->op == LOOP_ADD || def->op == LOOP_SUB || def->op == LOOP_FLOORMOD)
     return gcd(reg_factor(def->args[0], depth + 1), reg_factor(def->args[1], depth + 1));
   if (def->op == LOOP_MUL) {
     int64_t a = reg_factor(def->args[0], depth + 1), b = reg_factor(def->args[1], depth + 1);
@@ -176,6 +176,15 @@ static Reg *fold_chain(Lower *lower, Opcode op, Reg *a, int64_t b) {
   return int_op(lower, op, a->def->args[0], int_const(lower, both));
 }
 
+/* (x*c) / (c*k) = x / k and (x*c) mod (c*k) = (x mod k) * c. */
+static Reg *cancel_factor(Lower *lower, Opcode op, Reg *a, int64_t b) {
+  int64_t factor;
+  if (a->type.lanes != 1 || a->def->op != LOOP_MUL || !reg_const_int(a->def->args[1], &factor)) return NULL;
+  if (factor < 1 || b < 1 || b % factor != 0) return NULL;
+  Reg *x = int_op(lower, op, a->def->args[0], int_const(lower, b / factor));
+  return op == LOOP_FLOORDIV ? x : int_op(lower, LOOP_MUL, x, int_const(lower, factor));
+}
+
 /* x op c with a scalar constant on the right; NULL: nothing to fold. */
 static Reg *fold_right(Lower *lower, Opcode op, Reg *a, int64_t b) {
   switch (op) {
@@ -184,8 +193,9 @@ static Reg *fold_right(Lower *lower, Opcode op, Reg *a, int64_t b) {
   case LOOP_MUL:
     if (b == 1) return a;
     return b == 0 && a->type.lanes == 1 ? int_const(lower, 0) : fold_chain(lower, op, a, b);
-  case LOOP_FLOORDIV: return b == 1 ? a : NULL;
-  case LOOP_FLOORMOD: return b == 1 && a->type.lanes == 1 ? int_const(lower, 0) : NULL;
+  case LOOP_FLOORDIV: return b == 1 ? a : cancel_factor(lower, op, a, b);
+  case LOOP_FLOORMOD:
+    return b == 1 && a->type.lanes == 1 ? int_const(lower, 0) : cancel_factor(lower, op, a, b);
   default: return NULL;
   }
 }
