@@ -65,9 +65,11 @@ static void collect_refs(Import *import, const cJSON *item, Refs *refs) {
 static bool parse_layer(Import *import, const cJSON *json, Layer *layer) {
   layer->json = json;
   layer->config = json_member(json, "config");
-  layer->class_name = json_text(json, "class_name", NULL);
-  layer->name = json_text(layer->config, "name", json_text(json, "name", NULL));
-  if (!layer->class_name || !layer->name) return fail(import->module, "a layer has no class_name or no name");
+  const char *class_name = json_text(json, "class_name", NULL);
+  const char *name = json_text(layer->config, "name", json_text(json, "name", NULL));
+  if (!class_name || !name) return fail(import->module, "a layer has no class_name or no name");
+  layer->class_name = intern(import->module, class_name);
+  layer->name = intern(import->module, name); /* nodes keep it, the JSON goes */
   if (is_model(layer->class_name)) return (layer->nested = model_parse(import, json)) != NULL;
   layer->kind = layer_kind(layer->class_name);
   /* keras.ops have class names like layers (Add), but other arguments. */
