@@ -1,0 +1,135 @@
+/*
+ * errors.c -- what user input can get wrong in an operator: one line of text form each, and a part of the
+ * error it must give.
+ */
+#include "ir/ir.h"
+#include "tests/test.h"
+
+typedef struct Wrong {
+  const char *line; /* uses the inputs of `header` */
+  const char *error;
+} Wrong;
+
+static const char header[] = "graph g(%x: f32[2,3,8,9], %m: f32[4,5], %v: f32[3], %h: f16[2,3], %i: i64[2], "
+                             "%u: u8[3], %b: bool[3], %s: f32, "
+                             "%n: f32[N,3,K], %w: f32[4,3,3,3], %p: f32[4,2,3,3]) -> (%v: f32[3]) {\n";
+
+static const Wrong wrongs[] = {
+    /* dtypes */
+    {"%y: i64[2] = exp %i", "x is i64; it must be float"},
+    {"%y: f32[3] = not %v", "x is f32; it must be bool"},
+    {"%y: f32[3] = bitwise_not %v", "signed integer or unsigned integer"},
+    {"%y: f32[3] = add %v, %u", "x is f32 but y is u8"},
+    {"%y: bool[3] = add %b, %b", "x is bool"},
+    {"%y: bool[3] = less %b, %b", "x is bool"},
+    {"%y: f32[3] = where %v, %v, %v", "condition is f32; it must be bool"},
+    {"%y: i64[2] = softmax %i", "x is i64"},
+    {"%y: f32[3] = gather %v, %v", "indices is f32"},
+    {"%y: u8[3] = neg %u", "x is u8; it must be float or signed integer"},
+    /* shapes */
+    {"%y: f32[3] = add %v, %m", "y of shape f32[4,5] does not broadcast"},
+    {"%y: f32[3] = prelu %v, %m", "does not broadcast"},
+    {"%y: f32[3] = prelu %s, %v", "slope of shape f32[3] does not broadcast to x of shape f32"},
+    {"%y: f32[3] = clip %v, %m", "min is f32[4,5]; it must have one element"},
+    {"%y: f32[3] = celu %v, alpha=0", "alpha is 0"},
+    {"%y: f32[7] = reshape %m, shape=[7]", "f32[4,5] has 20 elements, f32[7] has 7"},
+    {"%y: f32[3,6] = reshape %m, shape=[3,-1]", "f32[4,5] has 20 elements, no multiple of the 3"},
+    {"%y: f32[1] = reshape %m, shape=[-1,-1]", "more than one -1"},
+    {"%y: f32[1] = reshape %m, shape=[0,-1]", "0 beside -1"},
+    {"%y: f32[1] = reshape %m, shape=[-4,-5]", "negative"},
+    {"%y: f32[1] = reshape %s, shape=[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "shape has 17 axes; at most 16"},
+    {"%y: f32[5,4] = transpose %m, perm=[1]", "perm has 1 entries; it must have 2"},
+    {"%y: f32[5,4] = transpose %m, perm=[1,1]", "perm mentions axis 1 twice"},
+    {"%y: f32[5,4] = transpose %m, perm=[1,2]", "perm is 2, outside the 2 axes of f32[4,5]"},
+    {"%y: f32[5,4] = transpose %m, perm=[-1,0]", "must not be negative"},
+    {"%y: f32[5,4] = broadcast %m, shape=[5,4]", "f32[4,5] does not broadcast to f32[5,4]"},
+    {"%y: f32[5] = broadcast %m, shape=[5]", "does not broadcast"},
+    {"%y: f32[4,5] = tile %m, repeats=[1]", "repeats has 1 entries"},
+    {"%y: f32[4,5] = tile %m, repeats=[1,-1]", "negative"},
+    {"%y: f32[4,5] = slice %m, starts=[0,3], sizes=[4,3]",
+     "axis 1: 3 elements from 3 in steps of 1 leave x of shape f32[4,5]"},
+    {"%y: f32[4,5] = slice %m, starts=[0,0], sizes=[4,5], steps=[1,-1]",
+     "axis 1: 5 elements from 0 in steps of -1"},
+    {"%y: f32[4,5] = slice %m, starts=[0,0], sizes=[4,5], steps=[0,1]", "steps[0] is 0"},
+    {"%y: f32[4,5] = slice %m, starts=[0], sizes=[4,5]", "starts has 1 entries"},
+    {"%y: f32[4,2] = slice %m, starts=[0,1], sizes=[4,2], steps=[1,9223372036854775807]",
+     "axis 1: 2 elements"},
+    {"%y: f32[4,5] = concat %m, %v, axis=0", "operand 1 is f32[3]; it must have 2 axes"},
+    {"%y: f32[4,5] = concat %x, %w, axis=0", "operand 1 is f32[4,3,3,3], the first is f32[2,3,8,9]; axis 2"},
+    {"%y: f32[4,5] = concat %m, %m, axis=2", "axis is 2, outside the 2 axes"},
+    {"%y: f32[4,5] = concat %s, %s, axis=0", "axis is 0, outside the 0 axes"},
+    {"%y: f32[4,5] = pad %m, pads=[1,1]", "pads has 2 entries; it must have 4"},
+    {"%y: f32[4,5] = pad %m, pads=[-3,0,-2,0]", "axis 0 of size 4 has nothing left"},
+    {"%y: f32[4,5] = pad %m, %v, pads=[0,0,0,0]", "value is f32[3]"},
+    {"%y: f32[4,5] = pad %m, pads=[0,0,0,0], mode=\"mirror\"", "mode"},
+    {"%y: f32[4,5] = gather %m, %i, axis=2", "axis is 2"},
+    {"%y: f32[4,5] = gather_elements %m, %i", "indices is i64[2]; it must have 2 axes"},
+    /* products */
+    {"%y: f32[4,5] = matmul %m, %m", "k is 5 here and 4 there"},
+    {"%y: f32[4,5] = matmul %m, %s", "both need an axis"},
+    {"%y: f32[4,5] = matmul %x, %w", "k is 9 here and 3 there"},
+    {"%y: f32[4,5] = matmul %m, %m, packed=16, n=4", "must have 3 axes"},
+    {"%y: f32[4,5] = gemm %m, %m", "k is 5 here and 4 there"},
+    {"%y: f32[4,4] = gemm %m, %m, %v, trans_b=true", "c of shape f32[3] does not broadcast to f32[4,4]"},
+    {"%y: f32[4,4] = gemm %v, %m", "a is f32[3]; it must have 2 axes"},
+    /* windows */
+    {"%y: f32[2] = conv %m, %m", "x is f32[4,5]; it must have batch, channel"},
+    {"%y: f32[2] = conv %x, %m", "w is f32[4,5]; it must have 4 axes"},
+    {"%y: f32[2] = conv %x, %p", "in 1 groups, w is for 2"},
+    {"%y: f32[2] = conv %x, %w, %v", "bias has 3 elements for 4 channels"},
+    {"%y: f32[2] = conv %x, %w, group=3", "group is 3 and w makes 4 channels"},
+    {"%y: f32[2] = conv %x, %w, group=2", "group is 2 and x has 3 channels"},
+    {"%y: f32[2] = conv %x, %w, group=0", "group is 0"},
+    {"%y: f32[2] = conv %x, %w, strides=[1]", "strides has 1 entries; it must have 2"},
+    {"%y: f32[2] = conv %x, %w, strides=[1,0]", "strides has 0; it must be at least 1"},
+    {"%y: f32[2] = conv %x, %w, pads=[0,0,0,-1]", "pads has -1"},
+    {"%y: f32[2] = conv %x, %w, dilations=[4,4]",
+     "spatial axis 0 has 8 elements with padding, the window reaches over 9"},
+    {"%y: f32[2] = conv %x, %w, layout=\"nwhc\"", "layout"},
+    {"%y: f32[2] = conv %x, %n", "must have 4 axes"},
+    {"%y: f32[2] = conv_transpose %x, %w", "do not fit"},
+    {"%y: f32[2] = max_pool %x, kernel=[2]", "kernel has 1 entries; it must have 2"},
+    {"%y: f32[2] = max_pool %x, kernel=[2,0]", "the window has 0 elements along spatial axis 1"},
+    {"%y: f32[2] = max_pool %x, kernel=[2,10]",
+     "spatial axis 1 has 9 elements with padding, the window reaches over 10"},
+    {"%y: f32[2] = average_pool %m, kernel=[2]", "x is f32[4,5]"},
+    /* reductions, norms, resize */
+    {"%y: f32[4,1] = reduce_sum %m, axes=[2]", "axes is 2, outside the 2 axes of f32[4,5]"},
+    {"%y: f32[4,1] = reduce_sum %m, axes=[1,-1]", "axes mentions axis 1 twice"},
+    {"%y: i64[4,1] = arg_max %m, axis=-3", "axis is -3"},
+    {"%y: f32[4,5] = softmax %m, axis=2", "axis is 2"},
+    {"%y: f32[4,5] = softmax %s", "axis is -1, outside the 0 axes of f32"},
+    {"%y: f32[4,5] = layer_norm %m, %v", "scale of shape f32[3] does not broadcast"},
+    {"%y: f32[2,3,8,9] = batch_norm %x, %v, %v, %v, %i", "variance is i64"},
+    {"%y: f32[4,5] = batch_norm %m, %v, %v, %v, %v",
+     "scale is f32[3]; axis 1 of x, f32[4,5], has another size"},
+    {"%y: f32[4,5] = resize %m, sizes=[4]", "sizes has 1 entries"},
+    {"%y: f32[4,5] = resize %m, sizes=[4,-5]", "negative"},
+    {"%y: f32[4,6] = resize %m, sizes=[4,6], scales=[1,-1]", "scales[1] is -1"},
+    {"%y: f32[4,6] = resize %m, sizes=[4,6], roi=[1]", "roi has 1 entries; it must have 4"},
+};
+
+static bool mentions(const Module *module, const char *text) {
+  for (const Diag *diag = module->diags; diag; diag = diag->next)
+    if (strstr(diag->text, text)) return true;
+  return false;
+}
+
+TEST(wrong_operands_and_attributes_are_refused) {
+  for (int i = 0; i < COUNT_OF(wrongs); i++) {
+    char text[2000];
+    int length = snprintf(text, sizeof text, "%s  %s\n  return %%v\n}\n", header, wrongs[i].line);
+    Module *module = module_new("test");
+    bool refused = !module_parse_text(module, text, (size_t)length, NULL);
+    if (!CHECK(refused && mentions(module, wrongs[i].error))) {
+      printf("  %s\n  wanted: %s\n", wrongs[i].line, wrongs[i].error);
+      diags_print(module, stdout, 3);
+    }
+    module_free(module);
+  }
+}
+
+int main(void) {
+  RUN(wrong_operands_and_attributes_are_refused);
+  return tests_finish();
+}
