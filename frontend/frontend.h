@@ -19,11 +19,20 @@ typedef struct ImportShape {
   int64_t dims[MAX_RANK];  /* -1: leave as the model says */
 } ImportShape;
 
+/* An input whose value is known when the model is compiled: it becomes a constant and is no input any more. ONNX models may
+ * take shapes, axes and the like as inputs; most of those can only be compiled when they are given here. */
+typedef struct ImportConstant {
+  const char *input;
+  const Tensor *value;
+} ImportConstant;
+
 typedef struct ImportOptions {
   const ImportDim *dims;   /* --dim */
   int dim_count;
   const ImportShape *shapes; /* --input-shape */
   int shape_count;
+  const ImportConstant *constants; /* ONNX only */
+  int constant_count;
 } ImportOptions;
 
 /* Reads any model into module->main: ONNX, Keras (.h5, .keras, .json), or .tn; told apart by content, then by suffix. */

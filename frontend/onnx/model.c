@@ -138,10 +138,14 @@ static bool bind_dims(Import *import) {
   return true;
 }
 
-static bool bind_shape(Import *import, const ImportShape *shape, size_t count, ValueInfo **inputs) {
-  const ValueInfo *info = NULL;
-  for (size_t i = 0; i < count && !info; i++)
-    if (inputs[i]->name && strcmp(inputs[i]->name, shape->input) == 0) info = inputs[i];
+static const ValueInfo *find_input(const Onnx__GraphProto *graph, const char *name) {
+  for (size_t i = 0; i < graph->n_input; i++)
+    if (graph->input[i]->name && strcmp(graph->input[i]->name, name) == 0) return graph->input[i];
+  return NULL;
+}
+
+static bool bind_shape(Import *import, const ImportShape *shape, const Onnx__GraphProto *graph) {
+  const ValueInfo *info = find_input(graph, shape->input);
   if (!info) return fail(import->module, "--input-shape: the model has no input '%s'", shape->input);
   const Onnx__TensorShapeProto *declared = shape_of(info);
   if (declared && (int)declared->n_dim != shape->rank)
@@ -158,7 +162,7 @@ static bool bind_shape(Import *import, const ImportShape *shape, size_t count, V
 static bool bind_options(Import *import, const Onnx__GraphProto *graph) {
   collect_dim_names(import, graph->n_input, graph->input);
   for (int i = 0; i < import->options->shape_count; i++)
-    TRY(bind_shape(import, &import->options->shapes[i], graph->n_input, graph->input));
+    TRY(bind_shape(import, &import->options->shapes[i], graph));
   /* Axes without a name are known by the input's name and their number. */
   for (size_t i = 0; i < graph->n_input; i++)
     if (graph->input[i]->name) type_of_onnx(import, graph->input[i]->type, graph->input[i]->name, false);
@@ -202,6 +206,26 @@ static void add_initializers(Import *import, Scope *scope, const Onnx__GraphProt
     const char *name = sparse->values && sparse->values->name ? sparse->values->name : "";
     add_initializer(import, scope, name, &info, data);
   }
+}
+
+/* A value that the caller gives takes the input's place. */
+static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
+  Module *module = import->module;
+  for (int i = 0; i < import->options->constant_count; i++) {
+    const ImportConstant *given = &import->options->constants[i];
+    const ValueInfo *info = find_input(graph, given->input);
+    const Tensor *tensor = given->value;
+    if (!info) return fail(module, "a value is given for '%s', which the model does not take", given->input);
+    const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, given->input, true);
+    if (!declared) return false;
+    if (dtype_of_onnx(declared->elem_type) != tensor->dtype)
+      return fail(module, "the value given for '%s' is %s", given->input, dtype_name(tensor->dtype));
+    TensorInfo type = {.dtype = tensor->dtype, .rank = tensor->rank, .count = tensor_count(tensor)};
+    memcpy(type.dims, tensor->dims, sizeof type.dims);
+    add_initializer(import, scope, given->input, &type,
+                    data_copy(module, type.dtype, type.count, tensor->data));
+  }
+  return true;
 }
 
 static void add_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
@@ -251,6 +275,7 @@ static bool import_graph(Import *import, const Onnx__GraphProto *graph) {
   import->graph = graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
   TRY(bind_options(import, graph));
   add_initializers(import, &scope, graph);
+  TRY(add_given_inputs(import, &scope, graph));
   add_inputs(import, &scope, graph);
   add_declared(import, &scope, graph->n_value_info, graph->value_info);
   add_declared(import, &scope, graph->n_output, graph->output);

@@ -239,6 +239,27 @@ TEST(shapes_are_given) {
   CHECK(!import_with(&options));
 }
 
+TEST(inputs_may_be_given_as_constants) {
+  Tensor shape;
+  if (!CHECK(tensor_new(&shape, DTYPE_I64, 1, (int64_t[]){2}))) return;
+  memcpy(shape.data, (int64_t[]){3, -1}, 16);
+  ImportConstant constant = {"shape", &shape};
+  ImportOptions options = {.constants = &constant, .constant_count = 1};
+  model_begin(13);
+  model_input("x", FLOAT, "2,6");
+  model_input("shape", INT64, "2");
+  model_node("Reshape", "x,shape", "y");
+  model_output("y");
+  model_end();
+  CHECK(!import_bytes(model.data, model.size, NULL));
+  CHECK_SAID("the shape depends on the data");
+  if (CHECK(import_bytes(model.data, model.size, &options))) CHECK_STRING(output_type(0), "f32[3,4]");
+  CHECK_INT(module->main->input_count, 1);
+  constant.input = "z";
+  CHECK(!import_bytes(model.data, model.size, &options));
+  tensor_free(&shape);
+}
+
 /* ---- Functions */
 
 /* test.Scale(a, bias) = a * factor + bias; `bias` may be left out, `factor` is an attribute. */
@@ -460,6 +481,7 @@ int main(void) {
   RUN(sums_of_dims_are_understood);
   RUN(dims_are_given_by_either_name);
   RUN(shapes_are_given);
+  RUN(inputs_may_be_given_as_constants);
   RUN(functions_are_expanded);
   RUN(functions_that_call_themselves_end);
   RUN(all_unsupported_nodes_are_listed);
