@@ -129,6 +129,9 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
   if (!is_c_name(options->name))
     return fail(graph->module, "the name '%s' is no C identifier: letters, digits and _ only",
                 options->name ? options->name : "");
+  if (strncmp(options->name, "tenon_", 6) == 0)
+    return fail(graph->module, "the name '%s' is taken: names with tenon_ belong to the runtime",
+                options->name);
   TRY(program_build(&program, graph, options));
   model_in_work = options->source ? options->source : options->name;
   LLVMInstallFatalErrorHandler(last_words);

@@ -107,7 +107,7 @@ static LLVMValueRef byte_pointer(const Library *library, LLVMValueRef base, LLVM
 static void define_scratch_size(const Library *library) {
   const Program *program = library->program;
   LLVMValueRef function =
-      define(library, "model_scratch_size", library->i64, (LLVMTypeRef[]){library->pointer}, 1);
+      define(library, "tenon_model_scratch_size", library->i64, (LLVMTypeRef[]){library->pointer}, 1);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
   LLVMValueRef largest = int64(library, 0);
   for (int i = 0; i < program->scratch_count; i++) {
@@ -139,7 +139,8 @@ static LLVMValueRef guard_holds(const Library *library, const DimCode *code, con
 /* The first guard that does not hold. */
 static void define_guard(const Library *library) {
   const Program *program = library->program;
-  LLVMValueRef function = define(library, "model_guard", library->i32, (LLVMTypeRef[]){library->pointer}, 1);
+  LLVMValueRef function =
+      define(library, "tenon_model_guard", library->i32, (LLVMTypeRef[]){library->pointer}, 1);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
   for (int i = 0; i < program->guard_count; i++) {
     LLVMBasicBlockRef refuse = LLVMAppendBasicBlockInContext(library->context, function, "");
@@ -185,7 +186,7 @@ static const Type *output_type(const Graph *graph, int index) {
 static void define_macs(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[] = {library->pointer, library->pointer};
-  LLVMValueRef function = define(library, "model_kernel_macs", library->nothing, types, 2);
+  LLVMValueRef function = define(library, "tenon_model_kernel_macs", library->nothing, types, 2);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
   for (int i = 0; i < program->step_count; i++)
     LLVMBuildStore(library->builder, llvm_dim(&code, program->steps[i].macs),
@@ -256,7 +257,7 @@ static void define_run(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[RUN_ARGS];
   for (int i = 0; i < RUN_ARGS; i++) types[i] = library->pointer;
-  Run run = {.function = define(library, "model_run", library->nothing, types, RUN_ARGS)};
+  Run run = {.function = define(library, "tenon_model_run", library->nothing, types, RUN_ARGS)};
   run.dims = dim_code(library, LLVMGetParam(run.function, ARG_SYMBOLS));
   run.dims.saturate = false; /* the guards have passed */
   run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
@@ -378,10 +379,10 @@ static void define_bindings(const Library *library) {
                              int32(library, program->sources[i].axis)};
     bindings[i] = structure(library, fields, 2);
   }
-  LLVMValueRef list = constant_global(library, "model_bindings",
+  LLVMValueRef list = constant_global(library, "tenon_model_bindings",
                                       LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
-  LLVMValueRef features =
-      constant_global(library, "model_cpu_features", int64(library, (int64_t)library->machine->features));
+  LLVMValueRef features = constant_global(library, "tenon_model_cpu_features",
+                                          int64(library, (int64_t)library->machine->features));
   LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */
   LLVMSetLinkage(features, LLVMExternalLinkage);
 }
@@ -413,23 +414,23 @@ static void define_table(const Library *library) {
       kernel_infos(library),
       guard_texts(library),
       int64(library, program->weight_bytes),
-      function_named(library, "runtime_error_text"),
-      function_named(library, "runtime_state_size"),
-      function_named(library, "model_scratch_size"),
-      function_named(library, "runtime_prepare"),
-      function_named(library, "runtime_run"),
-      function_named(library, "model_output_dims"),
-      function_named(library, "model_kernel_macs"),
-      function_named(library, "runtime_session_open"),
-      function_named(library, "runtime_session_run"),
-      function_named(library, "runtime_session_close"),
-      function_named(library, "runtime_session_error"),
-      function_named(library, "runtime_session_set_threads"),
-      function_named(library, "runtime_session_set_profile"),
-      function_named(library, "runtime_session_profile"),
+      function_named(library, "tenon_runtime_error_text"),
+      function_named(library, "tenon_runtime_state_size"),
+      function_named(library, "tenon_model_scratch_size"),
+      function_named(library, "tenon_runtime_prepare"),
+      function_named(library, "tenon_runtime_run"),
+      function_named(library, "tenon_model_output_dims"),
+      function_named(library, "tenon_model_kernel_macs"),
+      function_named(library, "tenon_runtime_session_open"),
+      function_named(library, "tenon_runtime_session_run"),
+      function_named(library, "tenon_runtime_session_close"),
+      function_named(library, "tenon_runtime_session_error"),
+      function_named(library, "tenon_runtime_session_set_threads"),
+      function_named(library, "tenon_runtime_session_set_profile"),
+      function_named(library, "tenon_runtime_session_profile"),
   };
   LLVMValueRef table =
-      constant_global(library, "model_library", structure(library, fields, COUNT_OF(fields)));
+      constant_global(library, "tenon_model_library", structure(library, fields, COUNT_OF(fields)));
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(library->machine->ref);
   assert(LLVMABISizeOfType(layout, LLVMTypeOf(LLVMGetInitializer(table))) == sizeof(tenon_library));
   LLVMDisposeTargetData(layout);
@@ -446,7 +447,7 @@ static void define_query(const Library *library, const char *name, bool weak) {
   LLVMValueRef function = define(library, name, library->pointer, (LLVMTypeRef[]){library->i32}, 1);
   LLVMValueRef known = LLVMBuildICmp(library->builder, LLVMIntEQ, LLVMGetParam(function, 0),
                                      int32(library, TENON_ABI_VERSION), "");
-  LLVMValueRef table = LLVMGetNamedGlobal(library->llvm, "model_library");
+  LLVMValueRef table = LLVMGetNamedGlobal(library->llvm, "tenon_model_library");
   LLVMBuildRet(library->builder,
                LLVMBuildSelect(library->builder, known, table, LLVMConstNull(library->pointer), ""));
   if (weak)
@@ -484,20 +485,21 @@ static void define_named_calls(const Library *library) {
   LLVMValueRef prepare = define(library, prefixed(library, "prepare"), library->i32, four, 1);
   LLVMValueRef state = LLVMGetParam(prepare, 0);
   LLVMBuildRet(library->builder,
-               call(library, declare(library, "runtime_prepare", library->i32, four, 1), &state, 1));
+               call(library, declare(library, "tenon_runtime_prepare", library->i32, four, 1), &state, 1));
 
   LLVMValueRef run = define(library, prefixed(library, "run"), library->i32, four, 4),
                in = LLVMGetParam(run, 1);
   LLVMValueRef args[] = {LLVMGetParam(run, 0), checked_symbols(library, in), in, LLVMGetParam(run, 2),
                          LLVMGetParam(run, 3)};
   LLVMBuildRet(library->builder,
-               call(library, declare(library, "runtime_run", library->i32, five, 5), args, 5));
+               call(library, declare(library, "tenon_runtime_run", library->i32, five, 5), args, 5));
 
   if (program_scratch_bytes(library->program) >= 0) return;
   LLVMValueRef size = define(library, prefixed(library, "scratch_size"), library->i64, four, 1);
   LLVMValueRef symbols = in_symbols(library, LLVMGetParam(size, 0));
-  LLVMBuildRet(library->builder,
-               call(library, declare(library, "model_scratch_size", library->i64, four, 1), &symbols, 1));
+  LLVMBuildRet(
+      library->builder,
+      call(library, declare(library, "tenon_model_scratch_size", library->i64, four, 1), &symbols, 1));
 }
 
 /* ---- weights ---- */
@@ -551,8 +553,8 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
     if (weights_path) declare_weights(&library, weights_path);
     define_scratch_size(&library);
     define_guard(&library);
-    define_dims(&library, "model_input_dims", program->graph->input_count, input_type);
-    define_dims(&library, "model_output_dims", program->graph->output_count, output_type);
+    define_dims(&library, "tenon_model_input_dims", program->graph->input_count, input_type);
+    define_dims(&library, "tenon_model_output_dims", program->graph->output_count, output_type);
     define_macs(&library);
     define_run(&library);
     define_named_calls(&library);

@@ -42,7 +42,7 @@ static int has_feature(const CpuFeature *feature, uint32_t saved) {
 static int check(void) {
   uint32_t saved = saved_registers();
   for (uint32_t i = 0; i < sizeof cpu_features / sizeof cpu_features[0]; i++)
-    if ((model_cpu_features >> i & 1) && !has_feature(&cpu_features[i], saved)) return UNFIT;
+    if ((tenon_model_cpu_features >> i & 1) && !has_feature(&cpu_features[i], saved)) return UNFIT;
   return FIT;
 }
 #else
@@ -51,7 +51,7 @@ static int check(void) {
 } /* TODO: getauxval(AT_HWCAP) where a family has optional parts */
 #endif
 
-int runtime_check_cpu(void) {
+int tenon_runtime_check_cpu(void) {
   static int answer;
   int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
   if (known == UNKNOWN) __atomic_store_n(&answer, known = check(), __ATOMIC_RELAXED);

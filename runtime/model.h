@@ -25,40 +25,40 @@ typedef struct Binding {
 
 /* ---- Emitted by codegen/library.c ---- */
 
-extern const tenon_library model_library;
-extern const uint64_t model_cpu_features; /* bits by row of cpu.def */
-extern const Binding model_bindings[];    /* [symbol_count] */
-uint64_t
-model_scratch_size(const int64_t *symbols); /* UINT64_MAX: a size is negative or out of all proportion */
-int model_guard(const int64_t *symbols);    /* 0, or TENON_ERROR_GUARD with its index */
-void model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
-void model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
-void model_kernel_macs(const int64_t *symbols, int64_t *macs);
+extern const tenon_library tenon_model_library;
+extern const uint64_t tenon_model_cpu_features; /* bits by row of cpu.def */
+extern const Binding tenon_model_bindings[];    /* [symbol_count] */
+uint64_t tenon_model_scratch_size(
+    const int64_t *symbols);                   /* UINT64_MAX: a size is negative or out of all proportion */
+int tenon_model_guard(const int64_t *symbols); /* 0, or TENON_ERROR_GUARD with its index */
+void tenon_model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
+void tenon_model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
+void tenon_model_kernel_macs(const int64_t *symbols, int64_t *macs);
 /* The kernels in order, unchecked. */
-void model_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
-               void *scratch, Profile *profile);
+void tenon_model_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+                     void *scratch, Profile *profile);
 
 /* ---- cpu.c ---- */
 
-int runtime_check_cpu(void); /* TENON_OK or TENON_ERROR_CPU; the first answer is kept */
+int tenon_runtime_check_cpu(void); /* TENON_OK or TENON_ERROR_CPU; the first answer is kept */
 
 /* ---- run.c ---- */
 
-const char *runtime_error_text(int code);
-uint64_t runtime_state_size(const int64_t *symbols);
-int runtime_prepare(void *state);
-int runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
-                void *scratch);
+const char *tenon_runtime_error_text(int code);
+uint64_t tenon_runtime_state_size(const int64_t *symbols);
+int tenon_runtime_prepare(void *state);
+int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+                      void *scratch);
 
 /* ---- session.c: the part that needs a C library ---- */
 
-int runtime_session_open(const tenon_session_options *options, tenon_session **session);
-int runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs);
-void runtime_session_close(tenon_session *session);
-const char *runtime_session_error(const tenon_session *session);
-int runtime_session_set_threads(tenon_session *session, uint32_t threads, tenon_parallel_for *parallel_for,
-                                void *host);
-int runtime_session_set_profile(tenon_session *session, uint32_t on);
-void runtime_session_profile(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs);
+int tenon_runtime_session_open(const tenon_session_options *options, tenon_session **session);
+int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs);
+void tenon_runtime_session_close(tenon_session *session);
+const char *tenon_runtime_session_error(const tenon_session *session);
+int tenon_runtime_session_set_threads(tenon_session *session, uint32_t threads,
+                                      tenon_parallel_for *parallel_for, void *host);
+int tenon_runtime_session_set_profile(tenon_session *session, uint32_t on);
+void tenon_runtime_session_profile(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs);
 
 #endif

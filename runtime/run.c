@@ -16,21 +16,21 @@ static const ErrorRow error_rows[] = {
 #undef TENON_ERROR_TEXT
 };
 
-const char *runtime_error_text(int code) {
+const char *tenon_runtime_error_text(int code) {
   for (uint32_t i = 0; i < sizeof error_rows / sizeof error_rows[0]; i++)
     if (error_rows[i].code == tenon_error_kind(code)) return error_rows[i].text;
   return "unknown error";
 }
 
 /* Models have no state yet: recurrent state, caches and weights transformed at start will make it grow. */
-uint64_t runtime_state_size(const int64_t *symbols) {
+uint64_t tenon_runtime_state_size(const int64_t *symbols) {
   (void)symbols;
   return 0;
 }
 
-int runtime_prepare(void *state) {
+int tenon_runtime_prepare(void *state) {
   (void)state;
-  return runtime_check_cpu();
+  return tenon_runtime_check_cpu();
 }
 
 static int find_null(const void *const *pointers, uint32_t count) {
@@ -40,17 +40,17 @@ static int find_null(const void *const *pointers, uint32_t count) {
 }
 
 static int check_scratch(const int64_t *symbols, const void *scratch) {
-  uint64_t size = model_scratch_size(symbols);
+  uint64_t size = tenon_model_scratch_size(symbols);
   if (size == 0) return TENON_OK;
   if (size == UINT64_MAX) return TENON_ERROR_INPUT_SHAPE;
   if (!scratch) return TENON_ERROR_NULL;
   return (uintptr_t)scratch % TENON_ALIGNMENT ? TENON_ERROR_ALIGNMENT : TENON_OK;
 }
 
-int runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
-                void *scratch) {
-  const tenon_library *library = &model_library;
-  int error = runtime_check_cpu();
+int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
+                      void *scratch) {
+  const tenon_library *library = &tenon_model_library;
+  int error = tenon_runtime_check_cpu();
   if (error) return error;
   if ((!inputs && library->input_count) || !outputs || (!symbols && library->symbol_count))
     return TENON_ERROR_NULL;
@@ -59,9 +59,9 @@ int runtime_run(void *state, const int64_t *symbols, const void *const *inputs, 
   null = find_null((const void *const *)outputs, library->output_count);
   if (null >= 0) return TENON_ERROR_OUTPUT_NULL + 256 * null;
   for (uint32_t i = 0; i < library->symbol_count; i++)
-    if (symbols[i] < 0) return TENON_ERROR_INPUT_SHAPE + 256 * (int)model_bindings[i].input;
-  if ((error = model_guard(symbols))) return error;
+    if (symbols[i] < 0) return TENON_ERROR_INPUT_SHAPE + 256 * (int)tenon_model_bindings[i].input;
+  if ((error = tenon_model_guard(symbols))) return error;
   if ((error = check_scratch(symbols, scratch))) return error;
-  model_run(state, symbols, inputs, outputs, scratch, 0);
+  tenon_model_run(state, symbols, inputs, outputs, scratch, 0);
   return TENON_OK;
 }

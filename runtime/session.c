@@ -68,16 +68,16 @@ static void profile_step(Profile *profile, uint32_t kernel) {
   profile->last = time;
 }
 
-int runtime_session_set_profile(tenon_session *session, uint32_t on) {
+int tenon_runtime_session_set_profile(tenon_session *session, uint32_t on) {
   session->profiling = on;
   session->runs = 0;
-  memset(session->profile.nanoseconds, 0, model_library.kernel_count * sizeof(uint64_t));
+  memset(session->profile.nanoseconds, 0, tenon_model_library.kernel_count * sizeof(uint64_t));
   return TENON_OK;
 }
 
-void runtime_session_profile(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs) {
+void tenon_runtime_session_profile(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs) {
   if (runs) *runs = session->runs;
-  for (uint32_t i = 0; nanoseconds && i < model_library.kernel_count; i++)
+  for (uint32_t i = 0; nanoseconds && i < tenon_model_library.kernel_count; i++)
     nanoseconds[i] = session->profile.nanoseconds[i];
 }
 
@@ -90,7 +90,7 @@ static void *take(char **rest, uint64_t size) {
 }
 
 static uint64_t session_size(void) {
-  const tenon_library *library = &model_library;
+  const tenon_library *library = &tenon_model_library;
   uint64_t pointers = (uint64_t)library->input_count + library->output_count;
   uint64_t words = (uint64_t)library->symbol_count + library->kernel_count;
   return sizeof(tenon_session) + library->output_count * sizeof(Memory) + pointers * sizeof(void *) +
@@ -98,7 +98,7 @@ static uint64_t session_size(void) {
 }
 
 static tenon_session *session_new(void) {
-  const tenon_library *library = &model_library;
+  const tenon_library *library = &tenon_model_library;
   uint64_t size = session_size();
   char *rest = allocate(size);
   if (!rest) return NULL;
@@ -120,18 +120,18 @@ static int has_option(const tenon_session_options *options, size_t offset, size_
 #define HAS_OPTION(options, member)                                                                          \
   has_option(options, offsetof(tenon_session_options, member), sizeof(options)->member)
 
-int runtime_session_open(const tenon_session_options *options, tenon_session **result) {
+int tenon_runtime_session_open(const tenon_session_options *options, tenon_session **result) {
   if (!result) return TENON_ERROR_NULL;
   *result = NULL;
-  int error = runtime_check_cpu();
+  int error = tenon_runtime_check_cpu();
   if (error) return error;
   tenon_session *session = session_new();
   if (!session) return TENON_ERROR_MEMORY;
-  uint64_t state_size = runtime_state_size(NULL);
+  uint64_t state_size = tenon_runtime_state_size(NULL);
   if (state_size) error = memory_grow(&session->state, state_size);
-  if (!error) error = runtime_prepare(session->state.data);
+  if (!error) error = tenon_runtime_prepare(session->state.data);
   if (error) {
-    runtime_session_close(session);
+    tenon_runtime_session_close(session);
     return error;
   }
   if (HAS_OPTION(options, threads)) session->threads = options->threads;
@@ -142,21 +142,21 @@ int runtime_session_open(const tenon_session_options *options, tenon_session **r
   return TENON_OK;
 }
 
-void runtime_session_close(tenon_session *session) {
+void tenon_runtime_session_close(tenon_session *session) {
   if (!session) return;
-  for (uint32_t i = 0; i < model_library.output_count; i++) free(session->outputs[i].data);
+  for (uint32_t i = 0; i < tenon_model_library.output_count; i++) free(session->outputs[i].data);
   free(session->scratch.data);
   free(session->state.data);
   free(session);
 }
 
-const char *runtime_session_error(const tenon_session *session) {
+const char *tenon_runtime_session_error(const tenon_session *session) {
   return session->error;
 }
 
 /* Kept for the day when kernels run in parallel; until then every run is serial. */
-int runtime_session_set_threads(tenon_session *session, uint32_t threads, tenon_parallel_for *parallel_for,
-                                void *host) {
+int tenon_runtime_session_set_threads(tenon_session *session, uint32_t threads,
+                                      tenon_parallel_for *parallel_for, void *host) {
   session->threads = threads;
   session->parallel_for = parallel_for;
   session->parallel_for_host = host;
@@ -176,7 +176,8 @@ static const char *dtype_name(uint32_t dtype) {
   return dtype <= TENON_STRING ? dtype_names[dtype] : "an unknown type";
 }
 
-/* Bytes of a tensor; the sizes have passed model_scratch_size or are bounded by the memory they describe. */
+/* Bytes of a tensor; the sizes have passed tenon_model_scratch_size or are bounded by the memory they
+ * describe. */
 static uint64_t tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims) {
   uint64_t count = 1;
   for (uint32_t i = 0; i < rank; i++)
@@ -187,8 +188,8 @@ static uint64_t tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims)
 
 /* dtype, rank and signs of the sizes: what must hold before symbols are read from the sizes. */
 static int check_form(tenon_session *session, const tenon_tensor *inputs) {
-  for (uint32_t i = 0; i < model_library.input_count; i++) {
-    const tenon_tensor_info *info = model_library.inputs[i];
+  for (uint32_t i = 0; i < tenon_model_library.input_count; i++) {
+    const tenon_tensor_info *info = tenon_model_library.inputs[i];
     const tenon_tensor *tensor = &inputs[i];
     int index = 256 * (int)i;
     if (tensor->dtype != info->dtype) {
@@ -212,7 +213,7 @@ static int check_form(tenon_session *session, const tenon_tensor *inputs) {
 }
 
 static int check_size(tenon_session *session, uint32_t i, const tenon_tensor *tensor) {
-  const tenon_tensor_info *info = model_library.inputs[i];
+  const tenon_tensor_info *info = tenon_model_library.inputs[i];
   uint64_t bytes = tensor_bytes(info->dtype, info->rank, tensor->dims);
   if (tensor->size && tensor->size < bytes) {
     snprintf(session->error, ERROR_SIZE, "input '%s' has %llu bytes where its shape needs %llu", info->name,
@@ -229,9 +230,9 @@ static int check_size(tenon_session *session, uint32_t i, const tenon_tensor *te
 
 static int check_shapes(tenon_session *session, const tenon_tensor *inputs) {
   int64_t expected[TENON_MAX_RANK];
-  for (uint32_t i = 0; i < model_library.input_count; i++) {
-    const tenon_tensor_info *info = model_library.inputs[i];
-    model_input_dims(i, session->symbols, expected);
+  for (uint32_t i = 0; i < tenon_model_library.input_count; i++) {
+    const tenon_tensor_info *info = tenon_model_library.inputs[i];
+    tenon_model_input_dims(i, session->symbols, expected);
     for (uint32_t axis = 0; axis < info->rank; axis++) {
       if (inputs[i].dims[axis] == expected[axis]) continue;
       const char *symbol = info->dims[axis].symbol;
@@ -249,22 +250,22 @@ static int check_shapes(tenon_session *session, const tenon_tensor *inputs) {
 static int check_inputs(tenon_session *session, const tenon_tensor *inputs) {
   int error = check_form(session, inputs);
   if (error) return error;
-  for (uint32_t i = 0; i < model_library.symbol_count; i++)
-    session->symbols[i] = inputs[model_bindings[i].input].dims[model_bindings[i].axis];
+  for (uint32_t i = 0; i < tenon_model_library.symbol_count; i++)
+    session->symbols[i] = inputs[tenon_model_bindings[i].input].dims[tenon_model_bindings[i].axis];
   if ((error = check_shapes(session, inputs))) return error;
-  error = model_guard(session->symbols);
+  error = tenon_model_guard(session->symbols);
   if (error)
     snprintf(session->error, ERROR_SIZE, "sizes do not fit together: %s",
-             model_library.guards[tenon_error_index(error)]);
+             tenon_model_library.guards[tenon_error_index(error)]);
   return error;
 }
 
 /* Fills in type and shape, and finds memory. */
 static int place_output(tenon_session *session, uint32_t i, tenon_tensor *output) {
-  const tenon_tensor_info *info = model_library.outputs[i];
+  const tenon_tensor_info *info = tenon_model_library.outputs[i];
   output->dtype = info->dtype;
   output->rank = info->rank;
-  model_output_dims(i, session->symbols, output->dims);
+  tenon_model_output_dims(i, session->symbols, output->dims);
   uint64_t bytes = tensor_bytes(info->dtype, info->rank, output->dims);
   if (output->data && output->size && output->size < bytes) {
     snprintf(session->error, ERROR_SIZE, "output '%s' has %llu bytes of memory and needs %llu", info->name,
@@ -284,14 +285,14 @@ static int place_output(tenon_session *session, uint32_t i, tenon_tensor *output
 /* ---- Run ----------------------------------------------------------------------------------------------- */
 
 static int find_memory(tenon_session *session, tenon_tensor *outputs) {
-  uint64_t size = model_scratch_size(session->symbols);
+  uint64_t size = tenon_model_scratch_size(session->symbols);
   if (size == UINT64_MAX) {
     snprintf(session->error, ERROR_SIZE,
              "the inputs' sizes make a tensor of the model negative or too large");
     return TENON_ERROR_INPUT_SHAPE;
   }
   int error = size ? memory_grow(&session->scratch, size) : TENON_OK;
-  for (uint32_t i = 0; !error && i < model_library.output_count; i++)
+  for (uint32_t i = 0; !error && i < tenon_model_library.output_count; i++)
     error = place_output(session, i, &outputs[i]);
   if (error == TENON_ERROR_MEMORY)
     snprintf(session->error, ERROR_SIZE,
@@ -300,10 +301,10 @@ static int find_memory(tenon_session *session, tenon_tensor *outputs) {
   return error;
 }
 
-int runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs) {
+int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs) {
   if (!session) return TENON_ERROR_NULL;
   session->error[0] = 0;
-  if ((!inputs && model_library.input_count) || !outputs) {
+  if ((!inputs && tenon_model_library.input_count) || !outputs) {
     snprintf(session->error, ERROR_SIZE, "inputs or outputs is NULL");
     return TENON_ERROR_NULL;
   }
@@ -312,7 +313,7 @@ int runtime_session_run(tenon_session *session, const tenon_tensor *inputs, teno
   if (error) return error;
   session->runs++;
   session->profile.last = session->profiling ? now() : 0;
-  model_run(session->state.data, session->symbols, session->input_data, session->output_data,
-            session->scratch.data, session->profiling ? &session->profile : NULL);
+  tenon_model_run(session->state.data, session->symbols, session->input_data, session->output_data,
+                  session->scratch.data, session->profiling ? &session->profile : NULL);
   return TENON_OK;
 }
