@@ -35,7 +35,9 @@ struct Step {
   Opcode op;
   Dtype dtype; /* of the first operand, or of the buffer */
   int lanes;
-  int result;          /* slot of the first result */
+  int result;          /* slot of the first result; the others follow */
+  int carried;         /* of a loop: slots of all carried values together */
+  int params;          /* of a loop: slot of the counter; the carried values follow */
   int args[3];         /* slots, where there are at most three */
   const int *all_args; /* slots of all */
   const int *strides;  /* by argument: 1 for a vector, 0 for a scalar: what a lane adds to the slot */
@@ -222,12 +224,17 @@ static bool decode(Run *run, const Instr *instr, Step *step) {
     step->result = run->slot_of[instr->results[0]->id];
     step->lanes = instr->results[0]->type.lanes;
   }
+  if (instr->op == LOOP_YIELD) step->result = run->slot_of[instr->block->owner->results[0]->id];
   if (instr->arg_count > 0) step->dtype = instr->args[0]->type.dtype;
   if (instr->buffer) {
     step->memory = memory_of(run, instr->buffer);
     step->dtype = instr->buffer->dtype;
     if (access_first_index(instr)) step->lanes = instr->args[0]->type.lanes;
     note_local(run, instr);
+  }
+  if (instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL) {
+    step->params = run->slot_of[instr->blocks[0]->params[0]->id];
+    for (int i = 0; i < instr->result_count; i++) step->carried += instr->results[i]->type.lanes;
   }
   for (int i = 0; i < instr->block_count; i++) TRY(decode_block(run, instr->blocks[i], &step->blocks[i]));
   return true;
@@ -288,7 +295,23 @@ static bool lane_is_on(const Run *run, const Step *step, int lane) {
   return run->slots[step->all_args[mask] + step->strides[mask] * lane].i != 0;
 }
 
+/* What nearly all steps of plain code are, without a word: false sends it the long way. */
+static bool load_scalar(Run *run, const Step *step) {
+  const Memory *memory = step->memory;
+  int64_t element = memory->offset;
+  if (step->lanes != 1 || step->instr->masked || memory->written || memory->buffer->kind == BUFFER_VIEW)
+    return false;
+  for (int i = 0; i < memory->buffer->rank; i++) {
+    int64_t index = run->slots[step->all_args[i]].i;
+    if (index < 0 || index >= memory->dims[i]) return false;
+    element += index * memory->strides[i];
+  }
+  run->slots[step->result] = lane_load(step->dtype, memory->bytes, element);
+  return true;
+}
+
 static bool load(Run *run, const Step *step) {
+  if (load_scalar(run, step)) return true;
   const Memory *memory = step->memory;
   Lane *result = run->slots + step->result;
   const Lane zero = dtype_is_float(step->dtype) ? (Lane){.f = 0} : (Lane){.i = 0};
@@ -387,32 +410,29 @@ static bool rearrange(Run *run, const Step *step) {
 
 static bool run_steps(Run *run, const Steps *steps);
 
-static void copy_reg(Run *run, const Reg *from, const Reg *to) {
-  memcpy(run->slots + run->slot_of[to->id], run->slots + run->slot_of[from->id],
-         sizeof(Lane) * (size_t)from->type.lanes);
+/* The values of arguments first, first + 1, ... one behind the other from slot `to` on. */
+static void copy_args(Run *run, const Step *step, int first, int to) {
+  Lane *slots = run->slots;
+  for (int i = first; i < step->instr->arg_count; i++) {
+    int lanes = step->strides[i] ? step->instr->args[i]->type.lanes : 1;
+    for (int l = 0; l < lanes; l++) slots[to++] = slots[step->all_args[i] + l];
+  }
 }
 
 /* Carried values rest in the loop's results between iterations: nobody reads those before the loop is over.
  */
 static bool run_loop(Run *run, const Step *step) {
-  const Instr *instr = step->instr;
-  const Block *body = instr->blocks[0];
   int64_t i = run->slots[step->args[0]].i, hi = run->slots[step->args[1]].i;
-  for (int k = 0; k < instr->result_count; k++) copy_reg(run, instr->args[k + 2], instr->results[k]);
+  Lane *params = run->slots + step->params;
+  copy_args(run, step, 2, step->result);
   while (i < hi) {
-    run->slots[run->slot_of[body->params[0]->id]].i = i;
-    for (int k = 0; k < instr->result_count; k++) copy_reg(run, instr->results[k], body->params[k + 1]);
+    params[0].i = i;
+    for (int k = 0; k < step->carried; k++) params[1 + k] = run->slots[step->result + k];
     for (int k = 0; k < step->local_count; k++)
       memset(step->locals[k]->written, 0, (size_t)step->locals[k]->extent);
     TRY(run_steps(run, &step->blocks[0]));
-    if (__builtin_add_overflow(i, instr->step, &i)) break;
+    if (__builtin_add_overflow(i, step->instr->step, &i)) break;
   }
-  return true;
-}
-
-static bool yield(Run *run, const Step *step) {
-  const Instr *owner = step->instr->block->owner;
-  for (int i = 0; i < step->instr->arg_count; i++) copy_reg(run, step->instr->args[i], owner->results[i]);
   return true;
 }
 
@@ -437,7 +457,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_FOR:
   case LOOP_PARALLEL: return run_loop(run, step);
   case LOOP_IF: return run_steps(run, &step->blocks[run->slots[step->args[0]].i ? 0 : 1]);
-  case LOOP_YIELD: return yield(run, step);
+  case LOOP_YIELD: copy_args(run, step, 0, step->result); return true;
   default: return compute(run, step);
   }
 }

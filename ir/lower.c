@@ -275,6 +275,11 @@ void lower_result(Lower *lower, int index, const Index *at, Reg *value) {
     lower_store(lower, index, at, value);
     return;
   }
+  if (state->several) {
+    const Value *made = result(lower->anchor, index);
+    store_at(lower, made, find_param(lower, made)->buffer, at, value);
+    return;
+  }
   const Memo *newest = state->newest;
   int rank = result(lower->anchor, index)->type->rank;
   state->anchor[index] = (Bound){value, arena_copy(lower->module->arena, at, sizeof(Index) * (size_t)rank)};
@@ -342,17 +347,24 @@ static void add_params(Lower *lower) {
 
 /* ---- the kernel ---- */
 
-/* The node of a region that is no element op; false when there are several. */
-static bool find_anchor(Lower *lower) {
+static bool is_nest(const Node *node) {
+  return node->op->nest && !node->op->element;
+}
+
+/* The node of a region that is no element op. Fast code knows one; plain code takes several, one after the
+ * other. */
+static bool find_anchor(Lower *lower, bool plain) {
   FOR_EACH_NODE(node, lower->bindings->region) {
     const Op *op = node->op;
     if (op->element || op->traits & TRAIT_STRUCTURE) continue;
     if (!op->nest)
       return node_fail(lower->node, "%s in a fused kernel is neither element nor nest", op->name);
-    if (lower->anchor)
+    if (lower->anchor && !plain)
       return node_fail(lower->node, "a fused kernel holds both %s and %s", lower->anchor->op->name, op->name);
+    lower->bindings->several = lower->anchor != NULL;
     lower->anchor = node;
   }
+  if (lower->bindings->several) lower->anchor = NULL;
   return true;
 }
 
@@ -380,7 +392,7 @@ static void find_needs(Lower *lower) {
   }
 }
 
-static bool bind_region(Lower *lower) {
+static bool bind_region(Lower *lower, bool plain) {
   struct Binding *state = lower->bindings;
   const Node *node = lower->node;
   Arena *arena = lower->module->arena;
@@ -399,7 +411,7 @@ static bool bind_region(Lower *lower) {
     return node_fail(node, "the region does not have the kernel's operands and results");
   state->region = node->regions[0];
   for (int i = 0; i < node->result_count; i++) state->outputs[i] = graph_output(state->region, i);
-  TRY(find_anchor(lower));
+  TRY(find_anchor(lower, plain));
   if (!lower->anchor) return true;
   state->anchor = NEW_ARRAY(arena, Bound, lower->anchor->result_count);
   if (lower->anchor->result_count > 64)
@@ -408,9 +420,42 @@ static bool bind_region(Lower *lower) {
   return true;
 }
 
+/* A local buffer for each result of a nest in the middle of a region. */
+static bool add_locals(Lower *lower, const Node *node) {
+  struct Binding *state = lower->bindings;
+  Param *params = NEW_ARRAY(lower->module->arena, Param, state->param_count + node->result_count);
+  if (state->param_count > 0) memcpy(params, state->params, sizeof(Param) * (size_t)state->param_count);
+  state->params = params;
+  for (int i = 0; i < node->result_count; i++) {
+    const Type *type = result(node, i)->type;
+    int64_t sizes[MAX_RANK];
+    Kernel *kernel = lower->loops.kernel;
+    if (!type_is_static(type))
+      return node_fail(lower->node, "several nests in one kernel, and %s between them has no constant size",
+                       type_text(lower->module, type));
+    for (int axis = 0; axis < type->rank; axis++) sizes[axis] = type->dims[axis]->value;
+    const char *name = arena_printf(lower->module->arena, "between%d", kernel->local_count);
+    params[state->param_count++] =
+        (Param){result(node, i), kernel_add_local(kernel, name, type->dtype, type->rank, sizes)};
+  }
+  return true;
+}
+
+static void build_nests(Lower *lower) {
+  FOR_EACH_NODE(node, lower->bindings->region) {
+    if (!is_nest(node)) continue;
+    if (!add_locals(lower, node)) return;
+    lower->anchor = node;
+    node->op->nest(lower, node);
+  }
+  lower->anchor = NULL;
+}
+
 static void build_body(Lower *lower, LowerBody body, void *context) {
   if (body)
     body(lower, context);
+  else if (lower->bindings->several)
+    build_nests(lower);
   else if (lower->anchor)
     lower->anchor->op->nest(lower, lower->anchor);
   if (!body || lower->anchor) lower_elements(lower, 1); /* what does not come from the anchor */
@@ -430,7 +475,7 @@ Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *con
   Lower lower = {.loops = loops_in(kernel), .module = module, .node = node, .lanes = 1};
   lower.bindings = NEW(module->arena, struct Binding);
   lower.bindings->buckets = NEW_ARRAY(module->arena, Memo *, BUCKETS);
-  if (!bind_region(&lower)) return NULL;
+  if (!bind_region(&lower, !body)) return NULL;
   add_params(&lower);
   build_body(&lower, body, context);
   if (module->error_count != errors) return NULL;

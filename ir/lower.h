@@ -43,6 +43,7 @@ struct Binding {
   Value **outputs;  /* by result: the value that it holds */
   uint64_t *needs;  /* by result: the anchor's results that it is computed from, as bits */
   Bound *anchor;    /* by result of the anchor */
+  bool several;     /* plain code of several anchors, whose results go through local buffers */
   MergePlan *plan;  /* NULL: axes are not merged */
   Memo **buckets;   /* of values and index arithmetic that exist already */
   Memo *newest;
