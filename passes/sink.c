@@ -89,14 +89,14 @@ static bool is_transpose_by(const Node *node, const int64_t *perm, int rank) {
 }
 
 /* The permutation of the largest operand that is a transpose of the result's rank; NULL when there is none.
- */
+ * Those of constants will fold and must not count: the moves themselves make them. */
 static const int64_t *node_sinkable_perm(const Node *node) {
   const int64_t *perm = NULL;
   double largest = 0;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
     if (!x || !node_is(x->def, &op_transpose) || x->type->rank != result(node, 0)->type->rank) continue;
-    if (value_weight(x) <= largest) continue;
+    if (value_weight(x) <= largest || value_is_constant(x)) continue;
     largest = value_weight(x);
     perm = node_perm(x->def);
   }
@@ -123,7 +123,7 @@ static bool is_worth_sinking(const Node *node, const int64_t *perm, const int64_
   double saved = 0, spent = 0;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
-    if (x && is_transpose_by(x->def, perm, rank))
+    if (x && is_transpose_by(x->def, perm, rank) && !value_is_constant(x))
       saved += value_weight(x);
     else if (x)
       spent += cost_of_inverse(x, inverse, rank);
