@@ -14,22 +14,24 @@
  * never makes a cycle. What costs more:
  *   - work repeated: a result that is broadcast to a larger one is computed before it, not inside, unless it
  * is a mere broadcast; nothing is inlined into ops that move elements (concat, pad, gather, transpose ...);
- *   - access that strides: one moving op per kernel; together with an anchor only if it keeps the innermost
- * axis.
+ *   - access that strides: an op that moves elements joins element ops behind it, never an anchor, and only
+ * if neighbours along the innermost axis stay neighbours (nearest resize of a channels-last map, a slice of
+ *     channels) or it is the one transpose of the kernel.
  */
 #include "passes/rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_MEMBERS = 48 };
 
-/* A kernel in the making. node->mark is the number of its cluster + 1. */
+/* A kernel in the making. node->mark is the number of its cluster + 1, negative for what the anchor reads. */
 typedef struct Cluster {
   Node *root;   /* the last: its results leave */
   Node *anchor; /* NULL: element ops only */
   int count;
-  bool moves;   /* has an op that moves elements */
-  bool strides; /* ... across the innermost axis */
+  bool moves;      /* has an op that moves elements */
+  bool transposes; /* ... one that strides */
 } Cluster;
 
 typedef struct Clusters {
@@ -48,8 +50,9 @@ static Cluster *cluster_of_uses(Clusters *clusters, const Node *node) {
   int mark = 0;
   if (node->result_count != 1) return NULL;
   FOR_EACH_USE(use, result(node, 0)) {
-    if (use->node->mark == 0 || (mark && use->node->mark != mark)) return NULL;
-    mark = use->node->mark;
+    int number = abs(use->node->mark);
+    if (number == 0 || (mark && number != mark)) return NULL;
+    mark = number;
   }
   return mark ? &clusters->list[mark - 1] : NULL;
 }
@@ -64,18 +67,23 @@ static bool would_repeat(const Node *node, const Cluster *cluster) {
          value_weight(result(node, 0)) < value_weight(result(cluster->root, 0));
 }
 
-static bool keeps_innermost(const Node *node) {
+/* A run along the innermost axis of the result is a run of operand 0. */
+static bool reads_runs(const Node *node) {
   const Value *x = operand(node, 0);
   AxisLink links[MAX_RANK];
   if (x->type->rank == 0) return false;
   op_axes(node, 0, links);
+  int count = 0;
+  const int64_t *steps = node_is(node, &op_slice) ? node_ints(node, "steps", &count) : NULL;
   AxisLink last = links[x->type->rank - 1];
-  return last.role == AXIS_SAME && last.axis == result(node, 0)->type->rank - 1;
+  bool kept = last.role == AXIS_SAME || (steps && steps[count - 1] == 1);
+  return kept && last.axis == result(node, 0)->type->rank - 1;
 }
 
-static bool feeds(const Node *node, const Node *consumer) {
-  for (int i = 0; consumer && i < consumer->operand_count; i++)
-    if (operand(consumer, i) && operand(consumer, i)->def == node) return true;
+/* Part of what the anchor reads, itself or through others. */
+static bool precedes(const Node *node, const Cluster *cluster) {
+  FOR_EACH_USE(use, result(node, 0))
+  if (use->node == cluster->anchor || use->node->mark < 0) return true;
   return false;
 }
 
@@ -93,39 +101,43 @@ static bool is_row_op(const Node *node) {
   return strcmp(node->op->family, "norm") == 0;
 }
 
-/* A pointwise node before the anchor, as part of what the anchor reads. */
+/* Pointwise nodes, as long as they are one chain and of the size of operand 0. */
 static bool may_precede(const Node *node, const Cluster *cluster) {
-  const Node *anchor = cluster->anchor;
+  const Node *anchor = cluster->anchor, *user = result(node, 0)->uses->node;
   if (!node_is_pointwise(node) || !value_has_one_use(result(node, 0))) return false;
-  if (operand(anchor, 0) != result(node, 0)) return false;
+  if (!type_same_shape(result(node, 0)->type, operand(anchor, 0)->type)) return false;
+  if (user == anchor && operand(anchor, 0) != result(node, 0)) return false;
   return is_reduction(anchor) || (is_row_op(anchor) && node->op->traits & TRAIT_CHEAP);
 }
 
 static bool may_anchor(const Node *node, const Cluster *cluster) {
-  if (cluster->anchor || cluster->strides || !node->op->nest) return false;
+  if (cluster->anchor || cluster->moves || !node->op->nest) return false;
   return type_same_shape(result(node, 0)->type, result(cluster->root, 0)->type) && uses_are_pointwise(node);
 }
 
 static bool may_move(const Node *node, const Cluster *cluster) {
-  if (cluster->moves || (cluster->anchor && !keeps_innermost(node))) return false;
+  bool joins = reads_runs(node) || (node_is(node, &op_transpose) && !cluster->transposes);
+  if (cluster->anchor || !joins) return false;
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }
 
 static bool may_join(const Node *node, const Cluster *cluster) {
   if (cluster->count >= MAX_MEMBERS || cluster->root->result_count != 1) return false;
   if (!is_element(node)) return may_anchor(node, cluster);
-  if (feeds(node, cluster->anchor)) return may_precede(node, cluster);
+  if (precedes(node, cluster)) return may_precede(node, cluster);
   if (!node_is_pointwise(node)) return may_move(node, cluster);
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }
 
 static void cluster_add(Clusters *clusters, Cluster *cluster, Node *node) {
-  bool moves = is_element(node) && !node_is_pointwise(node);
+  bool moves = is_element(node) && !node_is_pointwise(node),
+       before = cluster->count && precedes(node, cluster);
   if (!is_element(node)) cluster->anchor = node;
   cluster->moves |= moves;
-  cluster->strides |= moves && !keeps_innermost(node);
+  cluster->transposes |= moves && !reads_runs(node);
   cluster->count++;
   node->mark = (int)(cluster - clusters->list) + 1;
+  if (before) node->mark = -node->mark;
 }
 
 static Clusters clusters_grow(Graph *graph) {
@@ -170,7 +182,7 @@ static Body body_collect(Graph *graph, const Cluster *cluster) {
   Body body = {.module = graph->module};
   int mark = cluster->root->mark, operands = 0;
   for (Node *node = cluster->root; node && body.count < cluster->count; node = node->prev)
-    if (node->mark == mark) body.members[body.count++] = node;
+    if (abs(node->mark) == mark) body.members[body.count++] = node;
   for (int i = 0, j = body.count - 1; i < j; i++, j--) {
     Node *node = body.members[i];
     body.members[i] = body.members[j];
@@ -182,7 +194,7 @@ static Body body_collect(Graph *graph, const Cluster *cluster) {
   for (int i = 0; i < body.count; i++)
     for (int k = 0; k < body.members[i]->operand_count; k++) {
       Value *x = operand(body.members[i], k);
-      if (x && !(x->def && x->def->mark == mark) && !goes_inside(x)) body_add_operand(&body, x);
+      if (x && !(x->def && abs(x->def->mark) == mark) && !goes_inside(x)) body_add_operand(&body, x);
     }
   return body;
 }

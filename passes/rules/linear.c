@@ -73,6 +73,7 @@ static Value *rows_permuted(Builder *builder, Value *b, const Node *transpose) {
 Value *rule_gemm_flatten(Node *node) {
   Value *a = operand(node, 0), *b = operand(node, 1);
   if (node_bool(node, "trans_a") || node_bool(node, "trans_b") || !value_is_constant(b)) return NULL;
+  if (b->type->rank != 2) return NULL; /* packed */
   const Node *transpose = flattened_transpose(a);
   if (!transpose) return NULL;
   Builder builder = builder_before(node);
