@@ -82,7 +82,7 @@ bool check_axis(const Node *node, const char *name, int rank, int *axis) {
 }
 
 bool check_axes(const Node *node, const char *name, int rank, bool axes[MAX_RANK]) {
-  int count, axis;
+  int count, axis = 0;
   const int64_t *values = node_ints(node, name, &count);
   memset(axes, 0, sizeof(bool) * MAX_RANK);
   for (int i = 0; i < count; i++) {

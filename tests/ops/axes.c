@@ -1,0 +1,89 @@
+/*
+ * axes.c -- axis maps and multiply-accumulates: for one line of text form each, what becomes of every axis of
+ * every operand. A letter per role and the number of the axis: = same, * broadcast, + contracted, w window, |
+ * stacked, m merged, s split, ? opaque.
+ */
+#include "ir/ir.h"
+#include "tests/test.h"
+
+typedef struct Case {
+  const char *line;
+  const char *axes; /* operands between commas, "_" absent */
+  const char *macs; /* NULL: none */
+} Case;
+
+static const char header[] = "graph g(%x: f32[N,6,8,9], %w: f32[4,6,3,3], %d: f32[6,1,3,3], %g: "
+                             "f32[4,3,1,1], %t: f32[6,4,2,2], %l: f32[N,8,9,6], "
+                             "%k: f32[3,3,6,4], %p: f32[1,54,4], %m: f32[4,5], %q: f32[2,5,4], %b: f32[4], "
+                             "%c: f32[6], %i: i64[2,7], %v: f32[5], %e: f32[1,1,1], %r: f32[1,9,4]) -> (%b: "
+                             "f32[4]) {\n";
+
+static const Case cases[] = {
+    {"%y: f32[N,6,8,9] = relu %x", "=0=1=2=3", NULL},
+    {"%y: f32[N,6,8,9] = mul %x, %e", "=0=1=2=3,*1*2*3", NULL},
+    {"%y: f32[4,5] = add %m, %v", "=0=1,=1", NULL},
+    {"%y: f32[N,4,6,7] = conv %x, %w, %b", "=0+0w2w3,=1+0?-1?-1,=1", "9072*N"},
+    {"%y: f32[N,6,6,7] = conv %x, %d, group=6", "=0=1w2w3,=1+0?-1?-1", "2268*N"},
+    {"%y: f32[N,4,8,9] = conv %x, %g, group=2", "=0?-1w2w3,=1+0?-1?-1", "864*N"},
+    {"%y: f32[N,6,7,4] = conv %l, %k, layout=\"nhwc\"", "=0w1w2+0,?-1?-1+0=3", "9072*N"},
+    {"%y: f32[N,6,7,4] = conv %l, %p, layout=\"nhwc\", packed=4, kernel=[3,3], channels=4",
+     "=0w1w2+0,?-1?-1?-1", "9072*N"},
+    {"%y: f32[N,4,16,18] = conv_transpose %x, %t, strides=[2,2]", "=0+0w2w3,+0=1?-1?-1", "6912*N"},
+    {"%y: f32[N,6,7,8] = max_pool %x, kernel=[2,2]", "=0=1w2w3", NULL},
+    {"%y: f32[N,8,9,6] = transpose %x, perm=[0,2,3,1]", "=0=3=1=2", NULL},
+    {"%y: f32[N,432] = reshape %x, shape=[N,432]", "=0m1m1m1", NULL},
+    {"%y: f32[N,2,3,8,9] = reshape %x, shape=[N,2,3,8,9]", "=0s1=3=4", NULL},
+    {"%y: f32[N,6,8,4] = matmul %x, %r", "=0=1=2+0,*1+0=3", "1728*N"},
+    {"%y: f32[4,4] = gemm %m, %m, %b, trans_b=true", "=0+0,=1+0,=1", "80"},
+    {"%y: f32[5,5] = gemm %m, %m, trans_a=true", "+0=0,+0=1", "100"},
+    {"%y: f32[4,8] = gemm %m, %q, packed=4, n=8", "=0+0,?-1?-1?-1", "160"},
+    {"%y: f32[4] = matmul %m, %v", "=0+0,+0", "20"},
+    {"%y: f32[N,1,8,9] = reduce_mean %x, axes=[1]", "=0+1=2=3", NULL},
+    {"%y: f32[N,12,8,9] = concat %x, %x, axis=1", "=0|1=2=3,=0|1=2=3", NULL},
+    {"%y: f32[N,6,8,4] = slice %x, starts=[0,0,0,1], sizes=[N,6,8,4]", "=0=1=2w3", NULL},
+    {"%y: f32[N,6,9,9] = pad %x, pads=[0,0,1,0,0,0,0,0]", "=0=1w2=3", NULL},
+    {"%y: f32[N,2,7,8,9] = gather %x, %i, axis=1", "=0?-1=3=4,=1=2", NULL},
+    {"%y: f32[N,6,16,9] = resize %x, sizes=[N,6,16,9]", "=0=1w2=3", NULL},
+    {"%y: f32[N,6,8,9] = softmax %x, axis=1", "=0=1=2=3", NULL},
+    {"%y: f32[N,6,8,9] = batch_norm %x, %c, %c, %c, %c", "=0=1=2=3,=1,=1,=1,=1", NULL},
+    {"%y: f32[2,4,5] = broadcast %m, shape=[2,4,5]", "=1=2", NULL},
+};
+
+static void links_text(const Node *node, char *text, size_t room) {
+  static const char letters[] = {
+      [AXIS_OPAQUE] = '?', [AXIS_SAME] = '=',  [AXIS_BROADCAST] = '*', [AXIS_CONTRACT] = '+',
+      [AXIS_WINDOW] = 'w', [AXIS_STACK] = '|', [AXIS_MERGE] = 'm',     [AXIS_SPLIT] = 's'};
+  size_t length = 0;
+  text[0] = '\0';
+  for (int i = 0; i < node->operand_count; i++) {
+    AxisLink links[MAX_RANK];
+    op_axes(node, i, links);
+    length += (size_t)snprintf(text + length, room - length, "%s", i ? "," : "");
+    for (int axis = 0; operand(node, i) && axis < operand(node, i)->type->rank; axis++)
+      length += (size_t)snprintf(text + length, room - length, "%c%d", letters[links[axis].role],
+                                 links[axis].role == AXIS_OPAQUE ? -1 : links[axis].axis);
+  }
+}
+
+TEST(axes_and_macs) {
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    char text[2000], got[200];
+    int length = snprintf(text, sizeof text, "%s  %s\n  return %%b\n}\n", header, cases[i].line);
+    Module *module = module_new("test");
+    if (CHECK(module_parse_text(module, text, (size_t)length, NULL))) {
+      const Node *node = module->main->first;
+      links_text(node, got, sizeof got);
+      bool ok = CHECK_STRING(got, cases[i].axes);
+      ok &= CHECK_STRING(node->op->macs ? dim_text(module, node->op->macs(node)) : NULL, cases[i].macs);
+      if (!ok) printf("  in %s\n", cases[i].line);
+    } else {
+      diags_print(module, stdout, 3);
+    }
+    module_free(module);
+  }
+}
+
+int main(void) {
+  RUN(axes_and_macs);
+  return tests_finish();
+}
