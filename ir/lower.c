@@ -33,7 +33,13 @@ static size_t hash_key(const MemoKey *key) {
   hash = (hash ^ (uintptr_t)key->x) * 0xBF58476D1CE4E5B9u;
   hash = (hash ^ (uintptr_t)key->y) * 0x94D049BB133111EBu;
   hash = (hash ^ (uint64_t)key->number) * 0x9E3779B97F4A7C15u;
-  return (size_t)(hash >> 40) % BUCKETS; /* positions differ mostly by register: left to the comparison */
+  for (int i = 0; i < key->rank; i++) {
+    int64_t number = 0; /* equal literals are equal positions, whatever their registers */
+    const Reg *reg = key->at[i].vector ? key->at[i].vector : key->at[i].base;
+    bool literal = reg_const_int(reg, &number);
+    hash = (hash ^ (literal ? (uint64_t)number : (uintptr_t)reg)) * 0xBF58476D1CE4E5B9u;
+  }
+  return (size_t)(hash >> 40) % BUCKETS;
 }
 
 static bool same_key(const MemoKey *a, const MemoKey *b) {
