@@ -101,10 +101,24 @@ static bool is_row_op(const Node *node) {
   return strcmp(node->op->family, "norm") == 0;
 }
 
-/* Pointwise nodes, as long as they are one chain and of the size of operand 0. */
+/* Whether a chain of pointwise nodes hangs on an anchor, whose epilogue it will become. */
+static bool ends_anchor(const Node *node, int depth) {
+  if (node->op->nest) return true;
+  if (!node_is_pointwise(node) || depth == 0) return false;
+  for (int i = 0; i < node->operand_count; i++) {
+    const Value *x = operand(node, i);
+    if (!x || !x->def || !value_has_one_use(x) || !type_same_shape(x->type, result(node, 0)->type)) continue;
+    if (ends_anchor(x->def, depth - 1)) return true;
+  }
+  return false;
+}
+
+/* Pointwise nodes, as long as they are one chain and of the size of operand 0; an anchor before them has the
+ * first claim. */
 static bool may_precede(const Node *node, const Cluster *cluster) {
   const Node *anchor = cluster->anchor, *user = result(node, 0)->uses->node;
-  if (!node_is_pointwise(node) || !value_has_one_use(result(node, 0))) return false;
+  if (!node_is_pointwise(node) || !value_has_one_use(result(node, 0)) || ends_anchor(node, MAX_MEMBERS))
+    return false;
   if (!type_same_shape(result(node, 0)->type, operand(anchor, 0)->type)) return false;
   if (user == anchor && operand(anchor, 0) != result(node, 0)) return false;
   return is_reduction(anchor) || (is_row_op(anchor) && node->op->traits & TRAIT_CHEAP);
