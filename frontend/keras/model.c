@@ -67,7 +67,7 @@ static bool parse_layer(Import *import, const cJSON *json, Layer *layer) {
   layer->config = json_member(json, "config");
   const char *class_name = json_text(json, "class_name", NULL);
   const char *name = json_text(layer->config, "name", json_text(json, "name", NULL));
-  if (!class_name || !name) return fail(import->module, "a layer has no class_name or no name");
+  if (!class_name || !name || !*name) return fail(import->module, "a layer has no class_name or no name");
   layer->class_name = intern(import->module, class_name);
   layer->name = intern(import->module, name); /* nodes keep it, the JSON goes */
   if (is_model(layer->class_name)) return (layer->nested = model_parse(import, json)) != NULL;

@@ -216,6 +216,11 @@ def layer_without_name(folder):
     return keras2(folder, [IMAGE, {"class_name": "Flatten", "config": {}}])
 
 
+@case("no class_name or no name")
+def layer_with_empty_name(folder):
+    return keras2(folder, [IMAGE, plain("Flatten", "")])
+
+
 @case("two layers are called")
 def twin_names(folder):
     return keras2(folder, [IMAGE, plain("Flatten"), plain("Flatten")])
