@@ -1,17 +1,19 @@
 /*
  * random.c -- property test: an optimised graph computes what the graph as written computes.
  *
- *   test_random [--count N] [--seed S] [--size OPS] [--passes LIST] [--keep DIR]
+ *   test_random [--count N] [--seed S] [--size OPS] [--passes LIST] [--keep DIR] [--run interpreted|compiled]
  *
- * Graph number i of a run has the seed S+i, printed when it fails, so `--seed that --count 1` repeats it; the
- * failing graph is written to DIR as random-SEED.tn. Conformance data never has fusion, layout and plan
- * together; this does.
+ * The graph as written is interpreted; the optimised one is interpreted too, or goes all the way into a
+ * library. Graph number i of a run has the seed S+i, printed when it fails, so `--seed that --count 1`
+ * repeats it; the failing graph is written to DIR as random-SEED.tn. Conformance data never has fusion,
+ * layout and plan together; this does.
  */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/codegen.h"
 #include "passes/passes.h"
 #include "tests/random/generate.h"
 
@@ -21,6 +23,7 @@ typedef struct Options {
   uint64_t seed;
   int count, size;
   const char *passes, *keep;
+  bool compiled;
 } Options;
 
 static void tensors_free(Tensor *tensors, int count) {
@@ -53,10 +56,11 @@ static bool tensors_agree(const char *name, const Tensor *want, const Tensor *go
   return true;
 }
 
-static bool run_both(const Graph *plain, Graph *fast, const Tensor *inputs) {
+/* The graph as written and the optimised one on the same inputs; target NULL: interpreted. */
+static bool run_both(Graph *plain, Graph *fast, const Tensor *inputs, Target *target) {
   Tensor want[MAX_TENSORS] = {0}, got[MAX_TENSORS] = {0};
-  if (!graph_interpret((Graph *)plain, inputs, want)) return false;
-  bool ok = graph_interpret(fast, inputs, got);
+  bool ok = graph_interpret(plain, inputs, want);
+  ok = ok && (target ? codegen_execute(target, fast, inputs, got) : graph_interpret(fast, inputs, got));
   for (int i = 0; ok && i < plain->output_count; i++)
     ok = tensors_agree(plain->output_names[i], &want[i], &got[i]);
   tensors_free(want, plain->output_count);
@@ -64,14 +68,26 @@ static bool run_both(const Graph *plain, Graph *fast, const Tensor *inputs) {
   return ok;
 }
 
+/* `plain` only loses what has no meaning of its own; `fast` goes through everything. */
+static bool optimise(Graph *plain, Graph *fast, const Options *options, Target *target) {
+  static const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
+  PipelineOptions expand = {.passes = "expand", .verify = true};
+  PipelineOptions pipeline = {.passes = options->passes, .verify = true};
+  if (target) {
+    pipeline.tables = tables;
+    pipeline.pass.target = target;
+  }
+  return graph_verify(plain) && pipeline_run(plain, &expand) && pipeline_run(fast, &pipeline);
+}
+
 static bool check_graph(uint64_t seed, const Options *options) {
   Module *module = generate_graph(seed, options->size);
   Graph *plain = module->main, *fast = graph_clone(module, plain, NULL);
   Tensor inputs[MAX_TENSORS] = {0};
-  PipelineOptions pipeline = {.passes = options->passes, .verify = true}, expand = {.passes = "expand"};
-  bool ok = plain->output_count <= MAX_TENSORS && graph_verify(plain) && pipeline_run(plain, &expand) &&
-            pipeline_run(fast, &pipeline) && generate_inputs(plain, seed, SYMBOL, inputs) &&
-            run_both(plain, fast, inputs);
+  Target described, *target = options->compiled ? &described : NULL;
+  bool ok = plain->output_count <= MAX_TENSORS && (!target || target_describe(module, NULL, NULL, target)) &&
+            optimise(plain, fast, options, target) && generate_inputs(plain, seed, SYMBOL, inputs) &&
+            run_both(plain, fast, inputs, target);
   tensors_free(inputs, plain->input_count);
   if (!ok) {
     char *path = arena_printf(module->arena, "%s/random-%" PRIu64 ".tn", options->keep, seed);
@@ -96,6 +112,8 @@ static bool parse_options(int argc, char **argv, Options *options) {
       options->passes = argv[i + 1];
     else if (strcmp(argv[i], "--keep") == 0)
       options->keep = argv[i + 1];
+    else if (strcmp(argv[i], "--run") == 0)
+      options->compiled = strcmp(argv[i + 1], "compiled") == 0;
     else
       return false;
   }
@@ -105,7 +123,8 @@ static bool parse_options(int argc, char **argv, Options *options) {
 int main(int argc, char **argv) {
   Options options = {.seed = 1, .count = 100, .size = 16, .keep = "."};
   if (!parse_options(argc, argv, &options)) {
-    fprintf(stderr, "usage: test_random [--count N] [--seed S] [--size OPS] [--passes LIST] [--keep DIR]\n");
+    fprintf(stderr, "usage: test_random [--count N] [--seed S] [--size OPS] [--passes LIST] [--keep DIR]\n"
+                    "                   [--run interpreted|compiled]\n");
     return 2;
   }
   int passed = 0;
