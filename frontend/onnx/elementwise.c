@@ -93,6 +93,13 @@ static bool import_prelu_legacy(OnnxNode *node) {
 
 /* ---- Unary operators that need a word */
 
+/* Of integers as a difference, through which known elements of shapes are carried. */
+static bool import_neg(OnnxNode *node) {
+  Value *x = input(node, 0);
+  if (dtype_is_float(x->type->dtype)) return set_output(node, emit_unary(node, &op_neg, x));
+  return set_output(node, emit_binary(node, &op_sub, emit_scalar(node, x, 0), x));
+}
+
 static bool import_reciprocal(OnnxNode *node) {
   Value *x = input(node, 0);
   return set_output(node, emit_binary(node, &op_div, emit_scalar(node, x, 1), x));
@@ -268,7 +275,7 @@ static const OnnxRow rows[] = {
     {"Mod", 10, 2, 2, import_mod, NULL},
     {"Mul", 1, 2, 2, import_binary_legacy, &op_mul},
     {"Mul", 7, 2, 2, import_same, &op_mul},
-    {"Neg", 1, 1, 1, import_same, &op_neg},
+    {"Neg", 1, 1, 1, import_neg, NULL},
     {"Not", 1, 1, 1, import_same, &op_not},
     {"Or", 1, 2, 2, import_binary_legacy, &op_or},
     {"Or", 7, 2, 2, import_same, &op_or},
