@@ -1,0 +1,164 @@
+/* bench.c -- `tenon bench`: how long a run takes, and where the time goes. */
+#include "cli/program.h"
+#include "cli/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const Option options[] = {
+    {"seconds", 0, OPTION_SECONDS, "S", "how long to measure (default 2)"},
+    {"threads", 't', OPTION_COUNT, "N", "threads to run with (libraries of this version run with one)"},
+    {"profile", 'p', OPTION_FLAG, NULL, "time of each kernel, the slowest first"},
+    INPUT_OPTIONS,
+    MODEL_OPTIONS,
+    BUILD_OPTIONS,
+    {0},
+};
+
+enum { MAX_RUNS = 1 << 20, MIN_RUNS = 5, WARM_UP = 3 };
+
+typedef struct Bench {
+  Program *program;
+  tenon_tensor *inputs, *outputs;
+  double *times; /* seconds */
+  int count;
+} Bench;
+
+static tenon_tensor lend(const Tensor *tensor) {
+  tenon_tensor lent = {
+      .data = tensor->data, .dtype = (uint32_t)tensor->dtype, .rank = (uint32_t)tensor->rank};
+  memcpy(lent.dims, tensor->dims, sizeof *tensor->dims * (size_t)tensor->rank);
+  return lent;
+}
+
+static bool run_once(const Bench *bench) {
+  const Program *program = bench->program;
+  if (!program->library->session_run(program->session, bench->inputs, bench->outputs)) return true;
+  return fail(program->module, "%s", program->library->session_error(program->session));
+}
+
+static bool measure(Bench *bench, double seconds) {
+  for (int i = 0; i < WARM_UP; i++) TRY(run_once(bench));
+  bench->program->library->session_set_profile(bench->program->session,
+                                               option_flag(bench->program->arguments, "profile"));
+  double begin = seconds_now(), now = begin;
+  while (bench->count < MAX_RUNS && (bench->count < MIN_RUNS || now - begin < seconds)) {
+    TRY(run_once(bench));
+    double after = seconds_now();
+    bench->times[bench->count++] = after - now;
+    now = after;
+  }
+  return true;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* ---- Symbols: multiply-accumulates depend on them ---- */
+
+static int64_t symbol_value(const Bench *bench, const char *symbol) {
+  const Program *program = bench->program;
+  for (int i = 0; i < program->input_count; i++)
+    for (int axis = 0; axis < program->inputs[i].rank; axis++) {
+      const char *name = program->inputs[i].symbols[axis];
+      if (name && strcmp(name, symbol) == 0) return bench->inputs[i].dims[axis];
+    }
+  return 1;
+}
+
+static int64_t *kernel_macs(const Bench *bench) {
+  const tenon_library *library = bench->program->library;
+  Arena *arena = bench->program->module->arena;
+  int64_t *symbols = NEW_ARRAY(arena, int64_t, library->symbol_count);
+  int64_t *macs = NEW_ARRAY(arena, int64_t, library->kernel_count);
+  for (uint32_t i = 0; i < library->symbol_count; i++) symbols[i] = symbol_value(bench, library->symbols[i]);
+  library->kernel_macs(symbols, macs);
+  return macs;
+}
+
+/* ---- Printing ---- */
+
+typedef struct KernelTime {
+  const tenon_kernel_info *info;
+  double seconds; /* of one run */
+  int64_t macs;
+} KernelTime;
+
+static int slower_first(const void *a, const void *b) {
+  const KernelTime *x = a, *y = b;
+  return (y->seconds > x->seconds) - (y->seconds < x->seconds);
+}
+
+static void print_profile(const Bench *bench, const int64_t *macs) {
+  const tenon_library *library = bench->program->library;
+  Arena *arena = bench->program->module->arena;
+  uint64_t *nanoseconds = NEW_ARRAY(arena, uint64_t, library->kernel_count), runs = 0;
+  KernelTime *times = NEW_ARRAY(arena, KernelTime, library->kernel_count);
+  double total = 0;
+  library->session_profile(bench->program->session, nanoseconds, &runs);
+  for (uint32_t i = 0; runs && i < library->kernel_count; i++) {
+    times[i] = (KernelTime){library->kernels[i], (double)nanoseconds[i] * 1e-9 / (double)runs, macs[i]};
+    total += times[i].seconds;
+  }
+  if (!runs) return;
+  qsort(times, library->kernel_count, sizeof *times, slower_first);
+  printf("\n   share        us   GFLOP/s  kernel (nodes)\n");
+  for (uint32_t i = 0; i < library->kernel_count; i++) {
+    const KernelTime *t = &times[i];
+    printf("%6.1f %% %9.2f %9.1f  %s", 100 * t->seconds / total, t->seconds * 1e6,
+           t->seconds > 0 ? 2e-9 * (double)t->macs / t->seconds : 0, t->info->name);
+    printf(*t->info->origin ? " (%s)\n" : "%s\n", t->info->origin);
+  }
+}
+
+static void print_results(Bench *bench) {
+  const int64_t *macs = kernel_macs(bench);
+  double total = 0;
+  for (uint32_t i = 0; i < bench->program->library->kernel_count; i++) total += (double)macs[i];
+  qsort(bench->times, (size_t)bench->count, sizeof *bench->times, compare_doubles);
+  double median = bench->times[bench->count / 2];
+  printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, 1 thread, %.2f GFLOP/s\n", bench->times[0] * 1e3,
+         median * 1e3, bench->times[bench->count * 9 / 10] * 1e3, bench->count, 2e-9 * total / median);
+  if (option_flag(bench->program->arguments, "profile")) print_profile(bench, macs);
+}
+
+static bool bench_program(Program *program, Tensor *inputs) {
+  Arena *arena = program->module->arena;
+  Bench bench = {.program = program, .times = calloc(MAX_RUNS, sizeof *bench.times)};
+  bench.inputs = NEW_ARRAY(arena, tenon_tensor, program->input_count);
+  bench.outputs = NEW_ARRAY(arena, tenon_tensor, program->output_count);
+  bool ok = bench.times && program_inputs(program, inputs) && program_prepare(program, false);
+  for (int i = 0; ok && i < program->input_count; i++) bench.inputs[i] = lend(&inputs[i]);
+  ok = ok && measure(&bench, option_seconds(program->arguments, "seconds", 2));
+  if (ok) print_results(&bench);
+  free(bench.times);
+  return ok;
+}
+
+static int run(const Arguments *arguments) {
+  Program program;
+  bool ok = program_open(&program, arguments->words[0], arguments);
+  Tensor *inputs = tensors_new(program.input_count);
+  if (ok && option_count(arguments, "threads", 1) > 1 && !option_flag(arguments, "quiet"))
+    fprintf(stderr, "note: libraries of this version run with one thread\n");
+  ok = ok && bench_program(&program, inputs);
+  tensors_free(inputs, program.input_count);
+  return program_finish(&program, ok, DONE);
+}
+
+const Verb verb_bench = {
+    .name = "bench",
+    .purpose = "measure how fast a model or library runs",
+    .usage = "MODEL|LIB [options]",
+    .text = "Prints the least, the median and the 90th percentile latency, and the arithmetic per second "
+            "that the\n"
+            "median makes of the model's multiply-accumulates (two operations each).",
+    .options = options,
+    .min_words = 1,
+    .max_words = 1,
+    .examples = "tenon bench sface.onnx --profile\n"
+                "tenon bench ./det.so --dim H=640 --dim W=640 --seconds 5",
+    .run = run,
+};

@@ -1,0 +1,102 @@
+/* build.c -- from a file and the command's options to an imported, optimised graph. */
+#include "cli/program.h"
+#include "passes/passes.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_GIVEN = 256 };
+
+/* NAME=..., split at the last '='; *value gets what follows. */
+static const char *split(Module *module, const char *text, const char **value) {
+  const char *equals = strrchr(text, '=');
+  if (!equals || equals == text) return NULL;
+  *value = equals + 1;
+  return arena_printf(module->arena, "%.*s", (int)(equals - text), text);
+}
+
+static bool parse_size(const char *text, const char **end, int64_t *size) {
+  char *stop;
+  errno = 0;
+  *size = strtoll(text, &stop, 10);
+  *end = stop;
+  return stop != text && !errno && *size >= 0;
+}
+
+static bool parse_dim(Module *module, const char *text, ImportDim *dim) {
+  const char *value, *end;
+  dim->name = split(module, text, &value);
+  if (dim->name && parse_size(value, &end, &dim->value) && !*end) return true;
+  return fail(module, "--dim wants NAME=N, not '%s'", text);
+}
+
+/* NAME=1x3x?x224 */
+static bool parse_shape(Module *module, const char *text, ImportShape *shape) {
+  const char *at;
+  *shape = (ImportShape){.input = split(module, text, &at)};
+  bool ok = shape->input;
+  for (; ok && *at && shape->rank < MAX_RANK; at += *at == 'x') {
+    int64_t *size = &shape->dims[shape->rank++];
+    if (*at == '?')
+      *size = -1, at++;
+    else
+      ok = parse_size(at, &at, size);
+    ok = ok && (*at == '\0' || (*at == 'x' && at[1]));
+  }
+  return (ok && !*at) || fail(module, "--input-shape wants NAME=AxBxC, not '%s'", text);
+}
+
+bool build_import(Module *module, const char *path, const Arguments *arguments) {
+  ImportDim dims[MAX_GIVEN];
+  ImportShape *shapes = NEW_ARRAY(module->arena, ImportShape, MAX_GIVEN);
+  ImportOptions options = {.dims = dims, .shapes = shapes};
+  const char *text;
+  while (options.dim_count < MAX_GIVEN && (text = option_list(arguments, "dim", options.dim_count)))
+    TRY(parse_dim(module, text, &dims[options.dim_count++]));
+  while (options.shape_count < MAX_GIVEN &&
+         (text = option_list(arguments, "input-shape", options.shape_count)))
+    TRY(parse_shape(module, text, &shapes[options.shape_count++]));
+  progress_begin(arguments, "reading", path);
+  bool ok = import_model(module, path, &options);
+  progress_end();
+  return ok;
+}
+
+bool build_target(Module *module, const Arguments *arguments, Target *target) {
+  return target_describe(module, NULL, option_text(arguments, "cpu"), target);
+}
+
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target) {
+  const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
+  PipelineOptions options = {
+      .pass = {.target = target, .executor = {codegen_execute, (void *)target}},
+      .tables = tables,
+      .passes = option_text(arguments, "passes"),
+      .verify = true,
+      .print_to = stdout,
+  };
+  bool is_opt = strcmp(arguments->verb->name, "opt") == 0;
+  if (is_opt) options.print_after = option_text(arguments, "print-after");
+  if (is_opt) options.print_changed = option_flag(arguments, "print-changed");
+  progress_begin(arguments, "optimising", module->file);
+  bool ok = pipeline_run(module->main, &options);
+  progress_end();
+  return ok;
+}
+
+const char *base_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+char *build_name(Module *module, const char *path) {
+  const char *base = base_name(path);
+  int length = (int)strcspn(base, ".");
+  bool starts_badly = length == 0 || isdigit((unsigned char)*base) || strncmp(base, "tenon", 5) == 0;
+  char *name = arena_printf(module->arena, "%s%.*s", starts_badly ? "model_" : "", length, base);
+  for (char *c = name; *c; c++)
+    if (!isalnum((unsigned char)*c) || (unsigned char)*c > 126) *c = '_';
+  return name;
+}

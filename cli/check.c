@@ -1,0 +1,204 @@
+/*
+ * check.c -- `tenon check`: models with known answers, in the layout of the ONNX conformance data.
+ *
+ * Every folder is tested in a process of its own, with a time limit: a model that brings tenon down is one
+ * failure among others. What went wrong comes back through a pipe.
+ */
+#include "cli/program.h"
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const Option options[] = {
+    {"jobs", 'j', OPTION_COUNT, "N", "folders tested at the same time (default 1)"},
+    {"timeout", 0, OPTION_COUNT, "S", "seconds that one folder may take (default 60)"},
+    INTERPRET_OPTION,
+    MODEL_OPTIONS,
+    BUILD_OPTIONS,
+    {0},
+};
+
+enum { MAX_REASON = 1024 };
+static const double max_abs = 1e-7, max_relative = 1e-3; /* those of ONNX's own runner */
+
+/* ---- One folder, in the child ---- */
+
+typedef struct Check {
+  Program program;
+  const char *directory;
+  char *reason; /* [MAX_REASON] */
+} Check;
+
+static bool file_exists(const char *path) {
+  return access(path, R_OK) == 0;
+}
+
+static const char *data_path(const Check *check, int set, const char *kind, int index) {
+  return arena_printf(check->program.module->arena, "%s/test_data_set_%d/%s_%d.pb", check->directory, set,
+                      kind, index);
+}
+
+/* Reads KIND_0.pb .. KIND_count-1.pb. */
+static bool read_set(const Check *check, int set, const char *kind, int count, Tensor *tensors) {
+  const char *name;
+  for (int i = 0; i < count; i++)
+    TRY(read_tensor_pb(check->program.module, data_path(check, set, kind, i), &tensors[i], &name));
+  const char *beyond = data_path(check, set, kind, count);
+  return !file_exists(beyond) ||
+         fail(check->program.module, "there is a %s, but the model has %d %ss", beyond, count, kind);
+}
+
+static bool outputs_agree(const Check *check, int set, const Tensor *got, const Tensor *want) {
+  char text[MAX_REASON / 2];
+  for (int i = 0; i < check->program.output_count; i++) {
+    if (tensor_agrees(&got[i], &want[i], max_abs, max_relative, text, sizeof text)) continue;
+    snprintf(check->reason, MAX_REASON, "set %d, output '%.200s' %s", set, check->program.outputs[i].name,
+             text);
+    return false;
+  }
+  return true;
+}
+
+static bool run_set(Check *check, int set) {
+  Program *program = &check->program;
+  Tensor *inputs = tensors_new(program->input_count), *got = tensors_new(program->output_count),
+         *want = tensors_new(program->output_count);
+  bool ok = read_set(check, set, "input", program->input_count, inputs) &&
+            read_set(check, set, "output", program->output_count, want) &&
+            program_run(program, inputs, got) && outputs_agree(check, set, got, want);
+  tensors_free(inputs, program->input_count);
+  tensors_free(got, program->output_count);
+  tensors_free(want, program->output_count);
+  return ok;
+}
+
+static bool run_sets(Check *check) {
+  int set = 0;
+  while (file_exists(data_path(check, set, "output", 0))) TRY(run_set(check, set++));
+  return set > 0 || fail(check->program.module, "there is no test_data_set_0/output_0.pb");
+}
+
+static void explain(const Check *check) {
+  const Diag *diag = check->program.module->diags;
+  while (diag && diag->severity != SEVERITY_ERROR) diag = diag->next;
+  if (*check->reason || !diag) return;
+  snprintf(check->reason, MAX_REASON, "%s%s%.900s", diag->op ? diag->op : "", diag->op ? ": " : "",
+           diag->text);
+}
+
+/* Whether the folder passes; the reason says why not. */
+static bool check_folder(const char *directory, const Arguments *arguments, char *reason) {
+  char model[4096];
+  Check check = {.directory = directory, .reason = reason};
+  snprintf(model, sizeof model, "%s/model.onnx", directory);
+  bool ok = program_open(&check.program, model, arguments);
+  check.program.interpret = option_flag(arguments, "interpret");
+  ok = ok && program_prepare(&check.program, false) && run_sets(&check);
+  if (!ok) explain(&check);
+  program_close(&check.program);
+  return ok;
+}
+
+/* ---- A process for each ---- */
+
+typedef struct Child {
+  const char *directory;
+  pid_t pid;
+  int pipe;
+} Child;
+
+static _Noreturn void run_child(const char *directory, const Arguments *arguments, int pipe) {
+  char reason[MAX_REASON] = "";
+  alarm((unsigned)option_count(arguments, "timeout", 60));
+  bool ok = check_folder(directory, arguments, reason);
+  ssize_t written = write(pipe, reason, strlen(reason));
+  (void)written;
+  _exit(ok ? DONE : BAD_INPUT);
+}
+
+static bool start_child(Child *child, const char *directory, const Arguments *arguments) {
+  int ends[2];
+  *child = (Child){.directory = directory, .pid = -1};
+  fflush(stdout);
+  if (pipe(ends)) return false;
+  child->pid = fork();
+  if (child->pid == 0) {
+    close(ends[0]);
+    run_child(directory, arguments, ends[1]);
+  }
+  close(ends[1]);
+  child->pipe = ends[0];
+  return child->pid > 0;
+}
+
+static void read_reason(int pipe, char *reason) {
+  size_t length = 0;
+  ssize_t count;
+  while (length < MAX_REASON - 1 && (count = read(pipe, reason + length, MAX_REASON - 1 - length)) > 0)
+    length += (size_t)count;
+  reason[length] = '\0';
+}
+
+/* Waits for the child and prints its line; whether it passed. */
+static bool finish_child(const Child *child, const Arguments *arguments) {
+  char reason[MAX_REASON] = "";
+  int status = 0;
+  if (child->pid > 0) {
+    read_reason(child->pipe, reason);
+    close(child->pipe);
+    waitpid(child->pid, &status, 0);
+  } else
+    snprintf(reason, sizeof reason, "no process: %s", strerror(errno));
+  if (child->pid > 0 && WIFSIGNALED(status)) {
+    bool late = WTERMSIG(status) == SIGALRM;
+    if (late)
+      snprintf(reason, sizeof reason, "took over %lld s", (long long)option_count(arguments, "timeout", 60));
+    else
+      snprintf(reason, sizeof reason, "crashed: %s", strsignal(WTERMSIG(status)));
+  }
+  bool passed = child->pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == DONE;
+  if (!passed && !*reason) snprintf(reason, sizeof reason, "ended with exit code %d", WEXITSTATUS(status));
+  for (char *c = reason; *c; c++) *c = *c == '\n' ? ' ' : *c;
+  char *name = strdup(child->directory);
+  for (size_t length = strlen(name); length > 1 && name[length - 1] == '/';) name[--length] = '\0';
+  if (passed && !option_flag(arguments, "quiet")) printf("PASS %s\n", base_name(name));
+  if (!passed) printf("FAIL %s: %s\n", base_name(name), reason);
+  free(name);
+  return passed;
+}
+
+static int run(const Arguments *arguments) {
+  enum { MAX_JOBS = 64 };
+  Child children[MAX_JOBS];
+  int64_t wanted = option_count(arguments, "jobs", 1);
+  int jobs = wanted < 1 ? 1 : wanted > MAX_JOBS ? MAX_JOBS : (int)wanted, started = 0, passed = 0;
+  for (int finished = 0; finished < arguments->word_count; finished++) {
+    for (; started < arguments->word_count && started < finished + jobs; started++)
+      start_child(&children[started % jobs], arguments->words[started], arguments);
+    passed += finish_child(&children[finished % jobs], arguments);
+    fflush(stdout);
+  }
+  int failed = arguments->word_count - passed;
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed ? BAD_INPUT : DONE;
+}
+
+const Verb verb_check = {
+    .name = "check",
+    .purpose = "test models against known answers",
+    .usage = "DIR... [options]",
+    .text = "Each DIR holds model.onnx and test_data_set_*/{input,output}_*.pb, as in the ONNX conformance "
+            "data.\n"
+            "Floats may be off by 1e-7 + 1e-3 |expected|; shapes, element types and all else must be exact.",
+    .options = options,
+    .min_words = 1,
+    .max_words = 1 << 20,
+    .examples = "tenon check onnx/backend/test/data/node/test_relu\n"
+                "tenon check --jobs 2 --timeout 10 node/test_*",
+    .run = run,
+};

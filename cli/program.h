@@ -1,0 +1,120 @@
+/*
+ * program.h -- what the commands share: opening a model or a library, building, running, and tensors for it.
+ *
+ * A Program is either. A model becomes a library in a temporary folder when it is first run, so that what is
+ * run is what ships; with --interpret the graph runs in the interpreter instead. Errors are Diags in
+ * program->module, printed once by program_finish.
+ */
+#ifndef TENON_CLI_PROGRAM_H
+#define TENON_CLI_PROGRAM_H
+
+#include "cli/options.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "ir/ir.h"
+#include "runtime/tenon.h"
+
+/* An input or output. */
+typedef struct Port {
+  const char *name;
+  Dtype dtype;
+  int rank;
+  int64_t dims[MAX_RANK];        /* -1: see symbols */
+  const char *symbols[MAX_RANK]; /* "N", "2*N+1"; NULL for a constant */
+} Port;
+
+typedef struct Program {
+  const char *path;
+  const Arguments *arguments;
+  Module *module;  /* memory and Diags; of a model also the graph */
+  bool is_library; /* as given */
+  bool interpret;
+  int input_count, output_count;
+  Port *inputs, *outputs;
+  const tenon_library *library; /* NULL until opened or built */
+  void *handle;                 /* of dlopen */
+  tenon_session *session;
+} Program;
+
+/* ---- Options that several verbs have ---- */
+
+#define MODEL_OPTIONS                                                                                        \
+  {"dim", 0, OPTION_LIST, "NAME=N", "give a named size of the model a value (repeatable)"},                  \
+      {"input-shape", 0, OPTION_LIST, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
+#define PASSES_OPTION                                                                                        \
+  {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
+#define BUILD_OPTIONS                                                                                        \
+  {"cpu", 0, OPTION_TEXT, "NAME", "compile for this processor (default: this machine's)"}, PASSES_OPTION
+#define INPUT_OPTIONS                                                                                        \
+  {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
+   "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \
+      {"seed", 's', OPTION_COUNT, "N", "seed of the random inputs (default 1)"}
+#define INTERPRET_OPTION                                                                                     \
+  {"interpret", 0, OPTION_FLAG, NULL, "run models in the interpreter: slow, checked, the reference"}
+
+/* ---- Programs (program.c) ---- */
+
+bool program_open(Program *program, const char *path, const Arguments *arguments);
+/* Gets ready to run: compiles a model, opens a session. profile: count the time of each kernel. */
+bool program_prepare(Program *program, bool profile);
+/* Allocates the outputs. */
+bool program_run(Program *program, const Tensor *inputs, Tensor *outputs);
+void program_close(Program *program);
+/* Prints the Diags and closes; returns `code`, or BAD_INPUT if !ok. */
+int program_finish(Program *program, bool ok, int code);
+
+/* Tensors for the inputs: from --input, the rest random from --seed. Sizes that nothing gives are 1, with a
+ * note. */
+bool program_inputs(Program *program, Tensor *inputs);
+
+/* ---- Ports (ports.c) ---- */
+
+Port port_of(const char *name, const Type *type, Module *module);
+void ports_print(const char *title, const Port *ports, int count); /* "TITLE x: f32[N,3]", a line each */
+Tensor *tensors_new(int count);                                    /* from malloc; all empty */
+void tensors_free(Tensor *tensors, int count);
+
+/* ---- Building (build.c) ---- */
+
+/* Imports with the --dim and --input-shape of the command. */
+bool build_import(Module *module, const char *path, const Arguments *arguments);
+/* The passes of the command, for its --cpu. */
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target);
+bool build_target(Module *module, const Arguments *arguments, Target *target);
+/* A C identifier out of a file's name. */
+char *build_name(Module *module, const char *path);
+const char *base_name(const char *path);
+
+/* ---- Tensors (tensors.c) ---- */
+
+/* "x: f32[1,2] min -1 max 1 mean 0" and the first values. */
+void tensor_show(const char *name, const Tensor *tensor);
+/* DIRECTORY/NAME.npy, with characters that would lead elsewhere replaced; makes the folder. */
+bool tensor_save(Module *module, const char *directory, const char *name, const Tensor *tensor);
+void tensor_random(Tensor *tensor, uint64_t *state);
+/* Reads "[[1, 2], [3, nan]]" at *text and moves behind it. Lists in lists give the shape; a flat list takes
+ * the port's, and a single number fills it. */
+bool tensor_parse(Module *module, const char **text, const Port *port, Tensor *tensor);
+
+typedef struct Difference {
+  double max_abs, max_relative, sqnr; /* sqnr in dB, infinite when equal */
+  int64_t wrong, first_wrong;         /* elements beyond the tolerance; index of the first, -1 if none */
+} Difference;
+/* Of two tensors of the same shape: |a-b| <= atol + rtol |b|; NaN equals NaN. */
+Difference tensor_difference(const Tensor *a, const Tensor *b, double atol, double rtol);
+bool tensor_same_shape(const Tensor *a, const Tensor *b);
+/* dtype, shape and elements (other than floats must be equal); false with a sentence in `reason`. */
+bool tensor_agrees(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
+                   size_t size);
+int tensor_shape_text(const Tensor *tensor, char *text, size_t size);
+
+/* ---- Talking (talk.c) ---- */
+
+/* Shown on a terminal while what follows takes over a second, and with --verbose with its time. */
+void progress_begin(const Arguments *arguments, const char *what, const char *of);
+void progress_end(void);
+double seconds_now(void);
+const char *bytes_text(int64_t bytes, char text[32]); /* "4.6 MB"; "depends on the dims" below 0 */
+const char *count_text(int64_t count, char text[32]); /* "101,770" */
+
+#endif

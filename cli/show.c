@@ -1,0 +1,64 @@
+/* show.c -- `tenon show`: what a model or library is. */
+#include "cli/program.h"
+#include "cli/stats.h"
+#include "cli/verbs.h"
+
+static const Option options[] = {MODEL_OPTIONS, {0}};
+
+static void show_model(const Program *program) {
+  char a[32], b[32];
+  Module *module = program->module;
+  ModelStats stats = model_stats(module);
+  if (module->producer) printf("%-9s %s\n", "producer", module->producer);
+  model_stats_print_ops(module, &stats);
+  printf("%-9s %s parameters in %s, %s multiply-accumulates\n", "holds", count_text(stats.parameters, a),
+         bytes_text(stats.parameter_bytes, b), stats.macs);
+}
+
+static void show_library(const Program *program) {
+  char text[32];
+  const tenon_library *library = program->library;
+  for (uint32_t i = 0; i < library->symbol_count; i++) printf("%-9s %s\n", "size", library->symbols[i]);
+  for (uint32_t i = 0; i < library->guard_count; i++) printf("%-9s %s\n", "checks", library->guards[i]);
+  printf("%-9s %u kernels, %s of weights\n", "holds", library->kernel_count,
+         bytes_text((int64_t)library->weight_bytes, text));
+  if (!library->symbol_count) {
+    printf("%-9s state %s, ", "needs", bytes_text((int64_t)library->state_size(NULL), text));
+    printf("scratch %s\n", bytes_text((int64_t)library->scratch_size(NULL), text));
+  }
+  printf("%-9s %s, %s\n", "for", library->triple, library->cpu);
+  printf("%-9s %s", "made", library->source);
+  printf(*library->producer ? " (%s)" : "%s", library->producer);
+  printf(" by tenon %s\n", library->version);
+}
+
+static int run(const Arguments *arguments) {
+  Program program;
+  bool ok = program_open(&program, arguments->words[0], arguments);
+  if (ok) {
+    printf("%-9s %s\n", "name", program.is_library ? program.library->name : program.module->main->name);
+    ports_print("input", program.inputs, program.input_count);
+    ports_print("output", program.outputs, program.output_count);
+    if (program.is_library)
+      show_library(&program);
+    else
+      show_model(&program);
+  }
+  return program_finish(&program, ok, DONE);
+}
+
+const Verb verb_show = {
+    .name = "show",
+    .purpose = "tell what a model or library holds",
+    .usage = "MODEL|LIB [options]",
+    .text = "Of a model: inputs, outputs, operators by count, parameters and work. Of a library: also what "
+            "it was made\n"
+            "from, by whom and for which processor. A library is loaded into this process: see `tenon run "
+            "--help`.",
+    .options = options,
+    .min_words = 1,
+    .max_words = 1,
+    .examples = "tenon show sface.onnx\n"
+                "tenon show ./sface.so",
+    .run = run,
+};
