@@ -87,8 +87,14 @@ static LLVMValueRef call(const Library *library, LLVMValueRef function, LLVMValu
 
 static DimCode dim_code(const Library *library, LLVMValueRef symbols) {
   const Program *program = library->program;
-  return (DimCode){library->context,      library->llvm, library->builder, symbols, program->symbols,
-                   program->symbol_count, true};
+  return (DimCode){library->context,
+                   library->llvm,
+                   library->builder,
+                   symbols,
+                   program->symbols,
+                   program->symbol_count,
+                   NULL,
+                   true};
 }
 
 static LLVMValueRef element_pointer(const Library *library, LLVMTypeRef type, LLVMValueRef base,
@@ -109,6 +115,8 @@ static void define_scratch_size(const Library *library) {
   LLVMValueRef function =
       define(library, "tenon_model_scratch_size", library->i64, (LLVMTypeRef[]){library->pointer}, 1);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  DimMemo memo = {.arena = library->module->arena};
+  code.memo = &memo;
   LLVMValueRef largest = int64(library, 0);
   for (int i = 0; i < program->scratch_count; i++) {
     LLVMValueRef size = llvm_dim(&code, program->scratch[i]);
@@ -142,6 +150,8 @@ static void define_guard(const Library *library) {
   LLVMValueRef function =
       define(library, "tenon_model_guard", library->i32, (LLVMTypeRef[]){library->pointer}, 1);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  DimMemo memo = {.arena = library->module->arena};
+  code.memo = &memo;
   for (int i = 0; i < program->guard_count; i++) {
     LLVMBasicBlockRef refuse = LLVMAppendBasicBlockInContext(library->context, function, "");
     LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(library->context, function, "");
@@ -188,6 +198,8 @@ static void define_macs(const Library *library) {
   LLVMTypeRef types[] = {library->pointer, library->pointer};
   LLVMValueRef function = define(library, "tenon_model_kernel_macs", library->nothing, types, 2);
   DimCode code = dim_code(library, LLVMGetParam(function, 0));
+  DimMemo memo = {.arena = library->module->arena};
+  code.memo = &memo;
   for (int i = 0; i < program->step_count; i++)
     LLVMBuildStore(library->builder, llvm_dim(&code, program->steps[i].macs),
                    element_pointer(library, library->i64, LLVMGetParam(function, 1), i));
@@ -259,6 +271,8 @@ static void define_run(const Library *library) {
   for (int i = 0; i < RUN_ARGS; i++) types[i] = library->pointer;
   Run run = {.function = define(library, "tenon_model_run", library->nothing, types, RUN_ARGS)};
   run.dims = dim_code(library, LLVMGetParam(run.function, ARG_SYMBOLS));
+  DimMemo memo = {.arena = library->module->arena};
+  run.dims.memo = &memo;     /* nothing is computed inside the branches of profile_step */
   run.dims.saturate = false; /* the guards have passed */
   run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
   run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->graph->output_count);

@@ -36,6 +36,27 @@ LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kerne
  * family. */
 void llvm_function_attributes(LLVMValueRef function, const Machine *machine, bool kernel);
 
+/* ---- dims (llvm_dim.c) ---- */
+
+/* The dims that a stretch of code has computed, so that each is computed once. */
+typedef struct DimMemo {
+  Arena *arena;
+  LLVMValueRef *values; /* by id of the dim; NULL: not yet computed */
+  int room;
+} DimMemo;
+
+typedef struct DimCode {
+  LLVMContextRef context;
+  LLVMModuleRef llvm;
+  LLVMBuilderRef builder;
+  LLVMValueRef symbols;
+  const char *const *symbol_names;
+  int symbol_count;
+  DimMemo *memo; /* NULL: nothing is remembered, for code whose branches do not see each other's values */
+  bool saturate; /* sums and products stop at the largest i64: for sizes that were not checked yet */
+} DimCode;
+LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim); /* from the symbols, where the builder stands */
+
 /* Where the elements of a buffer are. */
 typedef struct Place {
   LLVMValueRef base;
@@ -53,9 +74,7 @@ struct Emit {
   LLVMBuilderRef entry;   /* stands at the end of the first block, which everything else follows */
   LLVMValueRef *regs;     /* by id */
   Place *params, *locals, *views;
-  LLVMValueRef symbols; /* the pointer */
-  const char *const *symbol_names;
-  int symbol_count;
+  DimCode dims; /* in the first block */
 };
 
 /* ---- types and constants (llvm_value.c) ---- */
@@ -89,19 +108,8 @@ Emitter emit_load, emit_store, emit_gather, emit_scatter;
 LLVMValueRef llvm_widen(const Emit *emit, LLVMValueRef value, LoopType type);
 LLVMValueRef llvm_narrow(const Emit *emit, LLVMValueRef value, LoopType type);
 
-/* ---- dims (llvm_dim.c) ---- */
+/* ---- buffers (llvm_memory.c) ---- */
 
-/* The value of a dim, from the symbols. Saturating: products that overflow give INT64_MAX. */
-typedef struct DimCode {
-  LLVMContextRef context;
-  LLVMModuleRef llvm;
-  LLVMBuilderRef builder;
-  LLVMValueRef symbols;
-  const char *const *symbol_names;
-  int symbol_count;
-  bool saturate; /* sums and products stop at the largest i64: for sizes that were not checked yet */
-} DimCode;
-LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim);
 LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim); /* in the kernel's first block */
 
 bool emit_places(Emit *emit); /* buffers: bases, strides, locals; false with a Diag (llvm_memory.c) */

@@ -6,6 +6,9 @@
 #include <assert.h>
 #include <string.h>
 
+/* Every value is computed once where there is a memo: expressions of planned memory share most of their
+ * parts. */
+
 static LLVMTypeRef i64_type(const DimCode *code) {
   return LLVMInt64TypeInContext(code->context);
 }
@@ -58,8 +61,7 @@ static LLVMValueRef ceil_divide(const DimCode *code, LLVMValueRef a, LLVMValueRe
   return LLVMBuildNeg(builder, floor_divide(code, LLVMBuildNeg(builder, a, ""), b), "");
 }
 
-LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim) {
-  if (dim->kind == DIM_CONST) return constant(code, dim->value);
+static LLVMValueRef compute(const DimCode *code, const Dim *dim) {
   if (dim->kind == DIM_SYMBOL) return load_symbol(code, dim->symbol);
   LLVMValueRef a = llvm_dim(code, dim->a), b = llvm_dim(code, dim->b);
   switch (dim->kind) {
@@ -75,4 +77,22 @@ LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim) {
     return LLVMBuildSelect(code->builder, a_is_one, b, a, "");
   }
   }
+}
+
+static LLVMValueRef *slot_of(DimMemo *memo, int id) {
+  if (id >= memo->room) {
+    int room = 2 * id + 64;
+    LLVMValueRef *bigger = NEW_ARRAY(memo->arena, LLVMValueRef, room);
+    if (memo->room > 0) memcpy(bigger, memo->values, sizeof(LLVMValueRef) * (size_t)memo->room);
+    memo->values = bigger;
+    memo->room = room;
+  }
+  return &memo->values[id];
+}
+
+LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim) {
+  if (dim->kind == DIM_CONST) return constant(code, dim->value);
+  if (!code->memo) return compute(code, dim);
+  LLVMValueRef known = *slot_of(code->memo, dim->id);
+  return known ? known : (*slot_of(code->memo, dim->id) = compute(code, dim));
 }

@@ -260,7 +260,7 @@ static bool fill(Emit *emit) {
                     body = new_block(emit);
   LLVMPositionBuilderAtEnd(emit->entry, first);
   enter(emit, body);
-  emit->symbols = LLVMGetParam(emit->function, (unsigned)kernel->param_count);
+  emit->dims.symbols = LLVMGetParam(emit->function, (unsigned)kernel->param_count);
   TRY(emit_places(emit));
   emit_block(emit, kernel->body);
   LLVMBuildRetVoid(emit->builder);
@@ -285,9 +285,9 @@ LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kerne
       .params = NEW_ARRAY(arena, Place, kernel->param_count),
       .locals = NEW_ARRAY(arena, Place, kernel->local_count),
       .views = NEW_ARRAY(arena, Place, kernel->view_count),
-      .symbol_names = symbols,
-      .symbol_count = symbol_count,
   };
+  DimMemo memo = {.arena = arena};
+  emit.dims = (DimCode){context, llvm, emit.entry, NULL, symbols, symbol_count, &memo, false};
   bool ok = fill(&emit);
   LLVMDisposeBuilder(emit.builder);
   LLVMDisposeBuilder(emit.entry);

@@ -28,9 +28,7 @@ static int element_size(Dtype dtype) {
 }
 
 LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim) {
-  DimCode code = {emit->context,      emit->llvm,         emit->entry, emit->symbols,
-                  emit->symbol_names, emit->symbol_count, false};
-  return llvm_dim(&code, dim);
+  return llvm_dim(&emit->dims, dim);
 }
 
 static LLVMValueRef byte_offset(const Emit *emit, LLVMBuilderRef builder, LLVMValueRef base,

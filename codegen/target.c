@@ -99,9 +99,10 @@ static void initialize_llvm(void) {
   LLVMInitializeAllAsmParsers();
 }
 
+/* Cpu and features are attributes of each function: named here too, they would also apply to the functions
+ * for the oldest processor, and triple the time that LLVM takes. */
 static LLVMTargetMachineRef create_machine(LLVMTargetRef llvm_target, const Target *target) {
-  return LLVMCreateTargetMachine(llvm_target, target->triple, target->cpu,
-                                 target->features ? target->features : "", LLVMCodeGenLevelLess, LLVMRelocPIC,
+  return LLVMCreateTargetMachine(llvm_target, target->triple, "", "", LLVMCodeGenLevelLess, LLVMRelocPIC,
                                  LLVMCodeModelDefault);
 }
 

@@ -362,6 +362,33 @@ TEST(lesser_cpu_is_refused) {
   drop(&built);
 }
 
+/* Everything but the kernels must run on the oldest processor, or the check itself would be the illegal
+ * instruction. */
+TEST(only_kernels_use_the_target) {
+  Built built = build(symbolic);
+  char path[80], *assembly = NULL;
+  snprintf(path, sizeof path, "%s/net.s", built.folder);
+  Target target;
+  if (CHECK(target_describe(built.module, NULL, "x86-64-v4", &target))) {
+    CodegenOptions options = {.target = target, .name = "net", .source = "test.tn"};
+    CHECK(codegen_emit(built.module->main, &options, EMIT_ASM, path, NULL));
+    assembly = read_text(path);
+  }
+  bool in_kernel = false;
+  int lines = 0, wide = 0;
+  for (char *line = assembly ? strtok(assembly, "\n") : NULL; line; line = strtok(NULL, "\n"), lines++) {
+    if (*line != '\t' && *line != '.' && strchr(line, ':'))
+      in_kernel = line[0] == 'k' && line[1] >= '0' && line[1] <= '9';
+    bool vector = strncmp(line, "\tv", 2) == 0;
+    wide += vector && in_kernel;
+    if (vector && !in_kernel) CHECK_STRING(line, "");
+  }
+  CHECK(lines > 100 && wide > 0);
+  free(assembly);
+  unlink(path);
+  drop(&built);
+}
+
 TEST(older_cpus_run) {
   static const char *const cpus[] = {"x86-64", "x86-64-v2", "x86-64-v3"};
   for (int i = 0; i < COUNT_OF(cpus); i++) {
@@ -412,6 +439,7 @@ int main(void) {
   RUN(same_bytes_again);
   RUN(header_compiles);
   RUN(lesser_cpu_is_refused);
+  RUN(only_kernels_use_the_target);
   RUN(older_cpus_run);
   RUN(bad_requests);
   return tests_finish();
