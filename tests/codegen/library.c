@@ -91,7 +91,7 @@ static bool near(const Tensor *a, const Tensor *b) {
 static bool agrees(const char *text, int64_t symbol) {
   Module *module = module_new("test.tn");
   Target target;
-  Tensor inputs[8], compiled[8], wanted[8];
+  Tensor inputs[8] = {0}, compiled[8] = {0}, wanted[8] = {0};
   unsigned seed = 1;
   bool ok =
       module_parse_text(module, text, strlen(text), NULL) && target_describe(module, NULL, NULL, &target);
@@ -108,6 +108,11 @@ static bool agrees(const char *text, int64_t symbol) {
   for (int i = 0; ok && i < graph->output_count; i++) ok = near(&compiled[i], &wanted[i]);
   diags_print(module, stdout, 10);
   module_free(module);
+  for (int i = 0; i < 8; i++) {
+    tensor_free(&inputs[i]);
+    tensor_free(&compiled[i]);
+    tensor_free(&wanted[i]);
+  }
   return ok;
 }
 
@@ -408,6 +413,26 @@ TEST(older_cpus_run) {
   }
 }
 
+/* No aarch64 machine here: the library is made, and its parts are what they should be. */
+TEST(cross_compiling) {
+  Module *module = module_new("cross.tn");
+  char folder[] = "/tmp/tenon-test-XXXXXX", path[64];
+  Target target;
+  CHECK(mkdtemp(folder) && module_parse_text(module, symbolic, sizeof symbolic - 1, NULL));
+  snprintf(path, sizeof path, "%s/net.so", folder);
+  if (CHECK(target_describe(module, "aarch64-linux-gnu", "cortex-a76", &target))) {
+    CodegenOptions options = {.target = target, .name = "net", .source = "cross.tn"};
+    CHECK(codegen_emit(module->main, &options, EMIT_SO, path, NULL));
+    CHECK_STRING(output_of("readelf -h %s | grep -c AArch64", path), "1\n");
+    CHECK_STRING(output_of("readelf -d %s | grep NEEDED | sed 's/.*\\[//;s/\\]//' | tr '\\n' ' '", path),
+                 "libc.so.6 ");
+  }
+  diags_print(module, stdout, 5);
+  unlink(path);
+  rmdir(folder);
+  module_free(module);
+}
+
 TEST(bad_requests) {
   Module *module = module_new("bad.tn");
   Target target;
@@ -441,6 +466,7 @@ int main(void) {
   RUN(lesser_cpu_is_refused);
   RUN(only_kernels_use_the_target);
   RUN(older_cpus_run);
+  RUN(cross_compiling);
   RUN(bad_requests);
   return tests_finish();
 }
