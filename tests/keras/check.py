@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """Runs Keras models and compares every output with the numpy forward pass (forward.py).
 
-Usage: check.py PROGRAM... -- [NAME...]
+Usage: check.py [--once] PROGRAM... -- [NAME...]
 
 PROGRAM is called as `PROGRAM MODEL --input NAME=FILE.npy ... --output DIR` and writes DIR/NAME.npy per output: `tenon run`, or
 the interpreter's driver beside this file. NAMEs are rows of models.py, or paths of model files; none means every row, in
-Keras 2's .h5 and Keras 3's .keras, and a few in every form.
+Keras 2's .h5 and Keras 3's .keras, and a few in every form; --once: in one form each.
 """
 import pathlib
 import subprocess
@@ -42,11 +42,11 @@ def random_input(shape, dtype, rng):
     return rng.standard_normal((1, *shape)).astype(dtype)
 
 
-def compare(path, folder, program):
-    """None when all outputs agree, else the reason."""
+def compare(path, same, folder, program):
+    """None when all outputs of `path` are those of forward.py on `same`, else the reason."""
     rng = np.random.default_rng(11)
-    inputs = {name: random_input(shape, dtype, rng) for name, shape, dtype in configured_inputs(forward.load(path)[0])}
-    wanted = forward.run(path, list(inputs.values()))
+    inputs = {name: random_input(shape, dtype, rng) for name, shape, dtype in configured_inputs(forward.load(same)[0])}
+    wanted = forward.run(same, list(inputs.values()))
     command = [*program, str(path), "--output", str(folder)]
     for name, x in inputs.items():
         np.save(folder / f"{name}.in.npy", x)
@@ -64,27 +64,35 @@ def compare(path, folder, program):
     return None
 
 
-def cases(names, folder):
+def forms_of(name, once):
+    if once:
+        return ("keras" if len(name) % 2 else "h5-2",)
+    return models.FORMS if name in EVERYWHERE else ("h5-2", "keras")
+
+
+def cases(names, folder, once):
     for name in names or models.MODELS:
         if "/" in name:
-            yield pathlib.Path(name).name, pathlib.Path(name)
+            yield pathlib.Path(name).name, pathlib.Path(name), pathlib.Path(name)
             continue
-        for form in models.FORMS if name in EVERYWHERE else ("h5-2", "keras"):
-            if form != "json-npz":
-                yield f"{name} ({form})", models.save(name, form, folder)
+        for form in forms_of(name, once):
+            path = models.save(name, form, folder)
+            same = models.save(name, "json-3", folder) if form == "json-npz" else path  # forward.py reads no .npz
+            yield f"{name} ({form})", path, same
 
 
 def main():
     if "--" not in sys.argv[2:]:
         sys.exit(__doc__)
+    once = sys.argv[1] == "--once"
     split = sys.argv.index("--")
-    program, names = sys.argv[1:split], sys.argv[split + 1:]
+    program, names = sys.argv[1 + once:split], sys.argv[split + 1:]
     passed = failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        for label, path in cases(names, pathlib.Path(folder)):
+        for label, path, same in cases(names, pathlib.Path(folder), once):
             out = pathlib.Path(folder) / "out"
             out.mkdir(exist_ok=True)
-            reason = compare(path, out, program)
+            reason = compare(path, same, out, program)
             passed += reason is None
             failed += reason is not None
             if reason:
