@@ -77,7 +77,7 @@ def cases(names, folder, once):
             continue
         for form in forms_of(name, once):
             path = models.save(name, form, folder)
-            same = models.save(name, "json-3", folder) if form == "json-npz" else path  # forward.py reads no .npz
+            same = folder / f"{name}-json-3.json" if form == "json-npz" else path  # forward.py reads no .npz
             yield f"{name} ({form})", path, same
 
 
