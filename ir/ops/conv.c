@@ -121,6 +121,21 @@ static bool conv_infer(Node *node) {
   return true;
 }
 
+/* Zeros around x are the convolution's own; a bias of zeros is none. */
+static Value *conv_simplify(Node *node) {
+  int64_t pads[2 * MAX_WINDOW];
+  Window window = node_window(node);
+  Node *pad = window_absorbs_pad(node, &window, pads);
+  if (pad && (!operand(pad, 1) || value_is_splat(operand(pad, 1), 0))) {
+    operand_set(node, 0, operand(pad, 0));
+    node_set_ints(node, "pads", pads, 2 * window.rank);
+    return result(node, 0);
+  }
+  if (!operand(node, 2) || !value_is_splat(operand(node, 2), 0)) return NULL;
+  operand_set(node, 2, NULL);
+  return result(node, 0);
+}
+
 /* Axes of x and of bias, for both ops; grouped channels stay in place only when each is a group of its own.
  */
 static void conv_x_axes(const Node *node, int index, AxisLink *links) {
@@ -249,6 +264,7 @@ const Op op_conv = {
     .attrs = conv_attrs,
     .attr_count = COUNT_OF(conv_attrs),
     .infer = conv_infer,
+    .simplify = conv_simplify,
     .axes = conv_axes,
     .nest = conv_nest,
     .macs = conv_macs,

@@ -74,6 +74,9 @@ Value *value_if_typed(const Node *node, Value *value);
  * same type. */
 Value *rebuild(Node *node, Value *const *operands, int count);
 
+/* Whether it comes from a function that is never negative (but maybe NaN). */
+bool value_is_nonnegative(const Value *value);
+
 /* ---- 5. Element meanings (element.c) --------------------------------------------------------------------
  */
 
@@ -129,6 +132,9 @@ Reg *multiply_add(Lower *lower, Reg *acc, Reg *x, Reg *y); /* acc + x*y */
  * are the caller's. */
 bool window_check(const Node *node, int spatial, Window *window);
 bool window_check_kernel(const Node *node, const Window *window);
+/* For simplify: x is padded with a constant along spatial axes only, and the window pads by so much itself.
+ * Gives the node of the pad, or NULL, and the pads of both together. */
+Node *window_absorbs_pad(const Node *node, const Window *window, int64_t pads[2 * MAX_WINDOW]);
 /* The size of spatial axis s after sliding over `size` elements; ceil: a last window may reach over the end.
  */
 bool window_output(const Node *node, const Window *window, int s, const Dim *size, bool ceil,

@@ -4,6 +4,8 @@
  */
 #include "ir/ops/ops.h"
 
+#include <math.h>
+
 static const OperandSpec pool_operands[] = {{"x", false, "nchw: [n, c, spatial..]; nhwc: [n, spatial.., c]"}};
 static const char *const results_y[] = {"y"};
 
@@ -89,6 +91,25 @@ static Reg *pool_read(Lower *lower, const Pool *p) {
 
 /* ---- max_pool ---- */
 
+/* Padding with -inf, or with zeros where nothing is negative, is what max_pool's own padding does, as long as
+ * no window lies in it alone. */
+static Value *max_pool_simplify(Node *node) {
+  int64_t pads[2 * MAX_WINDOW];
+  Window window = node_window(node);
+  Node *pad = window_absorbs_pad(node, &window, pads);
+  if (!pad) return pool_simplify(node);
+  Value *x = operand(pad, 0), *value = operand(pad, 1);
+  bool zeros = !value || value_is_splat(value, 0);
+  if (!(zeros && value_is_nonnegative(x)) && !(value && value_is_splat(value, -INFINITY))) return NULL;
+  if (node_bool(node, "ceil")) return NULL;
+  for (int s = 0; s < window.rank; s++)
+    if (pads[s] >= window.kernel[s] || pads[s + window.rank] >= window.kernel[s] || window.dilation[s] != 1)
+      return NULL;
+  operand_set(node, 0, x);
+  node_set_ints(node, "pads", pads, 2 * window.rank);
+  return result(node, 0);
+}
+
 static bool max_pool_infer(Node *node) {
   return pool_infer(node, KIND_NUMBER);
 }
@@ -119,7 +140,7 @@ const Op op_max_pool = {
     .attrs = max_pool_attrs,
     .attr_count = COUNT_OF(max_pool_attrs),
     .infer = max_pool_infer,
-    .simplify = pool_simplify,
+    .simplify = max_pool_simplify,
     .axes = pool_axes,
     .nest = max_pool_nest,
 };

@@ -153,16 +153,15 @@ static Reg *relu_scalar(Lower *lower, const Node *node, Reg *const *x) {
   return at_least(lower, x[0], 0);
 }
 
-/* Functions whose values are never negative. */
-static bool is_nonnegative(const Value *value) {
+bool value_is_nonnegative(const Value *value) {
   const Op *const ops[] = {&op_relu, &op_sigmoid, &op_exp, &op_abs, &op_softplus, &op_hard_sigmoid, &op_sqrt};
   for (int i = 0; i < COUNT_OF(ops); i++)
-    if (node_is(value->def, ops[i])) return true;
+    if (node_is(value->def, ops[i]) && dtype_is_float(value->type->dtype)) return true;
   return false;
 }
 
 static Value *relu_simplify(Node *node) {
-  return is_nonnegative(operand(node, 0)) ? operand(node, 0) : NULL;
+  return value_is_nonnegative(operand(node, 0)) ? operand(node, 0) : NULL;
 }
 
 const Op op_relu = {UNARY("relu", TRAIT_CHEAP, infer_number, relu_simplify, "max(0, x)."),

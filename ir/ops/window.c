@@ -108,6 +108,24 @@ Window node_window(const Node *node) {
   return window;
 }
 
+Node *window_absorbs_pad(const Node *node, const Window *window, int64_t pads[2 * MAX_WINDOW]) {
+  Node *pad = operand_def(node, 0, &op_pad);
+  if (!pad || !node_string_is(pad, "mode", "constant")) return NULL;
+  int count, rank = window->rank;
+  const Dim *const *given = node_dims(pad, "pads", &count);
+  for (int i = 0; i < count; i++) {
+    int axis = i % (count / 2), s = axis - window->spatial_axis;
+    bool spatial = s >= 0 && s < rank, end = i >= count / 2;
+    int64_t own = !spatial ? 0 : end ? window->after[s] : window->before[s];
+    if (!dim_is_const(given[i]) || given[i]->value < 0 || given[i]->value > INT32_MAX - own) return NULL;
+    if (spatial)
+      pads[s + (end ? rank : 0)] = own + given[i]->value;
+    else if (given[i]->value != 0)
+      return NULL;
+  }
+  return pad;
+}
+
 /* ---- nests ---- */
 
 void window_place(const Window *window, Index n, Index c, const Index *spatial, Index *at) {

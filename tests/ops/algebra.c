@@ -104,6 +104,16 @@ static const Case cases[] = {
     {"%r: f32[2,3,1] = reduce_max %x, axes=[2]\n %y: f32[2,1,1] = reduce_max %r, axes=[1]", "reduce_max"},
     {"%y: f32[2,3,4] = max_pool %x, kernel=[1]", ""},
     {"%y: f32[2,3,4] = resize %x, sizes=[2,3,4], mode=\"cubic\"", ""},
+    {"%p: f32[2,3,6] = pad %x, pads=[0,0,1,0,0,1]\n %w: f32[3,3,2] = splat 2\n %y: f32[2,3,5] = conv %p, %w",
+     "conv"},
+    {"%k: f32 = splat 1\n %p: f32[2,3,6] = pad %x, %k, pads=[0,0,1,0,0,1]\n %w: f32[3,3,2] = splat 2\n"
+     " %y: f32[2,3,5] = conv %p, %w",
+     "pad conv"},
+    {"%p: f32[2,3,6] = pad %x, pads=[0,0,1,0,0,1]\n %y: f32[2,3,5] = max_pool %p, kernel=[2]",
+     "pad max_pool"},
+    {"%r: f32[2,3,4] = relu %x\n %p: f32[2,3,6] = pad %r, pads=[0,0,1,0,0,1]\n %y: f32[2,3,5] = max_pool %p, "
+     "kernel=[2]",
+     "relu max_pool"},
     {"%s: i64[3] = shape %x\n %y: i64[3] = add %s, %s", "add"},
 };
 
