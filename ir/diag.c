@@ -85,6 +85,16 @@ static void print_one(const Diag *diag, FILE *out) {
   fputc('\n', out);
 }
 
+void diags_take_back(Module *module, Diag *last) {
+  for (Diag *diag = last ? last->next : module->diags; diag; diag = diag->next)
+    module->error_count -= diag->severity == SEVERITY_ERROR;
+  if (last)
+    last->next = NULL;
+  else
+    module->diags = NULL;
+  module->last_diag = last;
+}
+
 void diags_print(const Module *module, FILE *out, int limit) {
   int printed = 0, kept = 0, errors = 0;
   for (const Diag *diag = module->diags; diag; diag = diag->next) {

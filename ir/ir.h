@@ -72,6 +72,8 @@ bool fail(Module *module, const char *format, ...) __attribute__((format(printf,
 bool node_fail(const Node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The general form; strings are copied into the module's arena. file NULL means module->file. */
 void diag_add(Module *module, Diag diag);
+/* Takes back the Diags recorded since `last` was module->last_diag: for rewrites that try what may not type. */
+void diags_take_back(Module *module, Diag *last);
 /* "error: FILE:LINE:COL: node 'N' (Op): text", one line each. The first `limit` of them, then how many were left out. */
 void diags_print(const Module *module, FILE *out, int limit);
 

@@ -122,16 +122,6 @@ Node *node_like(Builder *builder, const Node *node, Value *const *operands) {
   return copy;
 }
 
-void diags_take_back(Module *module, Diag *last) {
-  for (Diag *diag = last ? last->next : module->diags; diag; diag = diag->next)
-    module->error_count -= diag->severity == SEVERITY_ERROR;
-  if (last)
-    last->next = NULL;
-  else
-    module->diags = NULL;
-  module->last_diag = last;
-}
-
 Value *node_try(Node *node, const Type *shape) {
   Module *module = node->graph->module;
   Diag *last = module->last_diag;

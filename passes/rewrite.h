@@ -62,8 +62,6 @@ Node *node_like(Builder *builder, const Node *node, Value *const *operands);
 /* node_finish for a rewrite that may turn out not to type: result 0, or NULL, no Diag, and the node gone.
  * `shape` is what it must have; NULL: any. */
 Value *node_try(Node *node, const Type *shape);
-/* Takes back the Diags recorded since `last` was module->last_diag. */
-void diags_take_back(Module *module, Diag *last);
 /* Uses of node's only result become uses of `by`, which inherits the name; the node goes. */
 void node_replace(Node *node, Value *by);
 /* Removes every node whose results are unused, to the end of each chain. */
@@ -77,11 +75,11 @@ Value *rule_matmul_to_gemm(Node *node);   /* matmul with a 2-D right side: one g
 Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
 Value *rule_gemm_flatten(
     Node *node); /* transposed feature map, flattened, into constant weights: permute their rows */
-Value *rule_scale_after(Node *node);    /* mul/div by a constant per channel: into the weights before it */
-Value *rule_shift_after(Node *node);    /* add/sub of a constant per channel: into the bias before it */
-Value *rule_scale_before(Node *node);   /* mul by a constant per input channel: into the weights behind it */
-Value *rule_shift_before(Node *node);   /* add of one, without padding: into the bias behind it */
-Value *rule_sink_reshape(Node *node);   /* pointwise(reshape(x)): reshape(pointwise(x)) */
+Value *rule_scale_after(Node *node);  /* mul/div by a constant per channel: into the weights before it */
+Value *rule_shift_after(Node *node);  /* add/sub of a constant per channel: into the bias before it */
+Value *rule_scale_before(Node *node); /* mul by a constant per input channel: into the weights behind it */
+Value *rule_shift_before(Node *node); /* add of one, without padding: into the bias behind it */
+Value *rule_sink_reshape(Node *node); /* pointwise(reshape(x)): reshape(pointwise(x)) */
 
 /* ---- 5. Printing (diff.c) -------------------------------------------------------------------------------
  */

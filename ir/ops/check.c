@@ -141,5 +141,8 @@ Value *rebuild(Node *node, Value *const *operands, int count) {
   Builder builder = builder_before(node);
   Node *copy = node_new(&builder, node->op, operands, count);
   for (int i = 0; i < node->op->attr_count; i++) copy->attrs[i] = node->attrs[i];
-  return node_finish(copy) ? value_if_typed(node, result(copy, 0)) : NULL;
+  Diag *last = node_module(node)->last_diag;
+  if (node_finish(copy)) return value_if_typed(node, result(copy, 0));
+  diags_take_back(node_module(node), last);
+  return NULL;
 }
