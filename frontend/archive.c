@@ -2,13 +2,14 @@
  * archive.c -- members of a zip, under limits.
  *
  * Only members that the caller names are touched, by exact name, and nothing is written but to unnamed
- * temporary files, so a path in the archive can lead nowhere. The size that the directory claims is checked
- * before anything is unpacked, and unpacking stops at it.
+ * temporary files, so a path in the archive can lead nowhere. The sizes that the directory claims are checked
+ * against that of the file before anything is allocated or unpacked, and unpacking stops at them.
  */
 #include "frontend/archive.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
@@ -17,6 +18,7 @@ static const uint64_t max_member = 64ull << 30;
 
 struct Archive {
   zip_t *zip;
+  uint64_t size; /* of the file: no member can have more compressed bytes */
 };
 
 Archive *archive_open(Module *module, const char *path) {
@@ -37,7 +39,9 @@ Archive *archive_open(Module *module, const char *path) {
     free(archive);
     return NULL;
   }
+  struct stat file;
   archive->zip = zip;
+  archive->size = stat(path, &file) ? 0 : (uint64_t)file.st_size;
   return archive;
 }
 
@@ -64,7 +68,7 @@ static zip_file_t *open_member(Module *module, Archive *archive, const char *mem
   const zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
   if (zip_stat(archive->zip, member, 0, &stat) || (stat.valid & needed) != needed)
     return fail(module, "the archive has no '%s'", member), NULL;
-  if (stat.size > limit || stat.size / MAX_RATIO > stat.comp_size)
+  if (stat.size > limit || stat.comp_size > archive->size || stat.size / MAX_RATIO > stat.comp_size)
     return fail(module, "'%s' in the archive claims %llu bytes from %llu", member,
                 (unsigned long long)stat.size, (unsigned long long)stat.comp_size),
            NULL;
