@@ -1,0 +1,126 @@
+/* fuzz.c -- what the fuzz targets share: temporary files, and the properties of an accepted graph. */
+#include "tests/fuzz/fuzz.h"
+
+#include "passes/passes.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- failing ---- */
+
+void fuzz_check(bool ok, const Module *module, const char *what) {
+  if (ok) return;
+  fprintf(stderr, "fuzz: %s\n", what);
+  if (module) diags_print(module, stderr, 5);
+  abort();
+}
+
+void fuzz_same_text(const char *before, const char *after) {
+  if (strcmp(before, after) == 0) return;
+  fprintf(stderr, "fuzz: the text changed when it was read back\n---- before\n%s\n---- after\n%s\n", before,
+          after);
+  abort();
+}
+
+/* ---- temporary files ---- */
+
+enum { MAX_FILES = 8, MAX_PATH = 256 };
+
+/* Static because atexit passes nothing. */
+static struct {
+  char folder[MAX_PATH];
+  char files[MAX_FILES][MAX_PATH + 32];
+  int count;
+} temporary;
+
+static void remove_files(void) {
+  for (int i = 0; i < temporary.count; i++) unlink(temporary.files[i]);
+  rmdir(temporary.folder);
+}
+
+/* In memory if possible: some disks take milliseconds for a file. */
+static void make_folder(void) {
+  const char *parent = getenv("TMPDIR");
+  if (!parent || !*parent) parent = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+  snprintf(temporary.folder, MAX_PATH, "%s/tenon-fuzz-XXXXXX", parent);
+  fuzz_check(mkdtemp(temporary.folder) != NULL, NULL, "cannot make a temporary folder");
+  atexit(remove_files);
+}
+
+static const char *fuzz_path(const char *name) {
+  if (!*temporary.folder) make_folder();
+  char path[MAX_PATH + 32];
+  snprintf(path, sizeof path, "%s/%s", temporary.folder, name);
+  for (int i = 0; i < temporary.count; i++)
+    if (strcmp(temporary.files[i], path) == 0) return temporary.files[i];
+  fuzz_check(temporary.count < MAX_FILES, NULL, "too many temporary files");
+  return memcpy(temporary.files[temporary.count++], path, sizeof path);
+}
+
+const char *fuzz_file(const char *name, const void *bytes, size_t size) {
+  const char *path = fuzz_path(name);
+  unlink(path); /* faster than to truncate it */
+  FILE *file = fopen(path, "wb");
+  fuzz_check(file && fwrite(bytes, 1, size, file) == size && !fclose(file), NULL,
+             "cannot write a temporary file");
+  return path;
+}
+
+/* ---- graphs ---- */
+
+static char *graph_text(const Graph *graph) {
+  char *text = NULL;
+  size_t size = 0;
+  FILE *stream = open_memstream(&text, &size);
+  fuzz_check(stream != NULL, NULL, "no memory for a text");
+  graph_print(graph, stream);
+  fclose(stream);
+  return text;
+}
+
+/* What the interpreter would need for the graph, roughly; some ops multiply. */
+static bool graph_is_small(const Graph *graph) {
+  enum { MAX_NODES = 300, MAX_ELEMENTS = 1 << 14, MAX_MACS = 1 << 20 };
+  int nodes = 0;
+  FOR_EACH_NODE(node, graph) {
+    if (++nodes > MAX_NODES) return false;
+    const Dim *macs = node->op->macs ? node->op->macs(node) : NULL;
+    if (macs && dim_is_const(macs) && macs->value > MAX_MACS) return false;
+    for (int i = 0; i < node->result_count; i++) {
+      const Type *type = node->results[i]->type;
+      if (type_is_static(type) && (uint64_t)type_static_count(type) > MAX_ELEMENTS) return false;
+    }
+  }
+  return true;
+}
+
+/* Written with its weights and read again: the same text. */
+static void round_trip(const Module *module) {
+  const char *path = fuzz_path("graph.tn");
+  fuzz_path("graph.safetensors");
+  char *before = graph_text(module->main);
+  Module *again = module_new(path);
+  fuzz_check(module_write_file(module, path), module, "an accepted graph cannot be written");
+  fuzz_check(module_parse_file(again, path), again, "an accepted graph cannot be read back");
+  fuzz_check(graph_verify(again->main), again, "a graph that was read back does not verify");
+  char *after = graph_text(again->main);
+  fuzz_same_text(before, after);
+  free(before);
+  free(after);
+  module_free(again);
+}
+
+static void run_passes(Module *module) {
+  const Pass *const tables[] = {graph_passes, NULL};
+  const PipelineOptions options = {.tables = tables, .verify = true};
+  fuzz_check(pipeline_run(module->main, &options), module, "a pass failed on an accepted graph");
+}
+
+void fuzz_graph(Module *module) {
+  fuzz_check(graph_verify(module->main), module, "an accepted graph does not verify");
+  bool is_small = graph_is_small(module->main);
+  if (is_small) round_trip(module);
+  if (is_small) run_passes(module);
+  free(graph_text(module->main));
+}
