@@ -17,7 +17,7 @@ typedef struct Built {
 
 static Built build_for(const char *text, const char *cpu) {
   Built built = {.module = module_new("test.tn"), .folder = "/tmp/tenon-test-XXXXXX"};
-  Target target;
+  Target target = {0};
   bool ok = mkdtemp(built.folder) != NULL;
   snprintf(built.so, sizeof built.so, "%s/net.so", built.folder);
   snprintf(built.header, sizeof built.header, "%s/net.h", built.folder);
@@ -413,6 +413,47 @@ TEST(older_cpus_run) {
   }
 }
 
+static bool emit_object(Module *module, const Target *target, const char *folder, const char *name) {
+  char path[64];
+  snprintf(path, sizeof path, "%s/%s.o", folder, name);
+  CodegenOptions options = {.target = *target, .name = name, .source = "test.tn", .header = true};
+  return codegen_emit(module->main, &options, EMIT_OBJ, path, NULL);
+}
+
+/* Two models linked into one program, with nothing of theirs in each other's way. */
+TEST(objects_of_two_models) {
+  static const char program[] =
+      "#include \"one.h\"\n#include \"two.h\"\n#include <stdio.h>\n"
+      "static _Alignas(64) char scratch[ONE_SCRATCH_SIZE + 1];\n"
+      "int main(void) {\n"
+      "  float x[12] = {1}, p[3], y[6];\n"
+      "  int a = one_run(NULL, &(struct one_in){x}, &(struct one_out){p}, scratch);\n"
+      "  int b = two_run(NULL, &(struct two_in){x, 2}, &(struct two_out){y}, NULL);\n"
+      "  printf(\"%d %d %.3f %g\\n\", a, b, p[0] + p[1] + p[2], y[0]);\n"
+      "  return one_query(1) == two_query(1);\n}\n";
+  static const char two[] =
+      "graph two(%x: f32[N,3]) -> (%y: f32[N,3]) {\n  %y: f32[N,3] = add %x, %x\n  return %y\n}\n";
+  Module *first = module_new("one.tn"), *second = module_new("two.tn");
+  char folder[] = "/tmp/tenon-test-XXXXXX", path[64];
+  Target target;
+  CHECK(mkdtemp(folder) && module_parse_text(first, mlp, sizeof mlp - 1, NULL) &&
+        module_parse_text(second, two, sizeof two - 1, NULL));
+  if (CHECK(target_describe(first, NULL, NULL, &target)) &&
+      CHECK(emit_object(first, &target, folder, "one")) &&
+      CHECK(emit_object(second, &target, folder, "two"))) {
+    snprintf(path, sizeof path, "%s/main.c", folder);
+    FILE *out = fopen(path, "w");
+    fputs(program, out);
+    fclose(out);
+    CHECK_STRING(
+        output_of("cd $(dirname %s) && gcc -std=c11 -Wall main.c one.o two.o -o both 2>&1 && ./both", path),
+        "0 0 1.000 2\n");
+  }
+  output_of("rm -r %s", folder);
+  module_free(first);
+  module_free(second);
+}
+
 /* No aarch64 machine here: the library is made, and its parts are what they should be. */
 TEST(cross_compiling) {
   Module *module = module_new("cross.tn");
@@ -466,6 +507,7 @@ int main(void) {
   RUN(lesser_cpu_is_refused);
   RUN(only_kernels_use_the_target);
   RUN(older_cpus_run);
+  RUN(objects_of_two_models);
   RUN(cross_compiling);
   RUN(bad_requests);
   return tests_finish();
