@@ -1,7 +1,9 @@
 /*
- * frontend.h -- files in foreign formats to graphs and tensors. The only folder that knows protobuf, HDF5, zip and JSON.
+ * frontend.h -- files in foreign formats to graphs and tensors. The only folder that knows protobuf, HDF5,
+ * zip and JSON.
  *
- * Every byte of these files is hostile: all functions return false with a Diag that names the file and what is wrong.
+ * Every byte of these files is hostile: all functions return false with a Diag that names the file and what
+ * is wrong.
  */
 #ifndef TENON_FRONTEND_H
 #define TENON_FRONTEND_H
@@ -9,25 +11,26 @@
 #include "ir/ir.h"
 
 typedef struct ImportDim {
-  const char *name;        /* symbol as the model names it */
+  const char *name; /* symbol as the model names it */
   int64_t value;
 } ImportDim;
 
 typedef struct ImportShape {
   const char *input;
   int rank;
-  int64_t dims[MAX_RANK];  /* -1: leave as the model says */
+  int64_t dims[MAX_RANK]; /* -1: leave as the model says */
 } ImportShape;
 
-/* An input whose value is known when the model is compiled: it becomes a constant and is no input any more. ONNX models may
- * take shapes, axes and the like as inputs; most of those can only be compiled when they are given here. */
+/* An input whose value is known when the model is compiled: it becomes a constant and is no input any more.
+ * ONNX models may take shapes, axes and the like as inputs; most of those can only be compiled when they are
+ * given here. */
 typedef struct ImportConstant {
   const char *input;
   const Tensor *value;
 } ImportConstant;
 
 typedef struct ImportOptions {
-  const ImportDim *dims;   /* --dim */
+  const ImportDim *dims; /* --dim */
   int dim_count;
   const ImportShape *shapes; /* --input-shape */
   int shape_count;
@@ -35,13 +38,15 @@ typedef struct ImportOptions {
   int constant_count;
 } ImportOptions;
 
-/* Reads any model into module->main: ONNX, Keras (.h5, .keras, .json), or .tn; told apart by content, then by suffix. */
+/* Reads any model into module->main: ONNX, Keras (.h5, .keras, .json), or .tn; told apart by content, then by
+ * suffix. */
 bool import_model(Module *module, const char *path, const ImportOptions *options);
 bool import_onnx(Module *module, const char *path, const ImportOptions *options);
 bool import_keras(Module *module, const char *path, const ImportOptions *options);
 
 /* Tensors for `run`, `check` and calibration; data from malloc, released by tensor_free. */
-bool read_tensor_pb(Module *module, const char *path, Tensor *tensor, const char **name); /* ONNX TensorProto */
+bool read_tensor_pb(Module *module, const char *path, Tensor *tensor,
+                    const char **name); /* ONNX TensorProto */
 bool read_npy(Module *module, const char *path, Tensor *tensor);
 bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***names, int *count);
 bool write_npy(Module *module, const char *path, const Tensor *tensor);

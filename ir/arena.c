@@ -26,7 +26,9 @@ static void *allocate_or_exit(size_t size) {
   return memory;
 }
 
-Arena *arena_new(void) { return allocate_or_exit(sizeof(Arena)); }
+Arena *arena_new(void) {
+  return allocate_or_exit(sizeof(Arena));
+}
 
 void arena_free(Arena *arena) {
   if (!arena) return;
@@ -56,7 +58,8 @@ void *arena_alloc(Arena *arena, size_t size) {
   if (size > SIZE_MAX / 2) return allocate_or_exit(size); /* prints the number and exits */
   size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
   ArenaBlock *block = arena->blocks;
-  if (!block || size > block->size - block->used) block = add_block(arena, size > BLOCK_SIZE ? size : BLOCK_SIZE);
+  if (!block || size > block->size - block->used)
+    block = add_block(arena, size > BLOCK_SIZE ? size : BLOCK_SIZE);
   void *memory = block->bytes + block->used;
   block->used += size;
   arena->used += size;
@@ -82,4 +85,6 @@ char *arena_printf(Arena *arena, const char *format, ...) {
   return text;
 }
 
-size_t arena_used(const Arena *arena) { return arena->used; }
+size_t arena_used(const Arena *arena) {
+  return arena->used;
+}

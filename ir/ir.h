@@ -8,10 +8,11 @@
  * Ownership in one sentence: everything lives in the arena of its Module and dies with it; only weight
  * bytes (Data) live outside, and the Module releases them too.
  *
- * Errors: a function that user input can make fail returns false or NULL after recording a Diag in the Module;
- * a broken promise inside tenon is an assert.
+ * Errors: a function that user input can make fail returns false or NULL after recording a Diag in the
+ * Module; a broken promise inside tenon is an assert.
  *
- * Glossary: k/m/n as in BLAS; dim = the size of one axis; bcast = numpy broadcasting of two dims; op = operator; attr = attribute.
+ * Glossary: k/m/n as in BLAS; dim = the size of one axis; bcast = numpy broadcasting of two dims; op =
+ * operator; attr = attribute.
  */
 #ifndef TENON_IR_H
 #define TENON_IR_H
@@ -44,7 +45,8 @@ typedef struct Data Data;
 
 Arena *arena_new(void);
 void arena_free(Arena *arena);
-/* Zeroed memory, 16-byte aligned; prints and exits when the machine has none left. size 0 gives a valid pointer. */
+/* Zeroed memory, 16-byte aligned; prints and exits when the machine has none left. size 0 gives a valid
+ * pointer. */
 void *arena_alloc(Arena *arena, size_t size);
 void *arena_copy(Arena *arena, const void *bytes, size_t size);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -59,11 +61,11 @@ typedef enum Severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTE } Severi
 
 typedef struct Diag {
   Severity severity;
-  const char *file;   /* the model or text file, NULL when none */
-  int line, column;   /* 1-based position in a text file, 0 when none */
-  const char *node;   /* name of the model's node, NULL when none */
-  const char *op;     /* operator, in the words of the file ("Conv", "Dense", "conv"), NULL when none */
-  const char *text;   /* one sentence with the numbers, no newline */
+  const char *file; /* the model or text file, NULL when none */
+  int line, column; /* 1-based position in a text file, 0 when none */
+  const char *node; /* name of the model's node, NULL when none */
+  const char *op;   /* operator, in the words of the file ("Conv", "Dense", "conv"), NULL when none */
+  const char *text; /* one sentence with the numbers, no newline */
   struct Diag *next;
 } Diag;
 
@@ -72,9 +74,11 @@ bool fail(Module *module, const char *format, ...) __attribute__((format(printf,
 bool node_fail(const Node *node, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The general form; strings are copied into the module's arena. file NULL means module->file. */
 void diag_add(Module *module, Diag diag);
-/* Takes back the Diags recorded since `last` was module->last_diag: for rewrites that try what may not type. */
+/* Takes back the Diags recorded since `last` was module->last_diag: for rewrites that try what may not type.
+ */
 void diags_take_back(Module *module, Diag *last);
-/* "error: FILE:LINE:COL: node 'N' (Op): text", one line each. The first `limit` of them, then how many were left out. */
+/* "error: FILE:LINE:COL: node 'N' (Op): text", one line each. The first `limit` of them, then how many were
+ * left out. */
 void diags_print(const Module *module, FILE *out, int limit);
 
 /* ---- 3. Element types (dtype.c) ------------------------------------------------------------------------ */
@@ -82,22 +86,41 @@ void diags_print(const Module *module, FILE *out, int limit);
 typedef enum Dtype {
   DTYPE_NONE,
   DTYPE_BOOL,
-  DTYPE_I2, DTYPE_I4, DTYPE_I8, DTYPE_I16, DTYPE_I32, DTYPE_I64,
-  DTYPE_U2, DTYPE_U4, DTYPE_U8, DTYPE_U16, DTYPE_U32, DTYPE_U64,
-  DTYPE_F16, DTYPE_BF16, DTYPE_F32, DTYPE_F64,
-  DTYPE_F8E4M3FN, DTYPE_F8E4M3FNUZ, DTYPE_F8E5M2, DTYPE_F8E5M2FNUZ, DTYPE_F8E8M0, DTYPE_F4E2M1,
-  DTYPE_C64, DTYPE_C128,
+  DTYPE_I2,
+  DTYPE_I4,
+  DTYPE_I8,
+  DTYPE_I16,
+  DTYPE_I32,
+  DTYPE_I64,
+  DTYPE_U2,
+  DTYPE_U4,
+  DTYPE_U8,
+  DTYPE_U16,
+  DTYPE_U32,
+  DTYPE_U64,
+  DTYPE_F16,
+  DTYPE_BF16,
+  DTYPE_F32,
+  DTYPE_F64,
+  DTYPE_F8E4M3FN,
+  DTYPE_F8E4M3FNUZ,
+  DTYPE_F8E5M2,
+  DTYPE_F8E5M2FNUZ,
+  DTYPE_F8E8M0,
+  DTYPE_F4E2M1,
+  DTYPE_C64,
+  DTYPE_C128,
   DTYPE_STRING,
   DTYPE_COUNT
 } Dtype;
 
-const char *dtype_name(Dtype dtype);            /* "f32" */
+const char *dtype_name(Dtype dtype);                    /* "f32" */
 Dtype dtype_from_name(const char *name, size_t length); /* DTYPE_NONE when unknown */
-int dtype_bits(Dtype dtype);                    /* 0 for string */
+int dtype_bits(Dtype dtype);                            /* 0 for string */
 bool dtype_is_float(Dtype dtype);
 bool dtype_is_signed_int(Dtype dtype);
 bool dtype_is_unsigned_int(Dtype dtype);
-bool dtype_is_int(Dtype dtype);                 /* signed or unsigned, not bool */
+bool dtype_is_int(Dtype dtype); /* signed or unsigned, not bool */
 /* Bytes of `count` packed elements; false when the product overflows size_t. */
 bool dtype_bytes(Dtype dtype, int64_t count, size_t *bytes);
 /* Element i of a packed array as a double / int64, and back (rounded or wrapped to the dtype). */
@@ -109,12 +132,20 @@ void dtype_set_int(Dtype dtype, void *base, int64_t index, int64_t value);
 /* ---- 4. Dims (dim.c) ----------------------------------------------------------------------------------- */
 
 /*
- * The size of an axis: a constant, or a symbolic expression over named symbols (each >= 0). Interned and simplified to a
- * canonical form in its module, so equal expressions are equal pointers. Sums are flattened to a sorted chain of
- * terms, constants are folded, `floordiv(a*k, k)` is a, and so on; what cannot be proved equal is different.
+ * The size of an axis: a constant, or a symbolic expression over named symbols (each >= 0). Interned and
+ * simplified to a canonical form in its module, so equal expressions are equal pointers. Sums are flattened
+ * to a sorted chain of terms, constants are folded, `floordiv(a*k, k)` is a, and so on; what cannot be proved
+ * equal is different.
  */
 typedef enum DimKind {
-  DIM_CONST, DIM_SYMBOL, DIM_ADD, DIM_MUL, DIM_FLOORDIV, DIM_CEILDIV, DIM_MIN, DIM_MAX,
+  DIM_CONST,
+  DIM_SYMBOL,
+  DIM_ADD,
+  DIM_MUL,
+  DIM_FLOORDIV,
+  DIM_CEILDIV,
+  DIM_MIN,
+  DIM_MAX,
   DIM_BCAST /* bcast(a, b): a if b is 1, b if a is 1, else both, which a guard checks to be equal */
 } DimKind;
 
@@ -123,8 +154,8 @@ struct Dim {
   int64_t value;      /* DIM_CONST (may be negative inside expressions and in known values) */
   const char *symbol; /* DIM_SYMBOL */
   const Dim *a, *b;
-  int id;             /* order of creation, dense from 0 in its module */
-  int size;           /* parts of the expression: 1, and those of a and b */
+  int id;   /* order of creation, dense from 0 in its module */
+  int size; /* parts of the expression: 1, and those of a and b */
 };
 
 const Dim *dim_const(Module *module, int64_t value);
@@ -136,8 +167,9 @@ const Dim *dim_mul(Module *module, const Dim *a, const Dim *b);
 const Dim *dim_floordiv(Module *module, const Dim *a, const Dim *b);
 const Dim *dim_ceildiv(Module *module, const Dim *a, const Dim *b);
 bool dim_is_const(const Dim *dim);
-bool dim_is(const Dim *dim, int64_t value);     /* a constant of that value */
-/* The value with symbols[i] = values[i]; false when a symbol is missing, a division is by zero or it overflows. */
+bool dim_is(const Dim *dim, int64_t value); /* a constant of that value */
+/* The value with symbols[i] = values[i]; false when a symbol is missing, a division is by zero or it
+ * overflows. */
 bool dim_eval(const Dim *dim, const char *const *symbols, const int64_t *values, int count, int64_t *result);
 const Dim *dim_substitute(Module *module, const Dim *dim, const char *symbol, const Dim *by);
 char *dim_text(Module *module, const Dim *dim); /* "N", "past+1", "floordiv(H,2)" */
@@ -147,7 +179,7 @@ char *dim_text(Module *module, const Dim *dim); /* "N", "past+1", "floordiv(H,2)
 /* dtype and shape of a tensor; interned, immutable, compared by pointer. Rank 0 is a scalar. */
 struct Type {
   Dtype dtype;
-  int rank;                 /* 0 .. MAX_RANK */
+  int rank; /* 0 .. MAX_RANK */
   const Dim *const *dims;
 };
 
@@ -158,31 +190,32 @@ const Type *type_static(Module *module, Dtype dtype, int rank, const int64_t *di
 const Type *type_scalar(Module *module, Dtype dtype);
 const Type *type_with_dtype(Module *module, const Type *type, Dtype dtype);
 bool type_is_static(const Type *type);
-const Dim *type_count(Module *module, const Type *type);   /* number of elements */
-int64_t type_static_count(const Type *type);                /* -1 when symbolic or over INT64_MAX */
+const Dim *type_count(Module *module, const Type *type); /* number of elements */
+int64_t type_static_count(const Type *type);             /* -1 when symbolic or over INT64_MAX */
 bool type_same_shape(const Type *a, const Type *b);
-char *type_text(Module *module, const Type *type);          /* "f32[N,1,28,28]" */
+char *type_text(Module *module, const Type *type); /* "f32[N,1,28,28]" */
 /* numpy broadcasting of two shapes; false (no Diag) when two constant dims clash. */
 bool type_broadcast(Module *module, const Type *a, const Type *b, Dtype dtype, const Type **result);
 
 /* ---- 6. Data (data.c) ---------------------------------------------------------------------------------- */
 
-/* The bytes of a constant: row-major, packed, little endian. Never changed after creation; may be shared by constants. */
+/* The bytes of a constant: row-major, packed, little endian. Never changed after creation; may be shared by
+ * constants. */
 struct Data {
   Dtype dtype;
-  int64_t count;         /* elements it stands for */
-  bool splat;            /* bytes hold one element, repeated `count` times */
-  const void *bytes;     /* 64-byte aligned when owned; any alignment when mapped */
-  size_t size;           /* of bytes */
-  uint64_t hash;         /* of dtype, count, splat and bytes; computed on first use by data_hash */
-  const char *name;      /* key in the weights file, NULL when anonymous */
+  int64_t count;     /* elements it stands for */
+  bool splat;        /* bytes hold one element, repeated `count` times */
+  const void *bytes; /* 64-byte aligned when owned; any alignment when mapped */
+  size_t size;       /* of bytes */
+  uint64_t hash;     /* of dtype, count, splat and bytes; computed on first use by data_hash */
+  const char *name;  /* key in the weights file, NULL when anonymous */
   void (*release)(Data *data);
-  void *owner;           /* for release: a mapping shared by several Data, reference-counted by its creator */
-  Data *next;            /* in module->data */
+  void *owner; /* for release: a mapping shared by several Data, reference-counted by its creator */
+  Data *next;  /* in module->data */
 };
 
-Data *data_new(Module *module, Dtype dtype, int64_t count);              /* owned, zeroed, write through data_bytes */
-void *data_bytes(Data *data);                                            /* only while it is being filled */
+Data *data_new(Module *module, Dtype dtype, int64_t count); /* owned, zeroed, write through data_bytes */
+void *data_bytes(Data *data);                               /* only while it is being filled */
 Data *data_splat(Module *module, Dtype dtype, int64_t count, double value);
 Data *data_copy(Module *module, Dtype dtype, int64_t count, const void *bytes);
 /* Bytes that someone else keeps until release(data) is called (may be NULL for static memory). */
@@ -197,20 +230,20 @@ int64_t data_get_int(const Data *data, int64_t index);
 
 /* One mention of a value by a node. The uses of a value form a list that is always current. */
 typedef struct Use {
-  Value *value;          /* NULL: an absent optional operand */
+  Value *value; /* NULL: an absent optional operand */
   Node *node;
   struct Use *prev, *next; /* in value->uses */
 } Use;
 
 struct Value {
   const Type *type;
-  const char *name;      /* without '%'; unique in its graph; NULL: numbered when printed */
+  const char *name; /* without '%'; unique in its graph; NULL: numbered when printed */
   Graph *graph;
-  Node *def;             /* NULL for a graph input */
-  int index;             /* which result of def, or which graph input */
+  Node *def; /* NULL for a graph input */
+  int index; /* which result of def, or which graph input */
   Use *uses;
-  /* For small integer tensors (<= MAX_KNOWN elements): the elements as symbolic expressions, or NULL. Set by infer.
-   * This is how Shape -> Gather -> Concat -> Reshape chains are understood without being executed. */
+  /* For small integer tensors (<= MAX_KNOWN elements): the elements as symbolic expressions, or NULL. Set by
+   * infer. This is how Shape -> Gather -> Concat -> Reshape chains are understood without being executed. */
   const Dim *const *known;
 };
 
@@ -226,41 +259,42 @@ struct Node {
   Use *operands;
   int result_count;
   Value **results;
-  Attr *attrs;           /* one per op->attrs, in schema order */
+  Attr *attrs; /* one per op->attrs, in schema order */
   int region_count;
-  Graph **regions;       /* nested graphs; see `kernel` */
-  const char *origin;    /* names of the model's nodes that it came from, for messages and provenance; NULL when none */
-  const Data *data;      /* of `const`, else NULL */
-  int mark;              /* scratch for passes; no meaning between them */
+  Graph **regions; /* nested graphs; see `kernel` */
+  const char
+      *origin; /* names of the model's nodes that it came from, for messages and provenance; NULL when none */
+  const Data *data; /* of `const`, else NULL */
+  int mark;         /* scratch for passes; no meaning between them */
 };
 
 /* A list of nodes in execution order: definitions come before uses; the last is always `return`. */
 struct Graph {
   Module *module;
-  Node *owner;           /* the node whose region this is, NULL at the top */
+  Node *owner; /* the node whose region this is, NULL at the top */
   const char *name;
   int input_count;
   Value **inputs;
-  int output_count;      /* operands of the `return` node; */
+  int output_count; /* operands of the `return` node; */
   const char **output_names;
   Node *first, *last;
-  struct Table *names;   /* of values; see value_set_name */
+  struct Table *names; /* of values; see value_set_name */
 };
 
 struct Module {
   Arena *arena;
-  const char *file;      /* what the user named */
+  const char *file; /* what the user named */
   Graph *main;
   Diag *diags, *last_diag;
   int error_count;
-  Data *data;            /* all that were made, for release */
-  const char *producer;  /* provenance: tool that wrote the model, NULL unknown */
+  Data *data;              /* all that were made, for release */
+  const char *producer;    /* provenance: tool that wrote the model, NULL unknown */
   struct Interns *interns; /* dims, types, strings */
 };
 
 Module *module_new(const char *file);
 void module_free(Module *module);
-const char *intern(Module *module, const char *string);  /* one copy; equal strings are equal pointers */
+const char *intern(Module *module, const char *string); /* one copy; equal strings are equal pointers */
 
 Graph *graph_new(Module *module, const char *name, Node *owner);
 Value *graph_add_input(Graph *graph, const char *name, const Type *type);
@@ -268,34 +302,39 @@ Value *graph_add_input(Graph *graph, const char *name, const Type *type);
 bool graph_set_outputs(Graph *graph, int count, Value *const *values, const char *const *names);
 Value *graph_output(const Graph *graph, int index);
 int graph_count_nodes(const Graph *graph);
-/* A copy of `source` as a new graph of `module`. Constants share their bytes: the module of `source` must live as long. */
+/* A copy of `source` as a new graph of `module`. Constants share their bytes: the module of `source` must
+ * live as long. */
 Graph *graph_clone(Module *module, const Graph *source, Node *owner);
 
 #define FOR_EACH_NODE(node, graph) for (Node *node = (graph)->first; node; node = node->next)
 /* Safe when `node` itself is removed in the body. */
 #define FOR_EACH_NODE_SAFE(node, graph)                                                                      \
-  for (Node *node = (graph)->first, *node##_next; node && (node##_next = node->next, true); node = node##_next)
+  for (Node *node = (graph)->first, *node##_next; node && (node##_next = node->next, true);                  \
+       node = node##_next)
 #define FOR_EACH_USE(use, v) for (Use *use = (v)->uses; use; use = use->next)
 
-Value *operand(const Node *node, int index);   /* NULL when absent or beyond the last */
+Value *operand(const Node *node, int index); /* NULL when absent or beyond the last */
 Value *result(const Node *node, int index);
 int value_use_count(const Value *value);
 bool value_has_one_use(const Value *value);
-bool value_is_output(const Value *value);      /* used by its graph's `return` */
+bool value_is_output(const Value *value);            /* used by its graph's `return` */
 void value_set_name(Value *value, const char *name); /* made unique by a suffix */
 void operand_set(Node *node, int index, Value *value);
-void value_replace(Value *from, Value *to);    /* all uses of `from` become uses of `to`; types may differ only in what is provable */
-void node_remove(Node *node);                  /* its results must be unused */
+void value_replace(
+    Value *from,
+    Value *to); /* all uses of `from` become uses of `to`; types may differ only in what is provable */
+void node_remove(Node *node); /* its results must be unused */
 void node_move_before(Node *node, Node *before);
-void node_set_result_count(Node *node, int count); /* for kernels, whose regions have several outputs */
+void node_set_result_count(Node *node, int count);    /* for kernels, whose regions have several outputs */
 Graph *node_add_region(Node *node, const char *name); /* an empty nested graph */
-bool node_is(const Node *node, const Op *op);  /* NULL node is nothing */
+bool node_is(const Node *node, const Op *op);         /* NULL node is nothing */
 
 /* Constants. */
-const Data *value_data(const Value *value);    /* NULL unless defined by `const` */
+const Data *value_data(const Value *value);        /* NULL unless defined by `const` */
 bool value_is_splat(const Value *value, double x); /* constant with every element == x */
 bool value_scalar(const Value *value, double *x);  /* constant whose elements are all equal */
-/* The elements of a small integer tensor as Dims (from data or from `known`); NULL when unknown. *count gets their number. */
+/* The elements of a small integer tensor as Dims (from data or from `known`); NULL when unknown. *count gets
+ * their number. */
 const Dim *const *value_known(const Value *value, int *count);
 /* As above, all constant: false when any is symbolic or unknown. At most `max`. */
 bool value_known_ints(const Value *value, int64_t *ints, int max, int *count);
@@ -303,17 +342,22 @@ bool value_known_ints(const Value *value, int64_t *ints, int max, int *count);
 /* ---- 8. Attributes (attr.c) ---------------------------------------------------------------------------- */
 
 typedef enum AttrKind {
-  ATTR_BOOL, ATTR_INT, ATTR_FLOAT, ATTR_STRING, ATTR_DTYPE,
-  ATTR_INTS, ATTR_FLOATS,
+  ATTR_BOOL,
+  ATTR_INT,
+  ATTR_FLOAT,
+  ATTR_STRING,
+  ATTR_DTYPE,
+  ATTR_INTS,
+  ATTR_FLOATS,
   ATTR_DIMS /* symbolic integers: shapes, starts, sizes */
 } AttrKind;
 
 /* How an attribute speaks of axes, so that layout and pruning can permute it without knowing the op. */
 typedef enum AttrRole {
   ROLE_NONE,
-  ROLE_AXIS,     /* the number of an axis of the result */
-  ROLE_AXES,     /* a list of such */
-  ROLE_PER_AXIS, /* one entry per axis of the result, in order */
+  ROLE_AXIS,         /* the number of an axis of the result */
+  ROLE_AXES,         /* a list of such */
+  ROLE_PER_AXIS,     /* one entry per axis of the result, in order */
   ROLE_PER_AXIS_PAIR /* 2*rank entries: begin of every axis, then end of every axis (pads) */
 } AttrRole;
 
@@ -327,7 +371,7 @@ typedef struct AttrSpec {
 } AttrSpec;
 
 struct Attr {
-  bool set; /* false: the default (also parsed into the fields below, so getters never ask) */
+  bool set;  /* false: the default (also parsed into the fields below, so getters never ask) */
   int count; /* of a list */
   union {
     bool b;
@@ -341,7 +385,8 @@ struct Attr {
   };
 };
 
-/* Getters and setters by schema name; a name that is not in the schema is a bug (assert). Lists are copied in. */
+/* Getters and setters by schema name; a name that is not in the schema is a bug (assert). Lists are copied
+ * in. */
 bool node_bool(const Node *node, const char *name);
 int64_t node_int(const Node *node, const char *name);
 double node_float(const Node *node, const char *name);
@@ -361,20 +406,21 @@ void node_set_floats(Node *node, const char *name, const double *values, int cou
 void node_set_dims(Node *node, const char *name, const Dim *const *values, int count);
 int64_t node_axis(const Node *node, const char *name, int rank); /* negative counted from the end */
 bool attr_equal(const AttrSpec *spec, const Attr *a, const Attr *b);
-Attr *attrs_default(Module *module, const Op *op);                     /* one per spec, none set */
+Attr *attrs_default(Module *module, const Op *op); /* one per spec, none set */
 bool attr_is_default(Module *module, const AttrSpec *spec, const Attr *attr);
 bool attrs_check(const Node *node); /* required ones are set, words are legal; false with a Diag */
-Attr attr_import(Module *module, const AttrSpec *spec, const Attr *attr); /* of any module, as one of `module` */
+Attr attr_import(Module *module, const AttrSpec *spec,
+                 const Attr *attr); /* of any module, as one of `module` */
 
 /* ---- 9. Operators (op.c, ops.def, ops/<family>.c) ------------------------------------------------------ */
 
 typedef enum Trait {
   TRAIT_COMMUTATIVE = 1 << 0,
-  TRAIT_BROADCAST = 1 << 1,  /* operands broadcast to the result as in numpy; default axis map and infer */
-  TRAIT_VIEW = 1 << 2,       /* the result can be the operand's memory under another shape (reshape) */
-  TRAIT_VARIADIC = 1 << 3,   /* the last operand spec repeats, at least once */
-  TRAIT_CHEAP = 1 << 4,      /* element op that costs about an addition per element: may be recomputed */
-  TRAIT_STRUCTURE = 1 << 5   /* const, return, kernel: no meaning of their own */
+  TRAIT_BROADCAST = 1 << 1, /* operands broadcast to the result as in numpy; default axis map and infer */
+  TRAIT_VIEW = 1 << 2,      /* the result can be the operand's memory under another shape (reshape) */
+  TRAIT_VARIADIC = 1 << 3,  /* the last operand spec repeats, at least once */
+  TRAIT_CHEAP = 1 << 4,     /* element op that costs about an addition per element: may be recomputed */
+  TRAIT_STRUCTURE = 1 << 5  /* const, return, kernel: no meaning of their own */
 } Trait;
 
 typedef struct OperandSpec {
@@ -388,7 +434,8 @@ typedef enum AxisRole {
   AXIS_OPAQUE,    /* nothing can be said */
   AXIS_SAME,      /* is result axis `axis`, index for index */
   AXIS_BROADCAST, /* is result axis `axis`; size 1 repeats */
-  AXIS_CONTRACT,  /* summed or reduced away, together with every other operand's contracted axis of the same `axis` number */
+  AXIS_CONTRACT,  /* summed or reduced away, together with every other operand's contracted axis of the same
+                     `axis` number */
   AXIS_WINDOW,    /* becomes result axis `axis` through windows, padding, slicing or resampling */
   AXIS_STACK,     /* becomes a part of result axis `axis` (concat) */
   AXIS_MERGE,     /* merged with its neighbours into result axis `axis` (reshape) */
@@ -400,42 +447,46 @@ typedef struct AxisLink {
   int axis;
 } AxisLink;
 
-struct Lower;  /* loop.h: the lowering of one kernel */
-struct Index;  /* loop.h: a position along one axis */
-struct Reg;    /* loop.h: a value of the loop IR */
+struct Lower; /* loop.h: the lowering of one kernel */
+struct Index; /* loop.h: a position along one axis */
+struct Reg;   /* loop.h: a value of the loop IR */
 
 /*
- * Everything about an operator, in one place. Exactly one of element, nest, expand and call gives its meaning, unless it is
- * TRAIT_STRUCTURE. Result names are documentation; ops with a data-dependent number of results do not exist.
+ * Everything about an operator, in one place. Exactly one of element, nest, expand and call gives its
+ * meaning, unless it is TRAIT_STRUCTURE. Result names are documentation; ops with a data-dependent number of
+ * results do not exist.
  */
 struct Op {
   const char *name;
-  const char *family;             /* the file in ops/, without .c */
-  const char *doc;                /* one paragraph; formula and source (spec section, paper) */
+  const char *family; /* the file in ops/, without .c */
+  const char *doc;    /* one paragraph; formula and source (spec section, paper) */
   const OperandSpec *operands;
-  int operand_count;              /* specs */
-  const char *const *results;     /* names; at least one unless `return` */
+  int operand_count;          /* specs */
+  const char *const *results; /* names; at least one unless `return` */
   int result_count;
   const AttrSpec *attrs;
   int attr_count;
   unsigned traits;
-  /* Checks operands and attributes (all that user input can get wrong) and sets result types with result_set. */
+  /* Checks operands and attributes (all that user input can get wrong) and sets result types with result_set.
+   */
   bool (*infer)(Node *node);
-  /* Local algebra: an equivalent existing or newly built value for result 0 (built before `node`), or NULL. May also change
-   * `node` in place and return result(node, 0). Must not report errors. */
+  /* Local algebra: an equivalent existing or newly built value for result 0 (built before `node`), or NULL.
+   * May also change `node` in place and return result(node, 0). Must not report errors. */
   Value *(*simplify)(Node *node);
-  /* Link of every axis of operand `index`. NULL: by TRAIT_BROADCAST, else all AXIS_OPAQUE. links has MAX_RANK entries. */
+  /* Link of every axis of operand `index`. NULL: by TRAIT_BROADCAST, else all AXIS_OPAQUE. links has MAX_RANK
+   * entries. */
   void (*axes)(const Node *node, int index, AxisLink *links);
   /* Meaning. element: the result at `at` (one Index per result axis). */
   struct Reg *(*element)(struct Lower *lower, const Node *node, int result, const struct Index *at);
   void (*nest)(struct Lower *lower, const Node *node);
   /* expand: an equivalent value per result, built before `node`. */
   bool (*expand)(Node *node, Value **results);
-  const char *call;               /* a function of runtime/kernels/ */
+  const char *call; /* a function of runtime/kernels/ */
   /* Multiply-accumulates for one execution, as a Dim; NULL: zero. */
   const Dim *(*macs)(const Node *node);
-  /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand: an opcode of the
-   * loop IR, or code. x[i] is NULL for an absent operand; f16 and bf16 come as f32 and go back rounded. */
+  /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand:
+   * an opcode of the loop IR, or code. x[i] is NULL for an absent operand; f16 and bf16 come as f32 and go
+   * back rounded. */
   int opcode;
   struct Reg *(*scalar)(struct Lower *lower, const Node *node, struct Reg *const *x);
 };
@@ -457,15 +508,15 @@ void ops_print_markdown(FILE *out);
 /* The geometry of a conv, conv_transpose, max_pool or average_pool, defaults filled in (ops/window.c). */
 enum { MAX_WINDOW = 6 };
 typedef struct Window {
-  int rank;                   /* spatial axes: 1, 2, 3, ... */
-  bool channels_last;         /* layout=nhwc */
-  int channel_axis;           /* of x and of the result; the batch is axis 0 */
-  int spatial_axis;           /* the first of them */
+  int rank;           /* spatial axes: 1, 2, 3, ... */
+  bool channels_last; /* layout=nhwc */
+  int channel_axis;   /* of x and of the result; the batch is axis 0 */
+  int spatial_axis;   /* the first of them */
   int64_t kernel[MAX_WINDOW], stride[MAX_WINDOW], dilation[MAX_WINDOW];
   int64_t before[MAX_WINDOW], after[MAX_WINDOW]; /* padding */
-  int64_t group;              /* 1 for pools */
-  int64_t group_channels;     /* x channels of one group: contracted for one result; 0 for pools */
-  int64_t channels;           /* of the result, 0 for pools */
+  int64_t group;                                 /* 1 for pools */
+  int64_t group_channels; /* x channels of one group: contracted for one result; 0 for pools */
+  int64_t channels;       /* of the result, 0 for pools */
 } Window;
 /* Only of a node that passed infer. */
 Window node_window(const Node *node);
@@ -482,27 +533,34 @@ typedef struct Builder {
 Builder builder_before(Node *node); /* inherits node's origin */
 Builder builder_at_end(Graph *graph);
 
-/* A node with default attributes and untyped results; set attributes, then node_finish. operands[i] may be NULL. */
+/* A node with default attributes and untyped results; set attributes, then node_finish. operands[i] may be
+ * NULL. */
 Node *node_new(Builder *builder, const Op *op, Value *const *operands, int operand_count);
-/* Checks operand count, runs infer and the known-value propagation. On failure the node is removed and a Diag recorded. */
+/* Checks operand count, runs infer and the known-value propagation. On failure the node is removed and a Diag
+ * recorded. */
 bool node_finish(Node *node);
-void result_set(Node *node, int index, const Type *type); /* for infer; forgets what was known of its elements */
-/* For infer of ops on small integer tensors: the elements of the result. Copied; nothing happens unless count is that of the type. */
+void result_set(Node *node, int index,
+                const Type *type); /* for infer; forgets what was known of its elements */
+/* For infer of ops on small integer tensors: the elements of the result. Copied; nothing happens unless count
+ * is that of the type. */
 void result_set_known(Node *node, int index, const Dim *const *known, int count);
-bool node_reinfer(Node *node);                            /* after an operand's type or an attribute changed */
+bool node_reinfer(Node *node); /* after an operand's type or an attribute changed */
 
 /* Shorthands for common nodes; NULL on failure (Diag recorded). */
-Value *build_op(Builder *builder, const Op *op, Value *const *operands, int operand_count); /* default attrs, result 0 */
+Value *build_op(Builder *builder, const Op *op, Value *const *operands,
+                int operand_count); /* default attrs, result 0 */
 Value *build_unary(Builder *builder, const Op *op, Value *x);
 Value *build_binary(Builder *builder, const Op *op, Value *x, Value *y);
 Value *build_const(Builder *builder, const Type *type, const Data *data, const char *name);
-Value *build_splat(Builder *builder, const Type *type, double value);     /* static types only; else use broadcast of a scalar */
-Value *build_scalar(Builder *builder, Dtype dtype, double value);         /* rank 0 */
-Value *build_ints(Builder *builder, const int64_t *values, int count);    /* i64[count] */
+Value *build_splat(Builder *builder, const Type *type,
+                   double value); /* static types only; else use broadcast of a scalar */
+Value *build_scalar(Builder *builder, Dtype dtype, double value);      /* rank 0 */
+Value *build_ints(Builder *builder, const int64_t *values, int count); /* i64[count] */
 Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_transpose(Builder *builder, Value *x, const int64_t *perm);
-Value *build_cast(Builder *builder, Value *x, Dtype dtype);               /* x itself when it has that dtype */
-/* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is not, or is one already. */
+Value *build_cast(Builder *builder, Value *x, Dtype dtype); /* x itself when it has that dtype */
+/* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is
+ * not, or is one already. */
 Value *build_known(Builder *builder, Value *x);
 
 /* ---- 11. Checking (verify.c) --------------------------------------------------------------------------- */
@@ -512,10 +570,12 @@ bool graph_verify(const Graph *graph);
 
 /* ---- 12. Text forms (print.c, parse.c, safetensors.c) -------------------------------------------------- */
 
-/* Canonical: printing what was parsed gives the same text. Weights over a few elements are named `data "key"`. */
+/* Canonical: printing what was parsed gives the same text. Weights over a few elements are named `data
+ * "key"`. */
 void graph_print(const Graph *graph, FILE *out);
 void node_print(const Node *node, FILE *out);
-/* Reads `path` and, if it mentions `data`, the weights beside it (same name, .safetensors). Errors carry line and column. */
+/* Reads `path` and, if it mentions `data`, the weights beside it (same name, .safetensors). Errors carry line
+ * and column. */
 bool module_parse_file(Module *module, const char *path);
 bool module_parse_text(Module *module, const char *text, size_t length, const char *weights_path);
 /* Writes `path` and, if needed, the .safetensors beside it. */
@@ -535,7 +595,8 @@ bool safetensors_write(Module *module, const char *path, const SafeTensor *tenso
 
 /* ---- 13. Tensors and execution (interpret.c) ----------------------------------------------------------- */
 
-/* A concrete tensor, row-major and packed. Owned by whoever made it; tensor_free releases data made by tensor_new. */
+/* A concrete tensor, row-major and packed. Owned by whoever made it; tensor_free releases data made by
+ * tensor_new. */
 typedef struct Tensor {
   Dtype dtype;
   int rank;
@@ -543,14 +604,18 @@ typedef struct Tensor {
   void *data;
 } Tensor;
 
-bool tensor_new(Tensor *tensor, Dtype dtype, int rank, const int64_t *dims); /* zeroed, 64-byte aligned; false on overflow or no memory */
+bool tensor_new(Tensor *tensor, Dtype dtype, int rank,
+                const int64_t *dims); /* zeroed, 64-byte aligned; false on overflow or no memory */
 void tensor_free(Tensor *tensor);
 int64_t tensor_count(const Tensor *tensor);
 size_t tensor_size(const Tensor *tensor); /* bytes */
-/* Matches the input shapes against the graph's types and binds the symbols; false with a Diag naming both sizes. */
-bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_t *values, int max, int *count);
+/* Matches the input shapes against the graph's types and binds the symbols; false with a Diag naming both
+ * sizes. */
+bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_t *values, int max,
+                int *count);
 
-/* Runs the graph node by node through plain lowerings in the loop-IR interpreter: slow, checked, the reference. Allocates outputs. */
+/* Runs the graph node by node through plain lowerings in the loop-IR interpreter: slow, checked, the
+ * reference. Allocates outputs. */
 bool graph_interpret(Graph *graph, const Tensor *inputs, Tensor *outputs);
 /* How passes run a graph fast (compiled); same contract as graph_interpret. NULL function: interpret. */
 typedef struct Executor {
@@ -562,31 +627,32 @@ typedef struct Executor {
 
 /* What the cost models and kernels need to know of a machine. */
 typedef struct Target {
-  const char *triple;      /* LLVM's */
-  const char *cpu;         /* LLVM's name */
-  const char *features;    /* LLVM's feature string */
-  int vector_bytes;        /* 64 AVX-512, 32 AVX2, 16 SSE/NEON */
-  int vector_registers;    /* 32 or 16 */
-  bool fma, mask;          /* fused multiply-add; cheap masked loads and stores */
+  const char *triple;   /* LLVM's */
+  const char *cpu;      /* LLVM's name */
+  const char *features; /* LLVM's feature string */
+  int vector_bytes;     /* 64 AVX-512, 32 AVX2, 16 SSE/NEON */
+  int vector_registers; /* 32 or 16 */
+  bool fma, mask;       /* fused multiply-add; cheap masked loads and stores */
   int64_t l1_bytes, l2_bytes, l3_bytes;
-  double peak_gflops;      /* f32, one core */
-  double read_gbps;        /* DRAM, one core */
+  double peak_gflops; /* f32, one core */
+  double read_gbps;   /* DRAM, one core */
 } Target;
 
 int target_lanes(const Target *target, Dtype dtype); /* elements per vector register */
 
-/* ---- 15. Passes: the shape of a row; the rows are in passes/ and codegen/ -------------------------------- */
+/* ---- 15. Passes: the shape of a row; the rows are in passes/ and codegen/ --------------------------------
+ */
 
 typedef struct PassOptions {
   const Target *target;
-  Executor executor;       /* for large constant folds */
+  Executor executor; /* for large constant folds */
 } PassOptions;
 
 /* run returns whether it changed the graph; an error is a Diag in graph->module (compare error_count). */
 typedef struct Pass {
   const char *name;
   bool (*run)(Graph *graph, const PassOptions *options);
-  const char *doc;         /* one line: IR before -> IR after */
+  const char *doc; /* one line: IR before -> IR after */
 } Pass;
 
 #endif

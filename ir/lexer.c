@@ -255,8 +255,8 @@ bool lexer_unsigned(Lexer *lexer, uint64_t *value) {
 
 bool lexer_int(Lexer *lexer, int64_t *value) {
   const char *start = lexer->token.start;
-  bool minus;
-  uint64_t digits;
+  bool minus = false;
+  uint64_t digits = 0;
   TRY(lex_minus(lexer, &minus) && lex_digits(lexer, &digits));
   if (digits > (uint64_t)INT64_MAX + minus)
     return lexer_fail(lexer, start, "the number does not fit 64 bits");
@@ -280,7 +280,7 @@ static bool is_decimal(const char *word) {
 }
 
 bool lexer_float(Lexer *lexer, double *value) {
-  bool minus;
+  bool minus = false;
   TRY(lex_minus(lexer, &minus));
   const Token *token = &lexer->token;
   bool special = token_is_word(lexer, "inf") || token_is_word(lexer, "nan");

@@ -3,8 +3,8 @@
  *
  *   1 types and instructions   2 kernels   3 building   4 text, checking, running   5 lowering ops to kernels
  *
- * Structured loops over typed buffers; values (Reg) are in SSA form, scalar or fixed-width vectors; loops and ifs carry values
- * through block parameters, `yield` and results, as in:
+ * Structured loops over typed buffers; values (Reg) are in SSA form, scalar or fixed-width vectors; loops and
+ * ifs carry values through block parameters, `yield` and results, as in:
  *
  *   kernel row_sum(%x: in f32[M,64], %y: out f32[M]) {
  *     parallel %i = 0 to dim(M) {
@@ -19,8 +19,8 @@
  *     }
  *   }
  *
- * docs/loop-ir.md defines every opcode; loop.def is the table that printer, parser, verifier, interpreter and backend share.
- * Everything is allocated in the arena of the module.
+ * docs/loop-ir.md defines every opcode; loop.def is the table that printer, parser, verifier, interpreter and
+ * backend share. Everything is allocated in the arena of the module.
  */
 #ifndef TENON_LOOP_H
 #define TENON_LOOP_H
@@ -61,7 +61,12 @@ bool opcode_is_comparison(Opcode op);
 bool loop_type_equal(LoopType a, LoopType b);
 
 /* Limits that the verifier enforces. */
-enum { MAX_LANES = 256 /* and a power of two */, MAX_NESTING = 64, MAX_INSTRS = 1 << 20, MAX_LOCAL_BYTES = 1 << 24 };
+enum {
+  MAX_LANES = 256 /* and a power of two */,
+  MAX_NESTING = 64,
+  MAX_INSTRS = 1 << 20,
+  MAX_LOCAL_BYTES = 1 << 24
+};
 
 struct Reg {
   LoopType type;
@@ -71,8 +76,8 @@ struct Reg {
 };
 
 struct Block {
-  Instr *owner;     /* NULL: the body of the kernel */
-  int param_count;  /* for, parallel: the counter, then the carried values */
+  Instr *owner;    /* NULL: the body of the kernel */
+  int param_count; /* for, parallel: the counter, then the carried values */
   Reg **params;
   Instr *first, *last; /* the last is `yield` exactly when the owner has results */
 };
@@ -84,26 +89,29 @@ struct Instr {
   int result_count;
   Reg **results;
   int arg_count;
-  Reg **args;       /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial values */
+  Reg **args; /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial
+                 values */
   int block_count;
-  Block **blocks;   /* for, parallel: the body; if: then, else (always both) */
-  Buffer *buffer;   /* load, store, gather, scatter */
-  int axis;         /* vector load/store: lane l addresses index[axis] + l*step */
-  int64_t step;     /* of lanes (load/store; may be negative, not 0), of the counter (for, parallel; > 0) */
-  bool masked;      /* the last arg is a mask: lanes off load 0 and do not store */
-  int64_t imm;      /* const of an integer or bool type; extract: the lane */
-  double fimm;      /* const of a float type */
+  Block **blocks; /* for, parallel: the body; if: then, else (always both) */
+  Buffer *buffer; /* load, store, gather, scatter */
+  int axis;       /* vector load/store: lane l addresses index[axis] + l*step */
+  int64_t step;   /* of lanes (load/store; may be negative, not 0), of the counter (for, parallel; > 0) */
+  bool masked;    /* the last arg is a mask: lanes off load 0 and do not store */
+  int64_t imm;    /* const of an integer or bool type; extract: the lane */
+  double fimm;    /* const of a float type */
   const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args */
-  const Dim *dim;   /* dim */
+  const Dim *dim;       /* dim */
 };
 
 /* ---- 2. Kernels ---------------------------------------------------------------------------------------- */
 
 typedef enum BufferKind {
   BUFFER_IN,    /* read-only; may alias other inputs, never an output */
-  BUFFER_OUT,   /* written, and readable after it was written; all elements are written unless the op says otherwise */
+  BUFFER_OUT,   /* written, and readable after it was written; all elements are written unless the op says
+                   otherwise */
   BUFFER_INOUT, /* in-place */
-  BUFFER_LOCAL, /* scratch of one execution of the kernel (one iteration of its enclosing parallel loop); static size */
+  BUFFER_LOCAL, /* scratch of one execution of the kernel (one iteration of its enclosing parallel loop);
+                   static size */
   BUFFER_VIEW   /* another shape and strides over the memory of `base` */
 } BufferKind;
 
@@ -137,7 +145,8 @@ Buffer *kernel_add_view(Kernel *kernel, const char *name, Buffer *base, const Di
                         const Dim *const *dims, const Dim *const *strides);
 const Dim *buffer_stride(const Kernel *kernel, const Buffer *buffer, int axis);
 Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks into, or the buffer itself */
-/* The named symbols that the kernel's dims mention, sorted by name; returns how many there are, writes at most max. */
+/* The named symbols that the kernel's dims mention, sorted by name; returns how many there are, writes at
+ * most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
 /* Removes instructions without effect whose results are unused (loop_dead.c). */
@@ -152,37 +161,42 @@ typedef struct Loops {
 } Loops;
 
 Loops loops_in(Kernel *kernel);
-/* The raw layer, for the parser and rewriters: an instruction at the end of loops->block with NULL args, to be filled in. */
+/* The raw layer, for the parser and rewriters: an instruction at the end of loops->block with NULL args, to
+ * be filled in. */
 Reg *reg_new(Kernel *kernel, Instr *def, LoopType type);
 Instr *instr_new(Loops *loops, Opcode op, int result_count, const LoopType *types, int arg_count);
 Block *instr_add_block(Kernel *kernel, Instr *instr, int param_count, const LoopType *types);
 bool reg_is_const(const Reg *reg);
-bool reg_const_int(const Reg *reg, int64_t *value); /* a literal of an integer or bool type */
-Reg *loop_int(Loops *loops, int64_t value);                              /* i64 scalar */
-Reg *loop_const(Loops *loops, LoopType type, double value);              /* splat when lanes > 1; rounded to the dtype */
+bool reg_const_int(const Reg *reg, int64_t *value);         /* a literal of an integer or bool type */
+Reg *loop_int(Loops *loops, int64_t value);                 /* i64 scalar */
+Reg *loop_const(Loops *loops, LoopType type, double value); /* splat when lanes > 1; rounded to the dtype */
 Reg *loop_const_int(Loops *loops, LoopType type, int64_t value);
-Reg *loop_dim(Loops *loops, const Dim *dim);                             /* i64; a const instruction when the Dim is constant */
-Reg *loop_splat(Loops *loops, Reg *scalar, int lanes);                   /* the value itself when it has that many lanes */
+Reg *loop_dim(Loops *loops, const Dim *dim);           /* i64; a const instruction when the Dim is constant */
+Reg *loop_splat(Loops *loops, Reg *scalar, int lanes); /* the value itself when it has that many lanes */
 /* Scalars are splatted to the lanes of the other operand. Comparisons give bool. */
 Reg *loop_unary(Loops *loops, Opcode op, Reg *x);
 Reg *loop_binary(Loops *loops, Opcode op, Reg *x, Reg *y);
-Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c);                     /* a*b + c, rounded once */
+Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c); /* a*b + c, rounded once */
 Reg *loop_select(Loops *loops, Reg *condition, Reg *x, Reg *y);
-Reg *loop_cast(Loops *loops, Reg *x, Dtype dtype);                       /* x itself when it has that dtype */
-Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype);                    /* same width */
-Reg *loop_iota(Loops *loops, int lanes);                                 /* i64 0, 1, 2, ... */
-Reg *loop_lanes_below(Loops *loops, Reg *n, int lanes);                  /* mask: lane < n; n is i64 and may be <= 0 or > lanes */
+Reg *loop_cast(Loops *loops, Reg *x, Dtype dtype);    /* x itself when it has that dtype */
+Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype); /* same width */
+Reg *loop_iota(Loops *loops, int lanes);              /* i64 0, 1, 2, ... */
+Reg *loop_lanes_below(Loops *loops, Reg *n,
+                      int lanes); /* mask: lane < n; n is i64 and may be <= 0 or > lanes */
 Reg *loop_extract(Loops *loops, Reg *x, int lane);
 Reg *loop_shuffle(Loops *loops, Reg *x, Reg *y, const int64_t *lanes, int count);
 /* Reductions across lanes, LOOP_REDUCE_ADD, _MAX, _MIN: a vector to a scalar. */
 Reg *loop_reduce(Loops *loops, Opcode op, Reg *x);
-/* dot: i32[L] acc + sum of 4 products u8[4L]*s8[4L] (LOOP_DOT_U8S8); f32[L] acc + sum of 2 products bf16[2L]^2 (LOOP_DOT_BF16). */
+/* dot: i32[L] acc + sum of 4 products u8[4L]*s8[4L] (LOOP_DOT_U8S8); f32[L] acc + sum of 2 products
+ * bf16[2L]^2 (LOOP_DOT_BF16). */
 Reg *loop_dot(Loops *loops, Opcode op, Reg *acc, Reg *x, Reg *y);
 /* mask NULL: all lanes. Contiguous in the last axis: loop_load; the general form takes axis and step. */
 Reg *loop_load(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
-Reg *loop_load_strided(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, int axis, int64_t step, Reg *mask);
+Reg *loop_load_strided(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, int axis, int64_t step,
+                       Reg *mask);
 void loop_store(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, Reg *mask);
-void loop_store_strided(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, int axis, int64_t step, Reg *mask);
+void loop_store_strided(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, int axis, int64_t step,
+                        Reg *mask);
 /* Any index may be a vector of i64. */
 Reg *loop_gather(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
 void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, Reg *mask);
@@ -190,7 +204,8 @@ void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices,
 /* A loop under construction: between begin and end the builder stands in its body.
  *   For f = loop_for(&loops, lo, hi, 16, 1, &zero);
  *   ... use f.counter and f.carried[0] ...
- *   loop_end(&loops, &f, &next);   then f.results[0] is the value after the last iteration (or the initial one)   */
+ *   loop_end(&loops, &f, &next);   then f.results[0] is the value after the last iteration (or the initial
+ * one)   */
 typedef struct For {
   Instr *instr;
   Reg *counter;
@@ -202,8 +217,8 @@ For loop_for(Loops *loops, Reg *lo, Reg *hi, int64_t step, int carried_count, Re
 For loop_parallel(Loops *loops, Reg *lo, Reg *hi, int64_t step);
 void loop_end(Loops *loops, For *loop, Reg *const *yields);
 
-/* if: begin stands in `then`; loop_else yields and moves to `else`; loop_end_if yields and leaves. Without results
- * loop_else may be left out. */
+/* if: begin stands in `then`; loop_else yields and moves to `else`; loop_end_if yields and leaves. Without
+ * results loop_else may be left out. */
 typedef struct If {
   Instr *instr;
   Reg **results; /* valid after loop_end_if */
@@ -213,32 +228,36 @@ If loop_if(Loops *loops, Reg *condition, int result_count, const LoopType *types
 void loop_else(Loops *loops, If *branch, Reg *const *yields);
 void loop_end_if(Loops *loops, If *branch, Reg *const *yields);
 
-/* ---- 4. Text, checking, running (loop_print.c, loop_parse.c, loop_verify.c, loop_interpret.c) ----------- */
+/* ---- 4. Text, checking, running (loop_print.c, loop_parse.c, loop_verify.c, loop_interpret.c) -----------
+ */
 
 void kernel_print(const Kernel *kernel, FILE *out);
-/* One instruction as it stands in the kernel's text (the head only, of loops and ifs); in the module's arena. */
+/* One instruction as it stands in the kernel's text (the head only, of loops and ifs); in the module's arena.
+ */
 char *instr_text(const Kernel *kernel, const Instr *instr);
 /* A file of kernels; NULL and a Diag with line and column when it does not parse. */
 Kernel **kernels_parse(Module *module, const char *text, size_t length, int *count);
 bool kernel_verify(const Kernel *kernel); /* Diags in kernel->module */
-/* Runs with args[i] = memory of params[i] (row-major unless the param has strides). Floats are computed in f64 and rounded when
- * stored. An access out of bounds, a misuse of uninitialised locals or a division by zero is a Diag and false. */
-bool kernel_interpret(const Kernel *kernel, void *const *args, const char *const *symbols, const int64_t *values,
-                      int symbol_count);
+/* Runs with args[i] = memory of params[i] (row-major unless the param has strides). Floats are computed in
+ * f64 and rounded when stored. An access out of bounds, a misuse of uninitialised locals or a division by
+ * zero is a Diag and false. */
+bool kernel_interpret(const Kernel *kernel, void *const *args, const char *const *symbols,
+                      const int64_t *values, int symbol_count);
 
 /* ---- 5. Lowering ops to kernels (lower.c, index.c) ----------------------------------------------------- */
 
 /*
- * A position along one axis, for all lanes of the value being computed: base + lane*step, where step 0 means the same in all
- * lanes (scalar code has only that) and step 1 a run of neighbours; or, when arithmetic broke the run, a vector.
+ * A position along one axis, for all lanes of the value being computed: base + lane*step, where step 0 means
+ * the same in all lanes (scalar code has only that) and step 1 a run of neighbours; or, when arithmetic broke
+ * the run, a vector.
  */
 struct Index {
-  Reg *base;     /* i64 scalar; NULL when `vector` is set */
+  Reg *base; /* i64 scalar; NULL when `vector` is set */
   int64_t step;
-  Reg *vector;   /* i64[lanes], or NULL */
+  Reg *vector; /* i64[lanes], or NULL */
 };
 
-Index index_of(Reg *scalar);                    /* step 0 */
+Index index_of(Reg *scalar); /* step 0 */
 Index index_const(Lower *lower, int64_t value);
 Index index_run(Reg *base, int64_t step);
 Index index_add(Lower *lower, Index a, Index b);
@@ -246,50 +265,56 @@ Index index_sub(Lower *lower, Index a, Index b);
 Index index_add_const(Lower *lower, Index a, int64_t value);
 Index index_mul_const(Lower *lower, Index a, int64_t factor);
 Index index_mul_dim(Lower *lower, Index a, const Dim *factor);
-Index index_div(Lower *lower, Index a, const Dim *divisor);  /* floor */
-Index index_mod(Lower *lower, Index a, const Dim *divisor);  /* 0 <= result < divisor */
+Index index_div(Lower *lower, Index a, const Dim *divisor); /* floor */
+Index index_mod(Lower *lower, Index a, const Dim *divisor); /* 0 <= result < divisor */
 Index index_clamp(Lower *lower, Index a, Index low, Index high);
 /* As a loop-IR value: scalar i64 when the index is the same in all lanes, else a vector of lower->lanes. */
 Reg *index_reg(Lower *lower, Index a);
 
 /*
- * The lowering of one kernel. The node is a plain op, or a `kernel` whose region fuses an anchor (any op with a nest)
- * with element ops. Meanings (Op.element, Op.nest) and the fast kernels of codegen write against this interface, so both fuse.
+ * The lowering of one kernel. The node is a plain op, or a `kernel` whose region fuses an anchor (any op with
+ * a nest) with element ops. Meanings (Op.element, Op.nest) and the fast kernels of codegen write against this
+ * interface, so both fuse.
  */
 struct Lower {
-  Loops loops;          /* first, so that &lower->loops is at hand */
+  Loops loops; /* first, so that &lower->loops is at hand */
   Module *module;
-  const Node *node;     /* what is being lowered */
-  const Node *anchor;   /* the non-element node of the region, or the node itself; NULL: element ops only */
-  int lanes;            /* width of values now: 1 in nests and tails done one by one */
-  Reg *mask;            /* NULL, or which lanes exist: applied to every load and store */
+  const Node *node;   /* what is being lowered */
+  const Node *anchor; /* the non-element node of the region, or the node itself; NULL: element ops only */
+  int lanes;          /* width of values now: 1 in nests and tails done one by one */
+  Reg *mask;          /* NULL, or which lanes exist: applied to every load and store */
   struct Binding *bindings; /* private to lower.c */
 };
 
-/* Element of an operand at `at` (one Index per axis of the OPERAND): a load, a constant, or the producer's expression inlined. */
+/* Element of an operand at `at` (one Index per axis of the OPERAND): a load, a constant, or the producer's
+ * expression inlined. */
 Reg *lower_operand(Lower *lower, const Node *node, int operand, const Index *at);
 /* The same for an operand that broadcasts to result 0: `at` has one Index per axis of the RESULT. */
 Reg *lower_broadcast(Lower *lower, const Node *node, int operand, const Index *at);
 /* Element of a value of the region (or operand of the node). */
 Reg *lower_value(Lower *lower, Value *value, const Index *at);
-/* For nests and fast kernels: the anchor's result `index` at `at` is `value`. Applies the fused epilogue there and stores. */
+/* For nests and fast kernels: the anchor's result `index` at `at` is `value`. Applies the fused epilogue
+ * there and stores. */
 void lower_result(Lower *lower, int index, const Index *at, Reg *value);
-/* Direct access for fast kernels: the param that holds an operand of the anchor, or NULL if that operand is computed by a fused producer
- * or is a splat (then lower_operand). */
+/* Direct access for fast kernels: the param that holds an operand of the anchor, or NULL if that operand is
+ * computed by a fused producer or is a splat (then lower_operand). */
 Buffer *lower_buffer(Lower *lower, Value *value);
 /* Size of axis `axis` of a value, as i64. */
 Reg *lower_dim(Lower *lower, const Value *value, int axis);
-/* Stores of a result that has no anchor epilogue: element kernels' loops end with this. Result `index` of lower->node. */
+/* Stores of a result that has no anchor epilogue: element kernels' loops end with this. Result `index` of
+ * lower->node. */
 void lower_store(Lower *lower, int index, const Index *at, Reg *value);
 
-/* Makes the kernel of `node`: one param per distinct operand that is not a splat constant (in operand order), then one per result;
- * lower_param_operand says which. `body` builds the code (fast kernels of codegen); NULL: the plain lowering, scalar code that is the
- * reference for everything else. Param shapes are those of the values. */
+/* Makes the kernel of `node`: one param per distinct operand that is not a splat constant (in operand order),
+ * then one per result; lower_param_operand says which. `body` builds the code (fast kernels of codegen);
+ * NULL: the plain lowering, scalar code that is the reference for everything else. Param shapes are those of
+ * the values. */
 typedef void (*LowerBody)(Lower *lower, void *context);
 Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *context);
-/* The body of elementwise kernels, and what lower_node appends for results that do not come from the anchor: loops over every such
- * result, the outermost parallel, `lanes` elements of the last axis at a time. With lanes > 1 contiguous axes are merged first, full
- * runs are unmasked, and the rest of an axis is one masked run. */
+/* The body of elementwise kernels, and what lower_node appends for results that do not come from the anchor:
+ * loops over every such result, the outermost parallel, `lanes` elements of the last axis at a time. With
+ * lanes > 1 contiguous axes are merged first, full runs are unmasked, and the rest of an axis is one masked
+ * run. */
 void lower_elements(Lower *lower, int lanes);
 /* The node's operand (or, >= operand_count, result) that param `index` of its kernel stands for. */
 int lower_param_operand(const Node *node, int index);

@@ -4,6 +4,7 @@
   void name##f(void) {}
 BOTH(exp)
 BOTH(log)
-BOTH(sin) BOTH(cos) BOTH(tan) BOTH(asin) BOTH(acos) BOTH(atan) BOTH(sinh) BOTH(cosh) BOTH(tanh) BOTH(asinh)
-    BOTH(acosh) BOTH(atanh) BOTH(erf) BOTH(pow) BOTH(fmod) BOTH(fma) BOTH(floor) BOTH(ceil) BOTH(rint)
-        BOTH(trunc) BOTH(sqrt)
+BOTH(sin)
+BOTH(cos) BOTH(tan) BOTH(asin) BOTH(acos) BOTH(atan) BOTH(sinh) BOTH(cosh) BOTH(tanh) BOTH(asinh) BOTH(acosh)
+    BOTH(atanh) BOTH(erf) BOTH(pow) BOTH(fmod) BOTH(fma) BOTH(floor) BOTH(ceil) BOTH(rint) BOTH(trunc)
+        BOTH(sqrt)

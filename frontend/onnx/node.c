@@ -194,7 +194,7 @@ static bool resolve(OnnxNode *node) {
 }
 
 static bool import_node(OnnxNode *node, Scope *scope) {
-  bool any_failed;
+  bool any_failed = false;
   if (++node->import->node_count > MAX_NODES) return onnx_fail(node, "more than %d nodes", MAX_NODES);
   TRY(bind_inputs(node, &any_failed));
   TRY(resolve(node));

@@ -196,7 +196,7 @@ static bool walk_message(Walk *walk, size_t at, size_t end, const ProtobufCMessa
   if (depth > WIRE_MAX_DEPTH) return refuse(walk, at, message, "messages nested deeper than 64 levels");
   uint64_t seen = 0;
   while (at < end) {
-    Field field;
+    Field field = {0};
     if (!read_field(walk, &at, end, message, &field)) return false;
     const ProtobufCFieldDescriptor *schema = protobuf_c_message_descriptor_get_field(message, field.number);
     if (!schema || is_ours(message, &field)) continue;

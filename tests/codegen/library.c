@@ -90,7 +90,7 @@ static bool near(const Tensor *a, const Tensor *b) {
 /* Compiles `text`, runs it on random input whose symbolic sizes are `symbol`, and compares. */
 static bool agrees(const char *text, int64_t symbol) {
   Module *module = module_new("test.tn");
-  Target target;
+  Target target = {0};
   Tensor inputs[8] = {0}, compiled[8] = {0}, wanted[8] = {0};
   unsigned seed = 1;
   bool ok =
@@ -373,7 +373,7 @@ TEST(only_kernels_use_the_target) {
   Built built = build(symbolic);
   char path[80], *assembly = NULL;
   snprintf(path, sizeof path, "%s/net.s", built.folder);
-  Target target;
+  Target target = {0};
   if (CHECK(target_describe(built.module, NULL, "x86-64-v4", &target))) {
     CodegenOptions options = {.target = target, .name = "net", .source = "test.tn"};
     CHECK(codegen_emit(built.module->main, &options, EMIT_ASM, path, NULL));
@@ -458,7 +458,7 @@ TEST(objects_of_two_models) {
 TEST(cross_compiling) {
   Module *module = module_new("cross.tn");
   char folder[] = "/tmp/tenon-test-XXXXXX", path[64];
-  Target target;
+  Target target = {0};
   CHECK(mkdtemp(folder) && module_parse_text(module, symbolic, sizeof symbolic - 1, NULL));
   snprintf(path, sizeof path, "%s/net.so", folder);
   if (CHECK(target_describe(module, "aarch64-linux-gnu", "cortex-a76", &target))) {
@@ -476,7 +476,7 @@ TEST(cross_compiling) {
 
 TEST(bad_requests) {
   Module *module = module_new("bad.tn");
-  Target target;
+  Target target = {0};
   CHECK(!target_describe(module, NULL, "pentium-9", &target));
   CHECK(!target_describe(module, "vax-unknown-vms", NULL, &target));
   CHECK(target_describe(module, NULL, NULL, &target));
