@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Real models, compiled by tenon, against ONNX Runtime (or, for Keras, the numpy forward pass), on three seeds.
+"""Real models, compiled by tenon, against ONNX Runtime (or, for Keras, the numpy forward pass), on three seeds and a real image.
 
 Usage: run.py --tenon PROGRAM --ort-run PROGRAM [NAME...]
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import numpy as np
+from PIL import Image
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/keras"))
@@ -31,6 +32,19 @@ ONNX = {
     "ppocrv4_det": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224"],
 }
 KERAS = ("keras_mnist_cnn_npm",)
+
+# What a model expects of its pixels in 0..255: x * scale + shift. The photo is skimage's astronaut, the digit one of MNIST.
+PIXELS = {
+    "blazeface_front": (2 / 255, -1),
+    "blazeface_back": (2 / 255, -1),
+    "ppocr_mobile_v2_cls": (2 / 255, -1),
+    "ppocrv4_det": (2 / 255, -1),
+    "sface": (1, 0),
+    "u2netp": (4.5 / 255, -2.1),
+    "eyetracking_google": (4.5 / 255, -2.1),
+    "keras_mnist_cnn_npm": (1 / 255, 0),
+}
+PHOTO = pathlib.Path("/usr/lib/python3/dist-packages/skimage/data/astronaut.png")
 
 
 class Failure(Exception):
@@ -70,6 +84,36 @@ def compare(got, want):
     return f"max abs {worst:.2g}"
 
 
+def image(shape):
+    """A real image in 0..255 of [1,H,W,C] or [1,C,H,W], or None where the shape is no image's."""
+    if len(shape) != 4 or shape[0] != 1 or not {shape[1], shape[3]} & {1, 3}:
+        return None
+    channels_last = shape[3] in (1, 3)
+    height, width, channels = shape[1:] if channels_last else (*shape[2:], shape[1])
+    if channels == 1:
+        pixels = np.fromfile(TOP / "examples/mnist/digits-images", np.uint8)[16:16 + 784].reshape(28, 28, 1)
+    else:
+        pixels = np.asarray(Image.open(PHOTO).convert("RGB"))
+    rows = np.arange(height) * pixels.shape[0] // height
+    columns = np.arange(width) * pixels.shape[1] // width
+    pixels = pixels[rows][:, columns][None]
+    return pixels if channels_last else pixels.transpose(0, 3, 1, 2)
+
+
+def real_inputs(options, work, name, library, inputs):
+    """The same with every image input a real one; returns (input files by name, outputs)."""
+    folder, (scale, shift), files, arguments = work / "real", PIXELS[name], {}, []
+    folder.mkdir()
+    for key, path in inputs.items():
+        pixels = image(np.load(path).shape)
+        files[key] = path if pixels is None else folder / path.name
+        if pixels is not None:
+            np.save(files[key], np.ascontiguousarray(pixels * scale + shift, dtype=np.float32))
+        arguments += ["--input", f"{key}={files[key]}"]
+    call(options.tenon, "run", library, "--quiet", *arguments, "--output", folder / "out")
+    return files, arrays(folder / "out")
+
+
 def seed_inputs(options, work, library, seed):
     """Runs the library on random inputs; returns (input files by name, outputs)."""
     folder = work / f"seed{seed}"
@@ -105,9 +149,12 @@ def test_model(options, name, runtime):
         except Failure as failure:
             yield 0, failure
             return
-        for seed in SEEDS:
+        for seed in (*SEEDS, "real"):
             try:
-                inputs, outputs = seed_inputs(options, work, library, seed)
+                if seed == "real":
+                    inputs, outputs = real_inputs(options, work, name, library, inputs)
+                else:
+                    inputs, outputs = seed_inputs(options, work, library, seed)
                 if name in KERAS:
                     want = keras_outputs(model, inputs, outputs)
                 else:
@@ -130,7 +177,7 @@ def main():
         for seed, result in test_model(options, name, runtime):
             bad = isinstance(result, Failure)
             passed, failed = passed + (not bad), failed + bad
-            print(f"{'FAIL' if bad else 'PASS'} {name} seed {seed}: {result}", flush=True)
+            print(f"{'FAIL' if bad else 'PASS'} {name} {seed if seed == 'real' else f'seed {seed}'}: {result}", flush=True)
     print(f"{passed} passed, {failed} failed")
     return failed > 0
 
