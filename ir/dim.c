@@ -47,7 +47,8 @@ const Dim *dim_symbol(Module *module, const char *name) {
 }
 
 static const Dim *too_large(Module *module) {
-  fail(module, "the expression of a size has over %d parts", MAX_SIZE);
+  fail(module, "the expression of a size has over %d parts; give open sizes values (--dim, --input-shape)",
+       MAX_SIZE);
   return dim_symbol(module, arena_printf(module->arena, "too_large.%d", module->interns->dim_count));
 }
 
