@@ -159,6 +159,22 @@ TEST(outputs_that_nothing_computes) {
       "graph g(%x: f32[2]) -> (%a: f32[2], %b: f32[2]) {\n  %a: f32[2] = exp %x\n  return %a, %a\n}\n", 1));
 }
 
+TEST(odd_shapes_and_dtypes) {
+  static const char *const texts[] = {
+      "graph g(%x: f32[0,3]) -> (%y: f32[0,3], %z: f32[1,3]) {\n  %y: f32[0,3] = relu %x\n  %z: f32[1,3] = "
+      "reduce_sum %x, axes=[0]\n  return %y, %z\n}\n",
+      "graph g(%x: f32) -> (%y: f32) {\n  %y: f32 = exp %x\n  return %y\n}\n",
+      "graph g(%x: f16[17], %y: f16[17]) -> (%z: f16[17]) {\n  %z: f16[17] = mul %x, %y\n  return %z\n}\n",
+      "graph g(%x: bf16[17]) -> (%y: bf16[17]) {\n  %y: bf16[17] = tanh %x\n  return %y\n}\n",
+      "graph g(%x: f32[5,4], %t: f32[4]) -> (%y: bool[5,4], %i: i64[5,1]) {\n  %y: bool[5,4] = less %x, %t\n"
+      "  %i: i64[5,1] = arg_max %x, axis=1\n  return %y, %i\n}\n",
+      "graph g(%x: f64[3,5], %b: bool[3,1]) -> (%z: f64[5,3]) {\n  %0: f64[3,5] = neg %x\n  %1: f64[3,5] = "
+      "where %b, %x, %0\n"
+      "  %z: f64[5,3] = transpose %1, perm=[1,0]\n  return %z\n}\n",
+  };
+  for (int i = 0; i < COUNT_OF(texts); i++) CHECK(agrees(texts[i], 1));
+}
+
 /* ---- the two interfaces ---- */
 
 TEST(typed_call) {
@@ -496,6 +512,7 @@ int main(void) {
   RUN(static_graph);
   RUN(symbolic_graph);
   RUN(outputs_that_nothing_computes);
+  RUN(odd_shapes_and_dtypes);
   RUN(typed_call);
   RUN(library_table);
   RUN(session_errors);
