@@ -1,10 +1,47 @@
 /* stub_m.c -- the names that compiled code may want of libm, to link against; never loaded. */
-#define BOTH(name)                                                                                           \
-  void name(void) {}                                                                                         \
-  void name##f(void) {}
-BOTH(exp)
-BOTH(log)
-BOTH(sin)
-BOTH(cos) BOTH(tan) BOTH(asin) BOTH(acos) BOTH(atan) BOTH(sinh) BOTH(cosh) BOTH(tanh) BOTH(asinh) BOTH(acosh)
-    BOTH(atanh) BOTH(erf) BOTH(pow) BOTH(fmod) BOTH(fma) BOTH(floor) BOTH(ceil) BOTH(rint) BOTH(trunc)
-        BOTH(sqrt)
+void acos(void) {}
+void acosf(void) {}
+void acosh(void) {}
+void acoshf(void) {}
+void asin(void) {}
+void asinf(void) {}
+void asinh(void) {}
+void asinhf(void) {}
+void atan(void) {}
+void atanf(void) {}
+void atanh(void) {}
+void atanhf(void) {}
+void ceil(void) {}
+void ceilf(void) {}
+void cos(void) {}
+void cosf(void) {}
+void cosh(void) {}
+void coshf(void) {}
+void erf(void) {}
+void erff(void) {}
+void exp(void) {}
+void expf(void) {}
+void floor(void) {}
+void floorf(void) {}
+void fma(void) {}
+void fmaf(void) {}
+void fmod(void) {}
+void fmodf(void) {}
+void log(void) {}
+void logf(void) {}
+void pow(void) {}
+void powf(void) {}
+void rint(void) {}
+void rintf(void) {}
+void sin(void) {}
+void sinf(void) {}
+void sinh(void) {}
+void sinhf(void) {}
+void sqrt(void) {}
+void sqrtf(void) {}
+void tan(void) {}
+void tanf(void) {}
+void tanh(void) {}
+void tanhf(void) {}
+void trunc(void) {}
+void truncf(void) {}
