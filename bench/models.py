@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+"""The models of the measure: writes the ONNX files of architectures without a public weight file, fetches the others.
+
+Usage: models.py [--list] [NAME...]     prints the path of each file, in the order asked; without a name, of all
+
+The architectures come from python3-torchvision and architectures.py, with seeded weights: latency does not depend on them. Batch norms get
+seeded values too, so that folding them is real work. Files are cached in ${XDG_CACHE_HOME:-~/.cache}/tenon/bench, under a name that
+carries VERSION, and written by a rename: the cache never holds half a file.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass, field
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tenon/bench"
+VERSION = 1  # of the files: to be counted up when what is written below changes
+WORD = "i64"
+
+
+@dataclass
+class Model:
+    make: object = None  # called with (torchvision.models, architectures); None: tests/models/models.tsv has it
+    inputs: dict = field(default_factory=dict)  # name -> shape, or (shape, WORD, low, high) for whole numbers in [low, high)
+    opset: int = 14  # the default of the exporter
+    dims: tuple = ()  # NAME=N, for the open sizes of real models
+
+    @property
+    def is_real(self):
+        return self.make is None
+
+    @property
+    def ranges(self):
+        """NAME=LOW:HIGH of the inputs that are whole numbers."""
+        return [f"{name}={spec[2]}:{spec[3]}" for name, spec in self.inputs.items() if WORD in spec]
+
+
+def image(size=224):
+    return {"image": (1, 3, size, size)}
+
+
+def words(count, low=0, high=30522):
+    return (1, count), WORD, low, high
+
+
+BERT_INPUTS = {"ids": words(128), "mask": words(128, 1, 2), "types": words(128, 0, 2)}
+PAST = {f"past{i}": (1, 12, 128, 64) for i in range(24)}
+
+MODELS = {
+    "mlp_mnist": Model(lambda tv, own: own.mlp_mnist(), {"image": (1, 784)}),
+    "lenet": Model(lambda tv, own: own.lenet(), {"image": (1, 1, 28, 28)}),
+    "squeezenet1_1": Model(lambda tv, own: tv.squeezenet1_1(), image()),
+    "resnet18": Model(lambda tv, own: tv.resnet18(), image()),
+    "resnet50": Model(lambda tv, own: tv.resnet50(), image()),
+    "mobilenet_v2": Model(lambda tv, own: tv.mobilenet_v2(), image()),
+    "mobilenet_v3_large": Model(lambda tv, own: tv.mobilenet_v3_large(), image()),
+    "efficientnet_b0": Model(lambda tv, own: tv.efficientnet_b0(), image()),
+    "densenet121": Model(lambda tv, own: tv.densenet121(), image()),
+    "vgg16": Model(lambda tv, own: tv.vgg16(), image()),
+    "convnext_tiny": Model(lambda tv, own: tv.convnext_tiny(), image(), opset=17),
+    "yolov8n": Model(lambda tv, own: own.Yolov8n(), image(640)),
+    "unet_small": Model(lambda tv, own: own.UNet(), image(256)),
+    "vit_tiny16": Model(lambda tv, own: own.VisionTransformer(192, 3), image(), opset=17),
+    "vit_b16": Model(lambda tv, own: own.VisionTransformer(768, 12), image(), opset=17),
+    "minilm_l6": Model(lambda tv, own: own.Bert(384, 12, 6), BERT_INPUTS),
+    "bert_base": Model(lambda tv, own: own.Bert(768, 12, 12), BERT_INPUTS),
+    "whisper_tiny_enc": Model(lambda tv, own: own.WhisperEncoder(), {"mel": (1, 80, 3000)}),
+    "gpt2_prefill": Model(lambda tv, own: own.Gpt2(), {"ids": words(64, 0, 50257)}),
+    "gpt2_decode": Model(lambda tv, own: own.Gpt2(), {"ids": words(1, 0, 50257), **PAST}),
+    "lstm": Model(lambda tv, own: own.Recurrent(own.nn.LSTM), {"x": (1, 64, 128)}),
+    "gru": Model(lambda tv, own: own.Recurrent(own.nn.GRU), {"x": (1, 64, 128)}),
+    "dlrm": Model(lambda tv, own: own.Dlrm(), {"dense": (16, 13), "sparse": ((16, 26), WORD, 0, 1000)}),
+    "blazeface_front": Model(),
+    "blazeface_back": Model(),
+    "ppocr_mobile_v2_cls": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=48", "p2o.DynamicDimension.2=192")),
+    "sface": Model(),
+    "eyetracking_google": Model(),
+    "u2netp": Model(),
+    "ppocrv4_det": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224")),
+}
+
+
+# ---- Writing
+
+
+def example(torch, spec):
+    if WORD in spec:
+        shape, _, low, high = spec
+        return torch.randint(low, high, shape)
+    return torch.rand(spec) * 2 - 1
+
+
+def settle(torch, network, example_inputs):
+    """Seeded factors for the batch norms, and as statistics those of an example: otherwise activations of deep networks explode."""
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1.0
+            norm.weight *= 0.8 + 0.4 * torch.rand_like(norm.weight)
+            norm.bias += 0.1 * torch.randn_like(norm.bias)
+        if norms:
+            network(*example_inputs)
+    network.eval()
+
+
+def write(name, path):
+    import torch
+    import torchvision.models
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import architectures
+    warnings.filterwarnings("ignore")
+    model = MODELS[name]
+    torch.manual_seed(1)
+    network = model.make(torchvision.models, architectures).eval()
+    inputs = tuple(example(torch, spec) for spec in model.inputs.values())
+    settle(torch, network, inputs)
+    part = path.with_suffix(f".{os.getpid()}")
+    torch.onnx.export(network, inputs, str(part), opset_version=model.opset, input_names=list(model.inputs), do_constant_folding=True)
+    part.rename(path)
+
+
+def model_path(name):
+    """The file of a model, written or fetched when it is missing."""
+    if MODELS[name].is_real:
+        done = subprocess.run([TOP / "scripts/fetch", name], stdout=subprocess.PIPE, text=True, check=True)
+        return pathlib.Path(done.stdout.strip().splitlines()[-1])
+    path = CACHE / f"{name}.{VERSION}.onnx"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        write(name, path)
+    return path
+
+
+def main():
+    if sys.argv[1:] == ["--list"]:
+        print(*MODELS, sep="\n")
+        return
+    for name in sys.argv[1:] or MODELS:
+        if name not in MODELS:
+            sys.exit(f"models.py: no model {name} (see --list)")
+        print(model_path(name), flush=True)
+
+
+if __name__ == "__main__":
+    main()

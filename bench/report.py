@@ -1,0 +1,158 @@
+"""How the results of bench/run look: text table, markdown, SVG. A result is the dictionary that run writes as JSON."""
+import html
+import math
+import os
+import pathlib
+import platform
+import re
+
+COLUMNS = [  # title, width
+    ("model", -19), ("thr", 3), ("tenon ms", 9), ("median", 9), ("ORT ms", 9), ("median", 9), ("ratio", 6), ("GF/s", 6), ("ORT", 6), ("peak", 5), ("ORT", 5),
+    ("compile", 7), ("session", 7), ("lib MB", 7), ("RSS MB", 6), ("ORT", 6), ("error", 8)]
+MARKDOWN_TITLES = [
+    "model", "threads", "tenon ms, min", "median", "ORT ms, min", "median", "ratio", "GFLOP/s", "ORT", "of peak", "ORT", "compile s", "ORT session s",
+    "library MB", "RSS MB", "ORT", "max error"]
+
+
+# ---- The machine
+
+
+def machine():
+    info = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*:\s*(.*)", info)
+    return {"cpu": name.group(1) if name else platform.machine(), "cores": os.cpu_count(), "caches": caches(), "system": platform.platform(terse=True)}
+
+
+def caches():
+    """Such as "L1d 48K, L2 2048K, L3 245760K"."""
+    found = {}
+    for folder in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        kind, level, size = ((folder / part).read_text().strip() for part in ("type", "level", "size"))
+        if kind != "Instruction":
+            found[f"L{level}{'d' if kind == 'Data' else ''}"] = size
+    return ", ".join(f"{name} {size}" for name, size in found.items())
+
+
+# ---- Numbers
+
+
+def milliseconds(value):
+    return f"{value:.4f}" if value < 1 else f"{value:.3f}" if value < 10 else f"{value:.2f}"
+
+
+def gflops(run, side):
+    return 2e-6 * run["macs"] / run[side]["median_ms"]
+
+
+def cells(row, run, result):
+    """The columns of one measurement, as text."""
+    peak = result["peak"]["gflops"] * run["threads"]
+    tenon, ort = run["tenon"], run["ort"]
+    share = [f"{100 * gflops(run, side) / peak:.0f}%" if peak else "" for side in ("tenon", "ort")]
+    error = "NaN" if run["max_error"] is None else f"{run['max_error']:.1e}"
+    return [row["model"], str(run["threads"]), milliseconds(tenon["min_ms"]), milliseconds(tenon["median_ms"]), milliseconds(ort["min_ms"]),
+            milliseconds(ort["median_ms"]), f"{run['ratio']:.2f}", f"{gflops(run, 'tenon'):.1f}", f"{gflops(run, 'ort'):.1f}", *share,
+            f"{row['compile_s']:.2f}", f"{ort['open_s']:.2f}", f"{row['library_bytes'] / 1e6:.1f}", f"{row['rss']['tenon'] / 1e6:.0f}",
+            f"{row['rss']['ort'] / 1e6:.0f}", error + ("" if run["right"] else " WRONG")]
+
+
+def geometric_means(result):
+    """[{models: "architectures" | "real models", threads, ratio, count}], of right answers only."""
+    means = []
+    for title, real in (("architectures", False), ("real models", True)):
+        runs = [run for row in result["rows"] if row["real"] == real for run in row.get("runs", []) if run["right"]]
+        for threads in sorted({run["threads"] for run in runs}):
+            ratios = [run["ratio"] for run in runs if run["threads"] == threads]
+            mean = math.exp(sum(math.log(r) for r in ratios) / len(ratios))
+            means.append({"models": title, "threads": threads, "ratio": round(mean, 4), "count": len(ratios)})
+    return means
+
+
+def mean_text(mean):
+    threads = "1 thread" if mean["threads"] == 1 else f"{mean['threads']} threads"
+    return f"geometric mean over {mean['count']} {mean['models']}, {threads}: {mean['ratio']:.2f}"
+
+
+# ---- The text table
+
+
+def align(values):
+    return " ".join(value.ljust(-width) if width < 0 else value.rjust(width) for value, (_, width) in zip(values, COLUMNS))
+
+
+def machine_text(result):
+    about = result["machine"]
+    peak = f"{result['peak']['gflops']:.0f} GFLOP/s f32 per core ({result['peak']['isa']})"
+    return f"{about['cpu']}, {about['cores']} cores, {about['caches']}; measured peak {peak}"
+
+
+def head(result):
+    return f"{machine_text(result)}; load average {result['load_at_start']:.1f}\n" + align([title for title, _ in COLUMNS])
+
+
+def lines(row, result):
+    if "failed" in row:
+        return f"{row['model']:<19} FAILED {row['failed']}"
+    return "\n".join(align(cells(row, run, result)) for run in row["runs"])
+
+
+def foot(result):
+    return "\n".join(mean_text(mean) for mean in result["geometric_means"])
+
+
+# ---- Markdown
+
+
+def markdown(result):
+    rows = [MARKDOWN_TITLES, ["---"] + ["--:"] * (len(MARKDOWN_TITLES) - 1)]
+    failed = [row for row in result["rows"] if "failed" in row]
+    rows += [cells(row, run, result) for row in result["rows"] for run in row.get("runs", [])]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n\n"
+    text += "".join(f"- {mean_text(mean)}\n" for mean in result["geometric_means"])
+    if failed:
+        text += "\nNot measured, because one of the two refuses the model:\n\n" + "".join(f"- {row['model']}: `{row['failed']}`\n" for row in failed)
+    return text
+
+
+def write_docs(result, docs):
+    """Replaces what stands between the two marks of performance.md, and the chart."""
+    shared = max(result["load_at_start"], result["load_at_end"]) > 1.5
+    clock = "processor time of the running thread" if result["clock"] == "cpu" else "wall time"
+    about = f"`{result['command'].strip()}` at {result['commit']} on {result['date']}: {machine_text(result)}. Times are {clock}.\n"
+    if shared:
+        about += (f"**The machine was shared** with other work (load average {result['load_at_start']:.1f} before, {result['load_at_end']:.1f} after, "
+                  f"on {result['machine']['cores']} cores): absolute times are too long and single ratios uncertain.\n")
+    page = docs / "performance.md"
+    begin, end = "<!-- bench/run --docs writes from here -->\n", "<!-- to here -->\n"
+    before, rest = page.read_text().split(begin)
+    page.write_text(before + begin + "\n" + about + "\n![ratio per model](performance.svg)\n\n" + markdown(result) + "\n" + end + rest.split(end)[1])
+    (docs / "performance.svg").write_text(svg(result))
+
+
+# ---- The chart: a bar per model and number of threads, ONNX Runtime's time over tenon's
+
+LEFT, WIDTH, BAR, GAP, TOP, RIGHT = 170, 520, 14, 6, 46, 70
+COLOURS = {"ahead": "#2a7f5f", "behind": "#c2703d", "wrong": "#b0b0b0"}
+
+
+def svg_bar(y, label, run, scale):
+    kind = "wrong" if not run["right"] else "ahead" if run["ratio"] >= 1 else "behind"
+    length = min(run["ratio"], scale) / scale * WIDTH
+    value = f"{run['ratio']:.2f}" + ("" if run["right"] else " (wrong)")
+    return (f'<text x="{LEFT - 8}" y="{y + BAR - 3}" text-anchor="end">{html.escape(label)}</text>'
+            f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{COLOURS[kind]}"/>'
+            f'<text x="{LEFT + length + 5:.1f}" y="{y + BAR - 3}">{value}</text>')
+
+
+def svg(result):
+    many = len({run["threads"] for row in result["rows"] for run in row.get("runs", [])}) > 1
+    bars = [(row["model"] + (f" x{run['threads']}" if many else ""), run) for row in result["rows"] for run in row.get("runs", [])]
+    scale = max([1.25] + [min(run["ratio"], 4) for _, run in bars])
+    height = TOP + len(bars) * (BAR + GAP) + 14
+    one = LEFT + WIDTH / scale
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + RIGHT}" height="{height}" font-family="sans-serif" font-size="12">',
+             f'<rect width="100%" height="100%" fill="white"/><text x="{LEFT}" y="18" font-size="14">ONNX Runtime\'s time / tenon\'s time (longer is better)</text>']
+    parts += [svg_bar(TOP + i * (BAR + GAP), label, run, scale) for i, (label, run) in enumerate(bars)]
+    parts += [f'<line x1="{one:.1f}" x2="{one:.1f}" y1="{TOP - 6}" y2="{height - 10}" stroke="#404040" stroke-dasharray="3 3"/>',
+              f'<text x="{one:.1f}" y="{TOP - 10}" text-anchor="middle">1.0</text>', "</svg>\n"]
+    return "\n".join(parts)
