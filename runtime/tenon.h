@@ -3,11 +3,15 @@
  *
  *   void *handle = dlopen("./mnist.so", RTLD_NOW | RTLD_LOCAL);
  *   tenon_query_function *query = (tenon_query_function *)dlsym(handle, "tenon_query");
- *   const tenon_library *library = query(TENON_ABI_VERSION);       // NULL: made for another version of this
- * interface tenon_session *session; int error = library->session_open(NULL, &session); tenon_tensor image =
- * {pixels, sizeof pixels, TENON_F32, 2, {1, 784}}; tenon_tensor prob = {0}; // data NULL: memory of the
- * session if (!error) error = library->session_run(session, &image, &prob); if (error) puts(session ?
- * library->session_error(session) : library->error_text(error));
+ *   const tenon_library *library = query(TENON_ABI_VERSION); // NULL: it speaks another version
+ *
+ *   tenon_session *session;
+ *   int error = library->session_open(NULL, &session);
+ *   if (error) return puts(library->error_text(error));
+ *
+ *   tenon_tensor image = {pixels, sizeof pixels, TENON_F32, 2, {1, 784}};
+ *   tenon_tensor prob = {0}; // data NULL: memory of the session
+ *   if (library->session_run(session, &image, &prob)) puts(library->session_error(session));
  *   ... prob.rank, prob.dims and prob.data are filled ...
  *   library->session_close(session);
  *
