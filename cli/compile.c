@@ -71,7 +71,7 @@ static void print_summary(const Program *program, const Compilation *c) {
     printf("  state %s, ", bytes_text(c->code.state_bytes, a));
     printf("scratch %s, ", bytes_text(c->code.scratch_bytes, a));
     printf("%s %s\n", is_library ? "library" : "object", bytes_text(c->code.library_bytes, a));
-    printf("  %d kernels, %d of them distinct\n", c->code.kernel_count, c->code.distinct_kernel_count);
+    printf("  kernels %d, %d of them distinct\n", c->code.kernel_count, c->code.distinct_kernel_count);
   }
   printf("  %.2f s\n", c->seconds);
 }

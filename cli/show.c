@@ -20,7 +20,7 @@ static void show_library(const Program *program) {
   const tenon_library *library = program->library;
   for (uint32_t i = 0; i < library->symbol_count; i++) printf("%-9s %s\n", "size", library->symbols[i]);
   for (uint32_t i = 0; i < library->guard_count; i++) printf("%-9s %s\n", "checks", library->guards[i]);
-  printf("%-9s %u kernels, %s of weights\n", "holds", library->kernel_count,
+  printf("%-9s kernels %u, weights %s\n", "holds", library->kernel_count,
          bytes_text((int64_t)library->weight_bytes, text));
   if (!library->symbol_count) {
     printf("%-9s state %s, ", "needs", bytes_text((int64_t)library->state_size(NULL), text));

@@ -83,7 +83,6 @@ void diags_print(const Module *module, FILE *out, int limit);
 
 /* ---- 3. Element types (dtype.c) ------------------------------------------------------------------------ */
 
-/* clang-format off */
 typedef enum Dtype {
   DTYPE_NONE,
   DTYPE_BOOL,
@@ -114,7 +113,6 @@ typedef enum Dtype {
   DTYPE_STRING,
   DTYPE_COUNT
 } Dtype;
-/* clang-format on */
 
 const char *dtype_name(Dtype dtype);                    /* "f32" */
 Dtype dtype_from_name(const char *name, size_t length); /* DTYPE_NONE when unknown */
@@ -139,7 +137,6 @@ void dtype_set_int(Dtype dtype, void *base, int64_t index, int64_t value);
  * to a sorted chain of terms, constants are folded, `floordiv(a*k, k)` is a, and so on; what cannot be proved
  * equal is different.
  */
-/* clang-format off */
 typedef enum DimKind {
   DIM_CONST,
   DIM_SYMBOL,
@@ -151,7 +148,6 @@ typedef enum DimKind {
   DIM_MAX,
   DIM_BCAST /* bcast(a, b): a if b is 1, b if a is 1, else both, which a guard checks to be equal */
 } DimKind;
-/* clang-format on */
 
 struct Dim {
   DimKind kind;
@@ -345,7 +341,6 @@ bool value_known_ints(const Value *value, int64_t *ints, int max, int *count);
 
 /* ---- 8. Attributes (attr.c) ---------------------------------------------------------------------------- */
 
-/* clang-format off */
 typedef enum AttrKind {
   ATTR_BOOL,
   ATTR_INT,
@@ -356,7 +351,6 @@ typedef enum AttrKind {
   ATTR_FLOATS,
   ATTR_DIMS /* symbolic integers: shapes, starts, sizes */
 } AttrKind;
-/* clang-format on */
 
 /* How an attribute speaks of axes, so that layout and pruning can permute it without knowing the op. */
 typedef enum AttrRole {
