@@ -44,7 +44,7 @@ static bool expand_all(Graph *graph) {
   return true;
 }
 
-static Tensor *tensor_of(Run *run, const Value *value) {
+static Tensor *tensor_of(const Run *run, const Value *value) {
   for (int i = run->count - 1; i >= 0; i--) {
     if (run->values[i] == value) return &run->tensors[i];
   }
@@ -88,12 +88,20 @@ static bool run_const(Run *run, const Node *node) {
   return true;
 }
 
+/* No elements: nothing to compute, though loops over the other axes could still run for years. */
+static bool results_are_empty(const Run *run, const Node *node) {
+  for (int i = 0; i < node->result_count; i++)
+    if (tensor_count(tensor_of(run, node->results[i])) != 0) return false;
+  return true;
+}
+
 static bool run_kernel(Run *run, Node *node) {
   Module *module = run->graph->module;
   Kernel *kernel = lower_node(node, node->op->name, NULL, NULL);
   if (!kernel) return module->error_count > 0 ? false : node_fail(node, "cannot be lowered to loops");
   for (int i = 0; i < node->result_count; i++)
     TRY(allocate(run, node->results[i], add_value(run, node->results[i])));
+  if (results_are_empty(run, node)) return true;
   void **args = NEW_ARRAY(module->arena, void *, kernel->param_count);
   for (int i = 0; i < kernel->param_count; i++) {
     int index = lower_param_operand(node, i);
