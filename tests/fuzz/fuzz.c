@@ -79,9 +79,10 @@ static char *graph_text(const Graph *graph) {
   return text;
 }
 
-/* What the interpreter would need for the graph, roughly; some ops multiply. */
+enum { MAX_NODES = 300, MAX_ELEMENTS = 1 << 14, MAX_MACS = 1 << 20, SYMBOL_SIZE = 3 };
+
+/* What a constant fold or the interpreter would need for the graph, roughly. */
 static bool graph_is_small(const Graph *graph) {
-  enum { MAX_NODES = 300, MAX_ELEMENTS = 1 << 14, MAX_MACS = 1 << 20 };
   int nodes = 0;
   FOR_EACH_NODE(node, graph) {
     if (++nodes > MAX_NODES) return false;
@@ -117,10 +118,53 @@ static void run_passes(Module *module) {
   fuzz_check(pipeline_run(module->main, &options), module, "a pass failed on an accepted graph");
 }
 
+/* Zeros of the input's type, with a size for every symbol; false when the shape is more than that. */
+static bool make_input(Tensor *tensor, const Type *type) {
+  int64_t dims[MAX_RANK], count = 1;
+  for (int i = 0; i < type->rank; i++) {
+    dims[i] = dim_is_const(type->dims[i]) ? type->dims[i]->value : SYMBOL_SIZE;
+    if (dims[i] < 0 || __builtin_mul_overflow(count, dims[i], &count) || count > MAX_ELEMENTS) return false;
+  }
+  return tensor_new(tensor, type->dtype, type->rank, dims);
+}
+
+/* Whether all values and the work of all nodes are small once the inputs have sizes. */
+static bool can_interpret(Graph *graph, const Tensor *inputs) {
+  enum { MAX_SYMBOLS = 64 };
+  const char *symbols[MAX_SYMBOLS];
+  int64_t values[MAX_SYMBOLS], size;
+  int count;
+  if (!graph_bind(graph, inputs, symbols, values, MAX_SYMBOLS, &count)) return false;
+  FOR_EACH_NODE(node, graph) {
+    const Dim *macs = node->op->macs ? node->op->macs(node) : NULL;
+    if (macs && (!dim_eval(macs, symbols, values, count, &size) || size > MAX_MACS)) return false;
+    for (int i = 0; i < node->result_count; i++) {
+      const Dim *elements = type_count(graph->module, node->results[i]->type);
+      if (!dim_eval(elements, symbols, values, count, &size) || size > MAX_ELEMENTS) return false;
+    }
+  }
+  return true;
+}
+
+/* It may be refused (a division by zero), but whatever infer accepted has a lowering. */
+static void interpret(Module *module) {
+  enum { MAX_INPUTS = 64, MAX_OUTPUTS = 64 };
+  Graph *graph = module->main;
+  Tensor inputs[MAX_INPUTS] = {0}, outputs[MAX_OUTPUTS] = {0};
+  bool can_run = graph->input_count <= MAX_INPUTS && graph->output_count <= MAX_OUTPUTS;
+  for (int i = 0; can_run && i < graph->input_count; i++)
+    can_run = make_input(&inputs[i], graph->inputs[i]->type);
+  if (can_run && can_interpret(graph, inputs) && graph_interpret(graph, inputs, outputs))
+    for (int i = 0; i < graph->output_count; i++) tensor_free(&outputs[i]);
+  for (int i = 0; i < MAX_INPUTS; i++) tensor_free(&inputs[i]);
+}
+
 void fuzz_graph(Module *module) {
   fuzz_check(graph_verify(module->main), module, "an accepted graph does not verify");
   bool is_small = graph_is_small(module->main);
   if (is_small) round_trip(module);
+  if (is_small) interpret(module);
   if (is_small) run_passes(module);
+  if (is_small) interpret(module);
   free(graph_text(module->main));
 }
