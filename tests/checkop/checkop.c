@@ -4,7 +4,7 @@
  * A case adds one op (and perhaps an epilogue) to a graph. The cases of a family go through the whole
  * pipeline and are compiled together; the same graph, untouched, runs in the interpreter.
  *
- *   checkop [FAMILY]
+ *   checkop [FAMILY [CPU]]      CPU as `tenon compile --cpu`; default: this machine's
  */
 #include "codegen/codegen.h"
 #include "passes/passes.h"
@@ -259,7 +259,7 @@ static bool same_values(const char *name, const Tensor *fast, const Tensor *plai
   return true;
 }
 
-static int check_family(int index, int *passed) {
+static int check_family(int index, const char *cpu, int *passed) {
   Check *check = calloc(1, sizeof *check);
   check->module = module_new("checkop");
   check->module->main = graph_new(check->module, families[index].name, NULL);
@@ -272,7 +272,7 @@ static int check_family(int index, int *passed) {
          *plain = calloc((size_t)count, sizeof *plain);
   Target target;
   bool ok = graph_set_outputs(graph, count, check->outputs, check->names) && random_inputs(check, x) &&
-            target_describe(check->module, NULL, NULL, &target) && graph_interpret(graph, x, plain) &&
+            target_describe(check->module, NULL, cpu, &target) && graph_interpret(graph, x, plain) &&
             optimise(check, &target) && codegen_execute(&target, graph, x, fast);
   if (!ok) {
     diags_print(check->module, stderr, 10);
@@ -301,7 +301,8 @@ static int check_family(int index, int *passed) {
 int main(int argc, char **argv) {
   int passed = 0, failed = 0;
   for (int i = 0; i < COUNT_OF(families); i++) {
-    if (argc < 2 || strcmp(argv[1], families[i].name) == 0) failed += check_family(i, &passed);
+    if (argc < 2 || strcmp(argv[1], families[i].name) == 0)
+      failed += check_family(i, argc > 2 ? argv[2] : NULL, &passed);
   }
   printf("%d passed, %d failed\n", passed, failed);
   return failed > 0 || passed == 0;
