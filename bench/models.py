@@ -109,6 +109,7 @@ def settle(torch, network, example_inputs):
 def write(name, path):
     import torch
     import torchvision.models
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
     import architectures
     warnings.filterwarnings("ignore")
