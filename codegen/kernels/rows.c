@@ -1,5 +1,5 @@
 /*
- * rows.c -- softmax and reductions, in lanes.
+ * rows.c -- softmax, layer norm and reductions, in lanes.
  *
  * Over the last axis: lanes run along it and are combined at the end. Over other axes: lanes run along the
  * last axis, which stays, and the reduced axes are serial loops around one accumulator. Softmax keeps its
@@ -150,6 +150,23 @@ static void reduce_body(Lower *lower) {
   kept_axes(lower, &r, 0);
 }
 
+/* ---- rows along the last axis -------------------------------------------------------------------------- */
+
+typedef void (*RowBody)(Lower *lower, void *context, int64_t size);
+
+/* Calls body once per row of x, with `at` set for all axes but the last. */
+static void each_row(Lower *lower, const Type *x, Index *at, int axis, RowBody body, void *context) {
+  Loops *loops = &lower->loops;
+  if (axis == x->rank - 1) {
+    body(lower, context, x->dims[axis]->value);
+    return;
+  }
+  For loop = loop_parallel(loops, loop_int(loops, 0), loop_dim(loops, x->dims[axis]), 1);
+  at[axis] = index_of(loop.counter);
+  each_row(lower, x, at, axis + 1, body, context);
+  loop_end(loops, &loop, NULL);
+}
+
 /* ---- softmax ------------------------------------------------------------------------------------------- */
 
 typedef struct Softmax {
@@ -190,7 +207,8 @@ static void write_out(Lower *lower, Reg *first, void *context) {
   lower_result(lower, 0, s->at, loop_binary(loops, LOOP_MUL, e, s->scale));
 }
 
-static void softmax_row(Lower *lower, Softmax *s, int64_t size) {
+static void softmax_row(Lower *lower, void *context, int64_t size) {
+  Softmax *s = context;
   Loops *loops = &lower->loops;
   LoopType type = {DTYPE_F32, lower->lanes};
   Reg *top = loop_const(loops, type, -__builtin_inf()), *sum = loop_const(loops, type, 0);
@@ -203,23 +221,81 @@ static void softmax_row(Lower *lower, Softmax *s, int64_t size) {
   for_lanes(lower, 0, size, write_out, s);
 }
 
-static void softmax_rows(Lower *lower, Softmax *s, const Type *x, int axis) {
-  Loops *loops = &lower->loops;
-  if (axis == x->rank - 1) {
-    softmax_row(lower, s, x->dims[axis]->value);
-    return;
-  }
-  For loop = loop_parallel(loops, loop_int(loops, 0), loop_dim(loops, x->dims[axis]), 1);
-  s->at[axis] = index_of(loop.counter);
-  softmax_rows(lower, s, x, axis + 1);
-  loop_end(loops, &loop, NULL);
-}
-
 static void softmax_body(Lower *lower) {
   const Type *x = operand(lower->anchor, 0)->type;
   int64_t size = x->dims[x->rank - 1]->value;
   Softmax s = {.rank = x->rank, .row = kernel_add_local(lower->loops.kernel, "row", DTYPE_F32, 1, &size)};
-  softmax_rows(lower, &s, x, 0);
+  each_row(lower, x, s.at, 0, softmax_row, &s);
+}
+
+/* ---- layer norm ---------------------------------------------------------------------------------------- */
+
+typedef struct Norm {
+  int rank;
+  Index at[MAX_RANK];
+  Reg *mean, *inverse; /* in every lane; mean NULL: the sum of x itself is wanted */
+} Norm;
+
+static Reg *norm_input(Lower *lower, Norm *n, Reg *first) {
+  n->at[n->rank - 1] = index_run(first, 1);
+  return loop_splat(&lower->loops, lower_operand(lower, lower->anchor, 0, n->at), lower->lanes);
+}
+
+/* x, or the square of its distance from the mean. */
+static void add_moment(Lower *lower, Reg *first, Reg **sum, void *context) {
+  Norm *n = context;
+  Loops *loops = &lower->loops;
+  Reg *x = norm_input(lower, n, first);
+  if (n->mean) {
+    x = loop_binary(loops, LOOP_SUB, x, n->mean);
+    x = loop_binary(loops, LOOP_MUL, x, x);
+  }
+  if (lower->mask) x = loop_select(loops, lower->mask, x, loop_const(loops, x->type, 0));
+  *sum = loop_binary(loops, LOOP_ADD, *sum, x);
+}
+
+/* The mean of what add_moment adds, as a scalar. */
+static Reg *row_moment(Lower *lower, Norm *n, int64_t size) {
+  Loops *loops = &lower->loops;
+  Reg *sum = loop_const(loops, (LoopType){DTYPE_F32, lower->lanes}, 0);
+  fold_lanes(lower, 0, size, &sum, 1, add_moment, n);
+  Reg *count = loop_const(loops, (LoopType){DTYPE_F32, 1}, (double)size);
+  return loop_binary(loops, LOOP_DIV, loop_reduce(loops, LOOP_REDUCE_ADD, sum), count);
+}
+
+static void write_normalised(Lower *lower, Reg *first, void *context) {
+  Norm *n = context;
+  Loops *loops = &lower->loops;
+  const Opcode steps[] = {LOOP_MUL, LOOP_ADD};
+  Reg *y = loop_binary(loops, LOOP_SUB, norm_input(lower, n, first), n->mean);
+  y = loop_binary(loops, LOOP_MUL, y, n->inverse);
+  for (int i = 0; i < COUNT_OF(steps); i++) { /* scale, bias */
+    if (!operand(lower->anchor, i + 1)) continue;
+    Reg *with = loop_splat(loops, lower_broadcast(lower, lower->anchor, i + 1, n->at), lower->lanes);
+    y = loop_binary(loops, steps[i], y, with);
+  }
+  lower_result(lower, 0, n->at, y);
+}
+
+static void norm_row(Lower *lower, void *context, int64_t size) {
+  Norm *n = context;
+  Loops *loops = &lower->loops;
+  LoopType scalar = {DTYPE_F32, 1};
+  n->mean = NULL;
+  n->mean = loop_splat(loops, row_moment(lower, n, size), lower->lanes);
+  Reg *variance = row_moment(lower, n, size);
+  variance =
+      loop_binary(loops, LOOP_ADD, variance, loop_const(loops, scalar, node_float(lower->anchor, "epsilon")));
+  Reg *inverse =
+      loop_binary(loops, LOOP_DIV, loop_const(loops, scalar, 1), loop_unary(loops, LOOP_SQRT, variance));
+  n->inverse = loop_splat(loops, inverse, lower->lanes);
+  for_lanes(lower, 0, size, write_normalised, n);
+}
+
+static void norm_body(Lower *lower) {
+  const Type *x = operand(lower->anchor, 0)->type;
+  Norm n = {.rank = x->rank};
+  each_row(lower, x, n.at, 0, norm_row, &n);
 }
 
 /* ---- the variant --------------------------------------------------------------------------------------- */
@@ -233,6 +309,7 @@ static bool rows_match(const Node *node, const Node *anchor, const Target *targe
   if (x->dtype != DTYPE_F32 || x->rank < 1 || !dim_is_const(x->dims[x->rank - 1])) return false;
   if (reduction_of(anchor, &combine)) return true;
   int64_t size = x->dims[x->rank - 1]->value;
+  if (node_is(anchor, &op_layer_norm)) return node_axis(anchor, "axis", x->rank) == x->rank - 1 && size > 0;
   return node_is(anchor, &op_softmax) && node_axis(anchor, "axis", x->rank) == x->rank - 1 && size > 0 &&
          size <= MAX_LOCAL_ROW;
 }
@@ -242,13 +319,15 @@ static void rows_body(Lower *lower, void *context) {
   lower->lanes = target_lanes(variant->target, DTYPE_F32);
   if (node_is(lower->anchor, &op_softmax))
     softmax_body(lower);
+  else if (node_is(lower->anchor, &op_layer_norm))
+    norm_body(lower);
   else
     reduce_body(lower);
 }
 
 const Variant variant_rows = {
     .name = "rows",
-    .doc = "softmax and reductions: lanes along the last axis",
+    .doc = "softmax, layer norm and reductions: lanes along the last axis",
     .match = rows_match,
     .body = rows_body,
 };

@@ -175,6 +175,12 @@ static void row_cases(Check *check) {
       node_set_int(softmax, "axis", axis);
       done(check, node_finish(softmax) ? result(softmax, 0) : NULL, NAME("softmax_%d_axis%d", i, axis));
     }
+    for (int affine = 0; affine < 2; affine++) {
+      Value *norm[3] = {input(check, 3, sizes[i]), NULL, NULL};
+      if (affine) norm[1] = weight(check, 1, &sizes[i][2]);
+      if (affine) norm[2] = weight(check, 1, &sizes[i][2]);
+      done(check, build_op(&check->builder, &op_layer_norm, norm, 3), NAME("layer_norm_%d_%d", i, affine));
+    }
     for (int k = 0; k < COUNT_OF(reductions); k++) {
       for (int s = 0; s < COUNT_OF(sets); s++) {
         Value *x = input(check, 3, sizes[i]);
