@@ -91,8 +91,27 @@ static bool pack_conv(Node *conv) {
   return node_reinfer(conv) && changed;
 }
 
+/* gemm with transposed operands that are no constants -> transpose, gemm: a row that is read often is to be
+ * contiguous. */
+static bool untranspose_gemm(Node *gemm) {
+  static const char *const flags[] = {"trans_a", "trans_b"};
+  Builder builder = builder_before(gemm);
+  bool changed = false;
+  for (int i = 0; i < 2; i++) {
+    if (!node_bool(gemm, flags[i])) continue;
+    Value *plain = build_transpose(&builder, operand(gemm, i), (int64_t[]){1, 0});
+    TRY(plain);
+    operand_set(gemm, i, plain);
+    node_set_bool(gemm, flags[i], false);
+    changed = true;
+  }
+  return changed;
+}
+
 static bool pack_gemm(Node *gemm) {
   Value *b = operand(gemm, 1);
+  if (gemm->results[0]->type->dtype == DTYPE_F32 && !node_int(gemm, "packed") && !will_be_constant(b, 8))
+    return untranspose_gemm(gemm);
   if (node_int(gemm, "packed") || !will_be_constant(b, 8) || !type_is_static(b->type) || b->type->rank != 2)
     return false;
   if (gemm->results[0]->type->dtype != DTYPE_F32 || node_bool(gemm, "trans_a")) return false;

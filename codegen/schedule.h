@@ -30,8 +30,8 @@ typedef struct Variant {
 
 /* In the order of preference; ends with NULL. */
 extern const Variant *const variant_table[];
-extern const Variant variant_panels, variant_depthwise, variant_pool, variant_rows, variant_boxes,
-    variant_elements;
+extern const Variant variant_panels, variant_matmul, variant_depthwise, variant_pool, variant_rows,
+    variant_boxes, variant_elements;
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);

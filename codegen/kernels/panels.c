@@ -15,11 +15,11 @@
  * Tiles: 14x2, 9x3, 6x4 panels with 32 registers of 16 lanes; 6x1 and 3x2 with 16 registers of 8. Rows are
  * balanced, so that 128 is 2 tiles of 12 and 8 of 13, rather than 9 of 14 and one of 2.
  */
-#include "codegen/schedule.h"
+#include "codegen/kernels/tiles.h"
 
 #include <assert.h>
 
-enum { PANEL = 16, MAX_ROWS = 28, MAX_VECTORS = 16, MAX_TAPS = 4 };
+enum { PANEL = 16, MAX_TAPS = 4 };
 
 /* ---- shape of the problem ------------------------------------------------------------------------------ */
 
@@ -101,57 +101,16 @@ static bool panels_match(const Node *node, const Node *anchor, const Target *tar
 
 /* ---- choice of the tile -------------------------------------------------------------------------------- */
 
-/* Rows that fit beside `vectors` weight vectors and one broadcast in the register file. */
-static int rows_that_fit(const Target *target, int vectors) {
-  int rows = (target->vector_registers - vectors - 1) / vectors;
-  return rows > MAX_ROWS ? MAX_ROWS : rows;
-}
-
-/* Cycles per step of k for one tile: two fma or two loads per cycle, at least the latency of the chain of one
- * accumulator, and a little for the loop itself, so that of equals the largest tile wins. */
-static double tile_cycles(int rows, int vectors) {
-  double fma = rows * vectors / 2.0, loads = (rows + vectors) / 2.0, latency = 4;
-  double cycles = fma > loads ? fma : loads;
-  return (cycles > latency ? cycles : latency) + 0.25;
-}
-
-static double tiling_cycles(int64_t row_count, int64_t panel_count, int rows, int panels, int per_panel) {
-  int64_t tiles = (row_count + rows - 1) / rows;
-  int64_t tall = row_count - tiles * (row_count / tiles); /* this many tiles have one row more */
-  int low = (int)(row_count / tiles);
-  int64_t groups = panel_count / panels, rest = panel_count % panels;
-  double cycles = 0;
-  for (int part = 0; part < 2; part++) {
-    int64_t count = part ? tall : tiles - tall;
-    int height = low + part;
-    cycles += (double)count * (double)groups * tile_cycles(height, panels * per_panel);
-    if (rest) cycles += (double)count * tile_cycles(height, (int)rest * per_panel);
-  }
-  return cycles;
-}
-
 static const char *panels_choose(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
   describe(anchor, &p);
-  int per_panel = PANEL / target_lanes(target, DTYPE_F32), best_rows = 1, best_panels = 1;
-  int64_t row_count = dim_is_const(p.row_count) && p.row_count->value > 0 ? p.row_count->value : 1 << 20;
-  double best = 0;
-  for (int panels = 1; panels * per_panel <= 8 && panels <= p.panel_count; panels++) {
-    int fit = rows_that_fit(target, panels * per_panel);
-    for (int rows = 1; rows <= fit && rows <= row_count; rows++) {
-      double cycles = tiling_cycles(row_count, p.panel_count, rows, panels, per_panel);
-      if (best != 0 && cycles >= best) continue;
-      best = cycles;
-      best_rows = rows;
-      best_panels = panels;
-    }
-  }
+  TileSize tile = tile_choose(target, p.row_count, p.panel_count, PANEL / target_lanes(target, DTYPE_F32));
   /* Weights that stay in L2 are walked inside, for each tile of rows; larger ones outside, so that each is
    * fetched once. */
   int64_t k = p.run * p.column_taps;
   for (int i = 0; i < p.tap_axes; i++) k *= p.taps[i];
   bool outside = k * p.panel_count * PANEL * 4 > target->l2_bytes / 2;
-  return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", best_rows, best_panels,
+  return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
                       outside ? " outside=1" : "");
 }
 
@@ -233,7 +192,7 @@ static void initial_values(Emit *e, const Tile *tile, Reg **values) {
  * row 0. */
 static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *k, Reg *x_last,
                       Reg *const *acc, Reg **next) {
-  Reg *w[MAX_VECTORS];
+  Reg *w[MAX_TILE_VECTORS];
   for (int v = 0; v < tile->vectors; v++) {
     Reg *at[3] = {scaled(e, tile->panel, 1, v / e->per_panel), k,
                   loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes)};
@@ -268,7 +227,7 @@ static void loops_over_k(Emit *e, const Tile *tile, int axis, Reg **x_outer, int
   if (axis < p->tap_axes) below *= p->column_taps;
   if (!innermost) below *= p->run;
   For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, size), 1, count, acc);
-  Reg *next[MAX_ROWS * MAX_VECTORS];
+  Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   Reg *k_here = add(e, k, scaled(e, loop.counter, below, 0));
   if (innermost) {
     step_of_k(e, tile, x_outer, outer, k_here, add(e, x_last, loop.counter), loop.carried, next);
@@ -287,8 +246,8 @@ static void loops_over_k(Emit *e, const Tile *tile, int axis, Reg **x_outer, int
 
 static void emit_tile(Emit *e, const Tile *tile) {
   const Problem *p = &e->p;
-  Reg *acc[MAX_ROWS * MAX_VECTORS], *x_outer[MAX_TAPS + 1];
-  assert(tile->vectors <= MAX_VECTORS && tile->height <= MAX_ROWS);
+  Reg *acc[MAX_TILE_ROWS * MAX_TILE_VECTORS], *x_outer[MAX_TAPS + 1];
+  assert(tile->vectors <= MAX_TILE_VECTORS && tile->height <= MAX_TILE_ROWS);
   initial_values(e, tile, acc);
   int outer = node_is(p->anchor, &op_gemm) ? 0 : p->tap_axes + 1;
   for (int i = 0; i < outer; i++)
@@ -334,30 +293,23 @@ static void for_each_panel_group(Emit *e, Tile tile, Inner inner) {
   inner(e, tile);
 }
 
-static void strips_of_height(Emit *e, Tile tile, Reg *from, Reg *to, int height, Inner inner) {
-  For loop = loop_parallel(loops_of(e), from, to, height);
-  tile.row = loop.counter;
-  tile.height = height;
-  inner(e, tile);
-  loop_end(loops_of(e), &loop, NULL);
+/* A strip of rows under construction. */
+typedef struct Strip {
+  Emit *emit;
+  Tile tile;
+  Inner inner;
+} Strip;
+
+static void one_strip(void *context, Reg *row, int height) {
+  Strip *strip = context;
+  strip->tile.row = row;
+  strip->tile.height = height;
+  strip->inner(strip->emit, strip->tile);
 }
 
 static void for_each_row_strip(Emit *e, Tile tile, Inner inner) {
-  Loops *loops = loops_of(e);
-  const Dim *count = e->p.row_count;
-  if (dim_is_const(count)) {
-    int64_t rows = count->value, strips = (rows + e->rows - 1) / e->rows;
-    if (rows == 0) return;
-    int low = (int)(rows / strips);
-    int64_t tall = rows - strips * low, split = tall * (low + 1);
-    if (tall) strips_of_height(e, tile, loop_int(loops, 0), loop_int(loops, split), low + 1, inner);
-    if (tall < strips) strips_of_height(e, tile, loop_int(loops, split), loop_int(loops, rows), low, inner);
-    return;
-  }
-  Reg *rows = loop_dim(loops, count), *height = loop_int(loops, e->rows);
-  Reg *split = mul(e, loop_binary(loops, LOOP_FLOORDIV, rows, height), height);
-  strips_of_height(e, tile, loop_int(loops, 0), split, e->rows, inner);
-  if (e->rows > 1) strips_of_height(e, tile, split, rows, 1, inner);
+  Strip strip = {e, tile, inner};
+  tile_strips(loops_of(e), e->p.row_count, e->rows, 0, INT64_MAX, one_strip, &strip);
 }
 
 static void one_tile(Emit *e, Tile tile) {
@@ -404,8 +356,8 @@ static void panels_body(Lower *lower, void *context) {
   e.panels = schedule_param(variant->schedule, "panels", 1);
   e.lanes = target_lanes(variant->target, DTYPE_F32);
   e.per_panel = PANEL / e.lanes;
-  if (e.rows < 1 || e.rows > MAX_ROWS) e.rows = 1;
-  if (e.panels < 1 || e.panels * e.per_panel > MAX_VECTORS) e.panels = 1;
+  if (e.rows < 1 || e.rows > MAX_TILE_ROWS) e.rows = 1;
+  if (e.panels < 1 || e.panels * e.per_panel > MAX_TILE_VECTORS) e.panels = 1;
   lower->lanes = e.lanes;
   e.x = flattened(lower, lower_buffer(lower, operand(lower->anchor, 0)));
   e.w = lower_buffer(lower, operand(lower->anchor, 1));

@@ -35,8 +35,17 @@ static const Type *shape(Check *check, int rank, const int64_t *dims) {
   return type_static(check->module, DTYPE_F32, rank, dims);
 }
 
+enum { OPEN = -1, OPEN_SIZE = 21 }; /* a size that the library gets to know when it runs */
+
+static const Type *open_shape(Check *check, int rank, const int64_t *dims) {
+  const Dim *sizes[MAX_RANK];
+  for (int i = 0; i < rank; i++)
+    sizes[i] = dims[i] == OPEN ? dim_symbol(check->module, "S") : dim_const(check->module, dims[i]);
+  return type_make(check->module, DTYPE_F32, rank, sizes);
+}
+
 static Value *input(Check *check, int rank, const int64_t *dims) {
-  return graph_add_input(check->module->main, "x", shape(check, rank, dims));
+  return graph_add_input(check->module->main, "x", open_shape(check, rank, dims));
 }
 
 static Value *weight(Check *check, int rank, const int64_t *dims) {
@@ -77,6 +86,35 @@ static void gemm_cases(Check *check) {
     }
   }
   add_gemm(check, 128, 1024, 48, true, false);
+}
+
+/* y = a*b with batches as in attention, scaled; and gemm of two inputs. */
+static void matmul_cases(Check *check) {
+  const struct {
+    int64_t a[4], b[4];
+  } cases[] = {{{1, 2, 13, 7}, {1, 2, 7, 33}},     {{2, 3, 29, 64}, {2, 3, 64, 16}},
+               {{1, 4, 1, 5}, {1, 4, 5, 100}},     {{3, 1, 14, 8}, {1, 2, 8, 1}},
+               {{2, 1, OPEN, 8}, {2, 1, 8, OPEN}}, {{1, 2, 9, OPEN}, {1, 2, OPEN, 31}},
+               {{1, 3, 128, 32}, {1, 3, 32, 128}}};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    Value *operands[2] = {input(check, 4, cases[i].a), input(check, 4, cases[i].b)};
+    Value *y = build_op(&check->builder, &op_matmul, operands, 2);
+    done(check, y ? build_unary(&check->builder, &op_tanh, y) : NULL, NAME("matmul_%d", i));
+  }
+  const int64_t sizes[][3] = {{1, 3, 17}, {14, 40, 64}, {31, 5, 15}, {OPEN, 6, 33}, {7, OPEN, 20}};
+  for (int i = 0; i < COUNT_OF(sizes); i++) {
+    for (int variant = 0; variant < 8; variant++) {
+      bool trans_a = variant & 1, trans_b = variant & 2, rows = variant & 4;
+      const int64_t *s = sizes[i];
+      Value *operands[3] = {input(check, 2, (int64_t[]){s[trans_a], s[!trans_a]}),
+                            input(check, 2, (int64_t[]){s[1 + trans_b], s[2 - trans_b]}),
+                            input(check, 2, (int64_t[]){rows ? s[0] : 1, s[2]})};
+      Node *node = node_new(&check->builder, &op_gemm, operands, 3);
+      node_set_bool(node, "trans_a", trans_a);
+      node_set_bool(node, "trans_b", trans_b);
+      done(check, node_finish(node) ? result(node, 0) : NULL, NAME("gemm_inputs_%d_%d", i, variant));
+    }
+  }
 }
 
 typedef struct ConvCase {
@@ -224,8 +262,9 @@ static void movement_cases(Check *check) {
 static const struct {
   const char *name;
   void (*add)(Check *);
-} families[] = {{"gemm", gemm_cases}, {"conv", conv_cases}, {"depthwise", depthwise_cases},
-                {"pool", pool_cases}, {"rows", row_cases},  {"movement", movement_cases}};
+} families[] = {{"gemm", gemm_cases},           {"matmul", matmul_cases}, {"conv", conv_cases},
+                {"depthwise", depthwise_cases}, {"pool", pool_cases},     {"rows", row_cases},
+                {"movement", movement_cases}};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -234,7 +273,8 @@ static bool random_inputs(Check *check, Tensor *tensors) {
   for (int i = 0; i < graph->input_count; i++) {
     const Type *type = graph->inputs[i]->type;
     int64_t dims[MAX_RANK];
-    for (int k = 0; k < type->rank; k++) dims[k] = type->dims[k]->value;
+    for (int k = 0; k < type->rank; k++)
+      dims[k] = dim_is_const(type->dims[k]) ? type->dims[k]->value : OPEN_SIZE;
     TRY(tensor_new(&tensors[i], type->dtype, type->rank, dims));
     float *data = tensors[i].data;
     for (int64_t k = 0; k < tensor_count(&tensors[i]); k++) data[k] = (float)next_random(check);

@@ -1,0 +1,32 @@
+/*
+ * tiles.h -- what the kernels made of register tiles share: the size of a tile, and the strips of rows that
+ * cover an axis.
+ *
+ * A tile is `rows` rows of the result by some vectors of columns; its accumulators are carried through the
+ * loop over k as SSA values, so they live in registers.
+ */
+#ifndef TENON_KERNELS_TILES_H
+#define TENON_KERNELS_TILES_H
+
+#include "codegen/schedule.h"
+
+enum { MAX_TILE_ROWS = 28, MAX_TILE_VECTORS = 16 };
+
+/* Columns are counted in panels of `per_panel` vectors. */
+typedef struct TileSize {
+  int rows, panels;
+} TileSize;
+
+/* The tile of least cost for so many rows and panels of columns. */
+TileSize tile_choose(const Target *target, const Dim *row_count, int64_t panel_count, int per_panel);
+
+/* Called in the loop over the strips of one height; `row` is the first row, a literal outside of loops. */
+typedef void (*StripBody)(void *context, Reg *row, int height);
+
+/* Covers [0, count) with strips of at most `rows` rows. A constant count is balanced, so that 128 rows are 2
+ * strips of 12 and 8 of 13, rather than 9 of 14 and one of 2. Strips that are not inside [from, to) are not
+ * put into loops, so that their row is a literal; of a count that is not constant all are inside. */
+void tile_strips(Loops *loops, const Dim *count, int rows, int64_t from, int64_t to, StripBody body,
+                 void *context);
+
+#endif
