@@ -65,30 +65,22 @@ static bool pack_conv(Node *conv) {
   if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
   if (node_int(conv, "packed") || !will_be_constant(w, 8) || !type_is_static(w->type)) return false;
   int rank = w->type->rank;
-  int64_t channels = w->type->dims[rank - 1]->value, group = node_int(conv, "group");
-  bool depthwise = group > 1 && group == channels && dim_is(w->type->dims[rank - 2], 1);
-  if (group != 1 && !depthwise) return false;
+  int64_t channels = w->type->dims[rank - 1]->value;
+  if (node_int(conv, "group") != 1 || channels == 0) return false;
   Builder builder = builder_before(conv);
-  bool changed = false;
-  if (attr_has_other(conv, "pads", 0)) {
-    TRY(make_pads_explicit(&builder, conv));
-    changed = true;
-  }
-  if (!depthwise && channels > 0) {
-    Module *module = conv->graph->module;
-    int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value;
-    for (int i = 0; i < rank - 2; i++) k *= kernel[i] = w->type->dims[i]->value;
-    Value *flat =
-        build_reshape(&builder, w, 2, (const Dim *[]){dim_const(module, k), dim_const(module, channels)});
-    Value *panels = flat ? packed_panels(&builder, flat) : NULL;
-    TRY(panels);
-    node_set_int(conv, "packed", PANEL);
-    node_set_ints(conv, "kernel", kernel, rank - 2);
-    node_set_int(conv, "channels", channels);
-    operand_set(conv, 1, panels);
-    changed = true;
-  }
-  return node_reinfer(conv) && changed;
+  if (attr_has_other(conv, "pads", 0)) TRY(make_pads_explicit(&builder, conv));
+  Module *module = conv->graph->module;
+  int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value;
+  for (int i = 0; i < rank - 2; i++) k *= kernel[i] = w->type->dims[i]->value;
+  Value *flat =
+      build_reshape(&builder, w, 2, (const Dim *[]){dim_const(module, k), dim_const(module, channels)});
+  Value *panels = flat ? packed_panels(&builder, flat) : NULL;
+  TRY(panels);
+  node_set_int(conv, "packed", PANEL);
+  node_set_ints(conv, "kernel", kernel, rank - 2);
+  node_set_int(conv, "channels", channels);
+  operand_set(conv, 1, panels);
+  return node_reinfer(conv);
 }
 
 /* gemm with transposed operands that are no constants -> transpose, gemm: a row that is read often is to be

@@ -3,12 +3,31 @@
  *
  * A tile is TILE neighbouring output columns of one vector of channels. For each kernel row the weights of
  * its taps are loaded once, and each input vector once for all the outputs that it touches: with a 3x3 kernel
- * and stride 1, 10 loads of x and 3 of w feed 24 fma. Padding was made explicit before (pack.c). Weights are
- * [k...][1][M] as they come: contiguous over channels.
+ * and stride 1, 10 loads of x and 3 of w feed 24 fma. Weights are [k...][1][M] as they come: contiguous over
+ * channels.
+ *
+ * Padding costs nothing inside: kernel rows outside the input are left out by the bounds of their loop, and
+ * the few columns at either edge whose windows reach outside get tiles of their own, where the missing taps
+ * are known when the code is made.
  */
 #include "codegen/schedule.h"
 
-enum { TILE = 8, MAX_COLUMN_TAPS = 31, MAX_ROW_TAPS = 31 };
+enum { TILE = 8, MAX_COLUMN_TAPS = 31, MAX_EDGES = 64 };
+
+/* Output columns [begin, end) have windows that are inside the input. */
+typedef struct Inside {
+  int64_t begin, end;
+} Inside;
+
+static Inside inside_columns(const Node *conv) {
+  int64_t columns = result(conv, 0)->type->dims[2]->value, width = operand(conv, 0)->type->dims[2]->value;
+  int64_t stride = spatial_attr(conv, "strides", 1, 1), before = spatial_attr(conv, "pads", 1, 0);
+  int64_t reach = (operand(conv, 1)->type->dims[1]->value - 1) * spatial_attr(conv, "dilations", 1, 1);
+  Inside inside = {(before + stride - 1) / stride, 0};
+  if (width + before > reach) inside.end = (width - 1 - reach + before) / stride + 1;
+  if (inside.end > columns) inside.end = columns;
+  return inside.begin < inside.end ? inside : (Inside){columns, columns};
+}
 
 static bool depthwise_match(const Node *node, const Node *anchor, const Target *target) {
   (void)target;
@@ -17,12 +36,13 @@ static bool depthwise_match(const Node *node, const Node *anchor, const Target *
   if (x->type->rank != 4 || x->type->dtype != DTYPE_F32 || !value_is_direct(node, x) ||
       !value_is_direct(node, w))
     return false;
-  if (attr_has_other(anchor, "pads", 0)) return false;
   const Type *wt = w->type, *y = result(anchor, 0)->type;
   if (node_int(anchor, "packed") || wt->rank != 4 || !type_is_static(wt) || !dim_is(wt->dims[2], 1))
     return false;
-  if (wt->dims[0]->value > MAX_ROW_TAPS || wt->dims[1]->value > MAX_COLUMN_TAPS || !dim_is_const(y->dims[2]))
+  if (wt->dims[1]->value > MAX_COLUMN_TAPS || !dim_is_const(y->dims[2]) || !dim_is_const(x->type->dims[2]))
     return false;
+  Inside inside = inside_columns(anchor);
+  if (y->dims[2]->value - (inside.end - inside.begin) > MAX_EDGES) return false;
   return node_int(anchor, "group") == wt->dims[3]->value && x->type->dims[3] == wt->dims[3];
 }
 
@@ -31,8 +51,10 @@ typedef struct Emit {
   const Node *anchor;
   Buffer *x, *w;
   int lanes;
-  int64_t kh, kw, stride[2], dilation[2];
-  Reg *n, *oh, *c; /* where the tile is; c: first channel of the vector */
+  int64_t kh, kw, stride[2], dilation[2], before[2];
+  Reg *n, *oh, *c;     /* where the tile is; c: first channel of the vector */
+  Reg *low, *high;     /* kernel rows low <= row < high are inside the input */
+  const int64_t *edge; /* first column of a tile at an edge, NULL: all taps are inside */
 } Emit;
 
 static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
@@ -41,17 +63,20 @@ static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
   return offset ? loop_binary(loops, LOOP_ADD, x, loop_int(loops, offset)) : x;
 }
 
-/* The taps of one kernel row on a tile of `width` outputs from column `ow`. */
-static void kernel_row(Emit *e, int64_t row, Reg *ow, int width, Reg **acc) {
+/* The taps of kernel row `row` on a tile of `width` outputs from column `ow`. */
+static void kernel_row(Emit *e, Reg *row, Reg *ow, int width, Reg **acc) {
   Loops *loops = &e->lower->loops;
-  Reg *w[MAX_COLUMN_TAPS], *ih = scaled(e, e->oh, e->stride[0], row * e->dilation[0]);
-  Reg *iw = scaled(e, ow, e->stride[1], 0);
+  Reg *w[MAX_COLUMN_TAPS], *iw = scaled(e, ow, e->stride[1], -e->before[1]);
+  Reg *ih = loop_binary(loops, LOOP_ADD, scaled(e, e->oh, e->stride[0], -e->before[0]),
+                        scaled(e, row, e->dilation[0], 0));
   for (int64_t t = 0; t < e->kw; t++) {
-    Reg *at[4] = {loop_int(loops, row), loop_int(loops, t), loop_int(loops, 0), e->c};
+    Reg *at[4] = {row, loop_int(loops, t), loop_int(loops, 0), e->c};
     w[t] = loop_load(loops, e->w, at, e->lanes, e->lower->mask);
   }
   int64_t reach = (width - 1) * e->stride[1] + (e->kw - 1) * e->dilation[1] + 1;
   for (int64_t i = 0; i < reach; i++) {
+    int64_t column = e->edge ? *e->edge * e->stride[1] - e->before[1] + i : 0;
+    if (column < 0 || column >= e->x->dims[2]->value) continue;
     Reg *x = NULL;
     for (int64_t t = 0; t < e->kw; t++) {
       int64_t from = i - t * e->dilation[1];
@@ -74,22 +99,51 @@ static void tile(Emit *e, Reg *ow, int width) {
   start = loop_splat(loops, start, e->lanes);
   Reg *acc[TILE];
   for (int i = 0; i < width; i++) acc[i] = start;
-  for (int64_t row = 0; row < e->kh; row++) kernel_row(e, row, ow, width, acc);
+  For rows = loop_for(loops, e->low, e->high, 1, width, acc);
+  for (int i = 0; i < width; i++) acc[i] = rows.carried[i];
+  kernel_row(e, rows.counter, ow, width, acc);
+  loop_end(loops, &rows, acc);
   for (int i = 0; i < width; i++) {
     Index at[4] = {index_of(e->n), index_of(e->oh), index_of(scaled(e, ow, 1, i)), channels};
-    lower_result(e->lower, 0, at, acc[i]);
+    lower_result(e->lower, 0, at, rows.results[i]);
   }
+}
+
+static void edge_columns(Emit *e, int64_t from, int64_t to) {
+  for (int64_t ow = from; ow < to; ow += TILE) {
+    e->edge = &ow;
+    tile(e, loop_int(&e->lower->loops, ow), (int)(to - ow < TILE ? to - ow : TILE));
+  }
+  e->edge = NULL;
 }
 
 static void columns(Emit *e) {
   Loops *loops = &e->lower->loops;
-  int64_t count = result(e->anchor, 0)->type->dims[2]->value, full = count / TILE * TILE;
-  if (full) {
-    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), TILE, 0, NULL);
+  Inside inside = inside_columns(e->anchor);
+  int64_t full = inside.begin + (inside.end - inside.begin) / TILE * TILE;
+  edge_columns(e, 0, inside.begin);
+  if (full > inside.begin) {
+    For loop = loop_for(loops, loop_int(loops, inside.begin), loop_int(loops, full), TILE, 0, NULL);
     tile(e, loop.counter, TILE);
     loop_end(loops, &loop, NULL);
   }
-  if (count > full) tile(e, loop_int(loops, full), (int)(count - full));
+  if (inside.end > full) tile(e, loop_int(loops, full), (int)(inside.end - full));
+  edge_columns(e, inside.end, result(e->anchor, 0)->type->dims[2]->value);
+}
+
+/* Kernel row r is at input row oh*stride - before + r*dilation. */
+static void inside_rows(Emit *e) {
+  Loops *loops = &e->lower->loops;
+  Reg *start = scaled(e, e->oh, e->stride[0], -e->before[0]), *zero = loop_int(loops, 0),
+      *step = loop_int(loops, e->dilation[0]);
+  Reg *above = loop_binary(loops, LOOP_SUB, loop_int(loops, e->dilation[0] - 1), start);
+  Reg *below = loop_binary(loops, LOOP_SUB,
+                           loop_dim(loops, dim_add(e->lower->module, e->x->dims[1],
+                                                   dim_const(e->lower->module, e->dilation[0] - 1))),
+                           start);
+  e->low = loop_binary(loops, LOOP_MAX, loop_binary(loops, LOOP_FLOORDIV, above, step), zero);
+  e->high =
+      loop_binary(loops, LOOP_MIN, loop_binary(loops, LOOP_FLOORDIV, below, step), loop_int(loops, e->kh));
 }
 
 static void channel_vectors(Emit *e) {
@@ -120,6 +174,7 @@ static void depthwise_body(Lower *lower, void *context) {
   for (int i = 0; i < 2; i++) {
     e.stride[i] = spatial_attr(anchor, "strides", i, 1);
     e.dilation[i] = spatial_attr(anchor, "dilations", i, 1);
+    e.before[i] = spatial_attr(anchor, "pads", i, 0);
   }
   lower->lanes = e.lanes;
   Loops *loops = &lower->loops;
@@ -127,6 +182,7 @@ static void depthwise_body(Lower *lower, void *context) {
   For rows = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, result(anchor, 0), 1), 1);
   e.n = images.counter;
   e.oh = rows.counter;
+  inside_rows(&e);
   channel_vectors(&e);
   loop_end(loops, &rows, NULL);
   loop_end(loops, &images, NULL);
