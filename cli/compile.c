@@ -3,7 +3,9 @@
 #include "cli/stats.h"
 #include "cli/verbs.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static const Option options[] = {
     {"output", 'o', OPTION_TEXT, "FILE", "the file to write; a library gets its header beside it"},
@@ -46,12 +48,20 @@ static bool emit(Module *module, Compilation *c, CodegenOptions *code) {
   return ok;
 }
 
+/* Before minutes of work. */
+static bool can_write(Module *module, const char *path) {
+  int length = (int)(base_name(path) - path);
+  const char *folder = length ? arena_printf(module->arena, "%.*s", length, path) : ".";
+  return access(folder, W_OK) == 0 || fail(module, "cannot write '%s': %s", path, strerror(errno));
+}
+
 static bool compile(Program *program, Compilation *c) {
   Module *module = program->module;
   CodegenOptions code = {.name = option_text(c->arguments, "name"),
                          .source = base_name(c->path),
                          .header = strcmp(c->emit, "so") == 0 || strcmp(c->emit, "obj") == 0};
   if (program->is_library) return fail(module, "this is a library already");
+  TRY(can_write(module, c->output));
   if (!code.name) code.name = build_name(module, c->path);
   c->model = model_stats(module);
   TRY(build_target(module, c->arguments, &code.target));

@@ -62,7 +62,7 @@ double option_seconds(const Arguments *arguments, const char *name, double other
 
 const char *option_list(const Arguments *arguments, const char *name, int index) {
   const Option *option = find_option(arguments->verb, name, strlen(name), 0);
-  assert(option && option->kind == OPTION_LIST);
+  assert(option && (option->kind == OPTION_LIST || option->kind == OPTION_SIZES));
   for (int i = 0; i < arguments->given_count; i++)
     if (arguments->given[i].option == option && index-- == 0) return arguments->given[i].value;
   return NULL;
@@ -138,6 +138,18 @@ static bool is_choice(const char *choices, const char *value) {
   return false;
 }
 
+/* NAME=AxBx?, the name being all before the last '='. */
+static bool is_sizes(const char *value) {
+  const char *at = strrchr(value, '=');
+  if (!at || at == value) return false;
+  do {
+    size_t digits = strspn(++at, "0123456789");
+    if (digits == 0 && *at != '?') return false;
+    at += digits ? digits : 1;
+  } while (*at == 'x');
+  return !*at;
+}
+
 /* NULL when the value is fine, else what it should be. */
 static const char *value_fault(const Option *option, const char *value) {
   char *end = NULL;
@@ -151,6 +163,7 @@ static const char *value_fault(const Option *option, const char *value) {
     double seconds = strtod(value, &end);
     return end == value || *end || !(seconds > 0) || !isfinite(seconds) ? "a number above 0" : NULL;
   }
+  case OPTION_SIZES: return is_sizes(value) ? NULL : option->argument;
   case OPTION_CHOICE: return is_choice(option->argument, value) ? NULL : option->argument;
   default: return NULL;
   }

@@ -19,7 +19,8 @@ typedef enum OptionKind {
   OPTION_SECONDS, /* a number > 0 */
   OPTION_TEXT,
   OPTION_CHOICE, /* one of the words in `argument`, separated by '|' */
-  OPTION_LIST    /* text; may be given several times */
+  OPTION_LIST,   /* text; may be given several times */
+  OPTION_SIZES   /* NAME=N or NAME=AxBx?; may be given several times */
 } OptionKind;
 
 typedef struct Option {

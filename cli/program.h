@@ -39,8 +39,8 @@ typedef struct Program {
 /* ---- Options that several verbs have ---- */
 
 #define MODEL_OPTIONS                                                                                        \
-  {"dim", 0, OPTION_LIST, "NAME=N", "give a named size of the model a value (repeatable)"},                  \
-      {"input-shape", 0, OPTION_LIST, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
+  {"dim", 0, OPTION_SIZES, "NAME=N", "give a named size of the model a value (repeatable)"},                 \
+      {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
 #define PASSES_OPTION                                                                                        \
   {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define BUILD_OPTIONS                                                                                        \
