@@ -48,10 +48,12 @@ static bool parse_shape(Module *module, const char *text, ImportShape *shape) {
   return (ok && !*at) || fail(module, "--input-shape wants NAME=AxBxC, not '%s'", text);
 }
 
-bool build_import(Module *module, const char *path, const Arguments *arguments) {
+bool build_import(Module *module, const char *path, const Arguments *arguments,
+                  const ImportConstant *constants, int constant_count) {
   ImportDim dims[MAX_GIVEN];
   ImportShape *shapes = NEW_ARRAY(module->arena, ImportShape, MAX_GIVEN);
-  ImportOptions options = {.dims = dims, .shapes = shapes};
+  ImportOptions options = {
+      .dims = dims, .shapes = shapes, .constants = constants, .constant_count = constant_count};
   const char *text;
   while (options.dim_count < MAX_GIVEN && (text = option_list(arguments, "dim", options.dim_count)))
     TRY(parse_dim(module, text, &dims[options.dim_count++]));

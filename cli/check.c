@@ -1,6 +1,10 @@
 /*
  * check.c -- `tenon check`: models with known answers, in the layout of the ONNX conformance data.
  *
+ * Many of these models take shapes, axes and the like as inputs and cannot be compiled without their values.
+ * Where the import fails, it is tried again with the small integer inputs of the first data set as constants,
+ * then with small float inputs (scales) too; those are no inputs of the program then.
+ *
  * Every folder is tested in a process of its own, with a time limit: a model that brings tenon down is one
  * failure among others. What went wrong comes back through a pipe.
  */
@@ -23,34 +27,74 @@ static const Option options[] = {
     {0},
 };
 
-enum { MAX_REASON = 1024 };
+enum { MAX_REASON = 1024, MAX_CONSTANTS = 16, MAX_CONSTANT_ELEMENTS = 64 };
 static const double max_abs = 1e-7, max_relative = 1e-3; /* those of ONNX's own runner */
 
 /* ---- One folder, in the child ---- */
+
+/* An input that was made a constant, by its place among the files. */
+typedef struct Constant {
+  int file;
+  Tensor value;
+} Constant;
 
 typedef struct Check {
   Program program;
   const char *directory;
   char *reason; /* [MAX_REASON] */
+  Constant constants[MAX_CONSTANTS];
+  int constant_count;
 } Check;
 
 static bool file_exists(const char *path) {
   return access(path, R_OK) == 0;
 }
 
-static const char *data_path(const Check *check, int set, const char *kind, int index) {
-  return arena_printf(check->program.module->arena, "%s/test_data_set_%d/%s_%d.pb", check->directory, set,
-                      kind, index);
+static const char *data_path(const Check *check, Module *module, int set, const char *kind, int index) {
+  return arena_printf(module->arena, "%s/test_data_set_%d/%s_%d.pb", check->directory, set, kind, index);
 }
 
-/* Reads KIND_0.pb .. KIND_count-1.pb. */
-static bool read_set(const Check *check, int set, const char *kind, int count, Tensor *tensors) {
+static const Constant *constant_of_file(const Check *check, int file) {
+  for (int i = 0; i < check->constant_count; i++)
+    if (check->constants[i].file == file) return &check->constants[i];
+  return NULL;
+}
+
+/* A constant has the same value in every set, else the program is wrong for this one. */
+static bool check_constant(const Check *check, const char *path, const Constant *constant) {
+  Tensor again = {0};
   const char *name;
-  for (int i = 0; i < count; i++)
-    TRY(read_tensor_pb(check->program.module, data_path(check, set, kind, i), &tensors[i], &name));
-  const char *beyond = data_path(check, set, kind, count);
-  return !file_exists(beyond) ||
-         fail(check->program.module, "there is a %s, but the model has %d %ss", beyond, count, kind);
+  TRY(read_tensor_pb(check->program.module, path, &again, &name));
+  bool same = again.dtype == constant->value.dtype && tensor_same_shape(&again, &constant->value) &&
+              memcmp(again.data, constant->value.data, tensor_size(&again)) == 0;
+  tensor_free(&again);
+  return same || fail(check->program.module, "%s is not as in the first set", path);
+}
+
+/* The data has bf16 as the bits of u16. */
+static void take_dtype(Tensor *tensor, const Port *port) {
+  if (port->dtype == DTYPE_BF16 && tensor->dtype == DTYPE_U16) tensor->dtype = DTYPE_BF16;
+}
+
+/* Reads KIND_0.pb, KIND_1.pb, ... for the ports; `skips`: those of constants are only looked at. */
+static bool read_set(const Check *check, int set, const char *kind, bool skips, const Port *ports, int count,
+                     Tensor *tensors) {
+  Module *module = check->program.module;
+  const char *name;
+  int file = 0;
+  for (int i = 0; i < count || (skips && constant_of_file(check, file)); file++) {
+    const char *path = data_path(check, module, set, kind, file);
+    const Constant *constant = skips ? constant_of_file(check, file) : NULL;
+    if (constant) {
+      TRY(check_constant(check, path, constant));
+      continue;
+    }
+    TRY(read_tensor_pb(module, path, &tensors[i], &name));
+    take_dtype(&tensors[i], &ports[i]);
+    i++;
+  }
+  const char *beyond = data_path(check, module, set, kind, file);
+  return !file_exists(beyond) || fail(module, "there is a %s, but the model has %d %ss", beyond, file, kind);
 }
 
 static bool outputs_agree(const Check *check, int set, const Tensor *got, const Tensor *want) {
@@ -68,8 +112,8 @@ static bool run_set(Check *check, int set) {
   Program *program = &check->program;
   Tensor *inputs = tensors_new(program->input_count), *got = tensors_new(program->output_count),
          *want = tensors_new(program->output_count);
-  bool ok = read_set(check, set, "input", program->input_count, inputs) &&
-            read_set(check, set, "output", program->output_count, want) &&
+  bool ok = read_set(check, set, "input", true, program->inputs, program->input_count, inputs) &&
+            read_set(check, set, "output", false, program->outputs, program->output_count, want) &&
             program_run(program, inputs, got) && outputs_agree(check, set, got, want);
   tensors_free(inputs, program->input_count);
   tensors_free(got, program->output_count);
@@ -79,7 +123,7 @@ static bool run_set(Check *check, int set) {
 
 static bool run_sets(Check *check) {
   int set = 0;
-  while (file_exists(data_path(check, set, "output", 0))) TRY(run_set(check, set++));
+  while (file_exists(data_path(check, check->program.module, set, "output", 0))) TRY(run_set(check, set++));
   return set > 0 || fail(check->program.module, "there is no test_data_set_0/output_0.pb");
 }
 
@@ -91,15 +135,62 @@ static void explain(const Check *check) {
            diag->text);
 }
 
+/* Whether a value of this kind can stand for a shape, axes, a depth; `floats`: or scales. */
+static bool can_be_constant(const Tensor *tensor, bool floats) {
+  bool fits = tensor->rank <= 1 && tensor_count(tensor) <= MAX_CONSTANT_ELEMENTS;
+  bool is_known = dtype_is_int(tensor->dtype) || tensor->dtype == DTYPE_BOOL;
+  return fits && (is_known || (floats && dtype_is_float(tensor->dtype)));
+}
+
+/* Collects the constants among the inputs of the first set; the names belong to `module`. */
+static void find_constants(Check *check, Module *module, bool floats, ImportConstant *given) {
+  const char *path, *name;
+  int file = 0;
+  for (; check->constant_count < MAX_CONSTANTS &&
+         file_exists(path = data_path(check, module, 0, "input", file));
+       file++) {
+    Constant *constant = &check->constants[check->constant_count];
+    *constant = (Constant){.file = file};
+    if (!read_tensor_pb(module, path, &constant->value, &name)) continue;
+    if (!can_be_constant(&constant->value, floats)) {
+      tensor_free(&constant->value);
+      continue;
+    }
+    given[check->constant_count++] = (ImportConstant){.input = name, .value = &constant->value};
+  }
+}
+
+static void drop_constants(Check *check) {
+  for (int i = 0; i < check->constant_count; i++) tensor_free(&check->constants[i].value);
+  check->constant_count = 0;
+}
+
+/* Opens the model again, with constants; false when it fails still. */
+static bool reopen(Check *check, const char *model, const Arguments *arguments, bool floats) {
+  ImportConstant given[MAX_CONSTANTS];
+  Module *module = module_new(model);
+  drop_constants(check);
+  find_constants(check, module, floats, given);
+  bool tries = check->constant_count > 0, ok = false;
+  if (tries) {
+    program_close(&check->program);
+    ok = program_open_with(&check->program, model, arguments, given, check->constant_count);
+  }
+  module_free(module);
+  return ok;
+}
+
 /* Whether the folder passes; the reason says why not. */
 static bool check_folder(const char *directory, const Arguments *arguments, char *reason) {
   char model[4096];
   Check check = {.directory = directory, .reason = reason};
   snprintf(model, sizeof model, "%s/model.onnx", directory);
-  bool ok = program_open(&check.program, model, arguments);
+  bool ok = program_open(&check.program, model, arguments) || reopen(&check, model, arguments, false) ||
+            reopen(&check, model, arguments, true);
   check.program.interpret = option_flag(arguments, "interpret");
   ok = ok && program_prepare(&check.program, false) && run_sets(&check);
   if (!ok) explain(&check);
+  drop_constants(&check);
   program_close(&check.program);
   return ok;
 }
@@ -194,6 +285,7 @@ const Verb verb_check = {
     .usage = "DIR... [options]",
     .text = "Each DIR holds model.onnx and test_data_set_*/{input,output}_*.pb, as in the ONNX conformance "
             "data.\n"
+            "Inputs that must be known to compile the model, shapes and axes, are taken as constants.\n"
             "Floats may be off by 1e-7 + 1e-3 |expected|; shapes, element types and all else must be exact.",
     .options = options,
     .min_words = 1,

@@ -73,17 +73,22 @@ static bool open_library(Program *program, const char *path) {
   return program->library || fail(module, "the library was made by another version of tenon");
 }
 
-bool program_open(Program *program, const char *path, const Arguments *arguments) {
+bool program_open_with(Program *program, const char *path, const Arguments *arguments,
+                       const ImportConstant *constants, int constant_count) {
   *program = (Program){.path = path, .arguments = arguments, .module = module_new(path)};
   program->is_library = is_elf(path);
   if (program->is_library) {
     TRY(open_library(program, path));
     library_ports(program);
   } else {
-    TRY(build_import(program->module, path, arguments));
+    TRY(build_import(program->module, path, arguments, constants, constant_count));
     model_ports(program);
   }
   return true;
+}
+
+bool program_open(Program *program, const char *path, const Arguments *arguments) {
+  return program_open_with(program, path, arguments, NULL, 0);
 }
 
 /* ---- Compiling ---- */
