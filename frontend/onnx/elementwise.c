@@ -91,6 +91,28 @@ static bool import_prelu_legacy(OnnxNode *node) {
   return set_output(node, emit_binary(node, &op_prelu, x, slope));
 }
 
+/* By a product or quotient with a power of two from a table: 0 for shifts by all bits or more. */
+static bool import_bit_shift(OnnxNode *node) {
+  Value *x = input(node, 0), *shift = input(node, 1);
+  Dtype dtype = x->type->dtype;
+  bool is_left = attr_string_is(node, "direction", "", "LEFT");
+  if (!is_left && !attr_string_is(node, "direction", "", "RIGHT"))
+    return onnx_fail(node, "direction '%s' is not known", attr_string(node, "direction", ""));
+  if (!dtype_is_int(dtype) || dtype_is_signed_int(dtype) || dtype_bits(dtype) < 8)
+    return onnx_fail(node, "no shift of %s", type_text(node->module, x->type));
+  int64_t bits = dtype_bits(dtype);
+  Data *powers = data_new(node->module, dtype, bits);
+  for (int64_t i = 0; i < bits; i++) dtype_set_int(dtype, data_bytes(powers), i, (int64_t)(1ull << i));
+  Value *table = build_const(&node->builder, type_static(node->module, dtype, 1, &bits), powers, NULL);
+  Value *last = emit_scalar(node, shift, (double)bits - 1), *zero = emit_scalar(node, x, 0);
+  Value *at = emit_cast(node, emit_binary(node, &op_min, shift, last), DTYPE_I64);
+  Value *fits = emit_binary(node, &op_less_or_equal, shift, last);
+  Value *power = emit_binary(node, &op_gather, table, at);
+  Value *shifted = emit_binary(node, is_left ? &op_mul : &op_div, x, power);
+  if (!fits || !shifted || !zero) return false;
+  return set_output(node, emit(node, &op_where, (Value *[]){fits, shifted, zero}, 3));
+}
+
 /* ---- Unary operators that need a word */
 
 /* Of integers as a difference, through which known elements of shapes are carried. */
@@ -212,7 +234,10 @@ static bool import_dropout(OnnxNode *node) {
   double training = 0;
   if (input(node, 2) && !value_scalar(input(node, 2), &training))
     return onnx_fail(node, "training_mode must be a constant");
-  if (training != 0) return onnx_fail(node, "training mode is not supported: export the model for inference");
+  double ratio = 0.5;
+  if (input(node, 1)) value_scalar(input(node, 1), &ratio);
+  if (training != 0 && ratio != 0)
+    return onnx_fail(node, "training mode is not supported: export the model for inference");
   Value *x = input(node, 0);
   if (node->output_count > 1)
     node->outputs[1] =
@@ -232,6 +257,7 @@ static const OnnxRow rows[] = {
     {"Asinh", 9, 1, 1, import_same, &op_asinh},
     {"Atan", 7, 1, 1, import_same, &op_atan},
     {"Atanh", 9, 1, 1, import_same, &op_atanh},
+    {"BitShift", 11, 2, 2, import_bit_shift, NULL},
     {"BitwiseAnd", 18, 2, 2, import_same, &op_bitwise_and},
     {"BitwiseNot", 18, 1, 1, import_same, &op_bitwise_not},
     {"BitwiseOr", 18, 2, 2, import_same, &op_bitwise_or},

@@ -8,11 +8,28 @@
 
 /* ---- Softmax */
 
+/* 1 where the position is that of the first maximum, else 0. */
+static Value *one_at(OnnxNode *node, Value *position, const Type *type, int64_t axis) {
+  const Dim *dim = type->dims[axis];
+  if (!position || !dim_is_const(dim) || dim->value > 1 << 24) {
+    onnx_fail(node, "needs an axis of known size, not %s", dim_text(node->module, dim));
+    return NULL;
+  }
+  int64_t *numbers = NEW_ARRAY(node->module->arena, int64_t, dim->value);
+  for (int64_t i = 0; i < dim->value; i++) numbers[i] = i;
+  const Type *list = type_static(node->module, DTYPE_I64, 1, &dim->value);
+  Value *range =
+      build_const(&node->builder, list, data_copy(node->module, DTYPE_I64, dim->value, numbers), NULL);
+  range = emit_unsqueeze(node, range, 0, type->rank - 1 - (int)axis);
+  return emit_cast(node, emit_binary(node, &op_equal, position, range), type->dtype);
+}
+
+/* The op over the axis; what arg_max finds becomes a one (Hardmax). */
 static Value *along_axis(OnnxNode *node, const Op *op, Value *x, int64_t axis) {
   if (!x) return NULL;
   Node *core = node_new(&node->builder, op, &x, 1);
   node_set_int(core, "axis", axis);
-  return finish(core);
+  return op == &op_arg_max ? one_at(node, finish(core), x->type, axis) : finish(core);
 }
 
 static bool import_softmax(OnnxNode *node) {
@@ -210,6 +227,8 @@ static const OnnxRow rows[] = {
     {"BatchNormalization", 1, 5, 5, import_batch_norm, NULL},
     {"GroupNormalization", 18, 3, 3, import_group_norm, NULL},
     {"GroupNormalization", 21, 3, 3, import_group_norm, NULL},
+    {"Hardmax", 1, 1, 1, import_softmax_legacy, &op_arg_max},
+    {"Hardmax", 13, 1, 1, import_softmax, &op_arg_max},
     {"InstanceNormalization", 1, 3, 3, import_instance_norm, NULL},
     {"LRN", 1, 1, 1, import_lrn, NULL},
     {"LayerNormalization", 17, 2, 3, import_layer_norm, NULL},

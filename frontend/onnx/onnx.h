@@ -135,7 +135,7 @@ typedef struct OnnxRows {
 } OnnxRows;
 
 extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
-    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize;
+    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan;
 
 /* A node on its way into the graph. */
 struct OnnxNode {
