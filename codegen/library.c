@@ -228,7 +228,9 @@ static LLVMValueRef address(const Library *library, const Run *run, const Locati
   switch (location->kind) {
   case IN_INPUT: return run->inputs[location->index];
   case IN_OUTPUT: return run->outputs[location->index];
-  case IN_WEIGHTS: return byte_pointer(library, library->weights, int64(library, location->offset->value));
+  case IN_WEIGHTS:
+    if (!library->weights) return LLVMConstNull(library->pointer); /* constants without elements only */
+    return byte_pointer(library, library->weights, int64(library, location->offset->value));
   default:
     return byte_pointer(library, LLVMGetParam(run->function, ARG_SCRATCH),
                         llvm_dim(&run->dims, location->offset));
