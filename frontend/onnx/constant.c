@@ -122,11 +122,20 @@ static bool import_eye_like(OnnxNode *node) {
   return output_constant(node, type, data);
 }
 
+/* The number of a constant scalar, through casts of it. */
+static bool cast_scalar(const Value *value, double *x) {
+  if (!value->def || value->def->op != &op_cast) return value_scalar(value, x);
+  TRY(cast_scalar(operand(value->def, 0), x));
+  if (dtype_is_int(value->type->dtype)) *x = trunc(*x);
+  if (value->type->dtype == DTYPE_F32) *x = (double)(float)*x;
+  return true;
+}
+
 static bool import_range(OnnxNode *node) {
   double bounds[3]; /* start, limit, delta */
   Dtype dtype = input(node, 0)->type->dtype;
   for (int i = 0; i < 3; i++)
-    if (!value_scalar(input(node, i), &bounds[i]))
+    if (!cast_scalar(input(node, i), &bounds[i]))
       return onnx_fail(node, "start, limit and delta must be constants");
   double length = bounds[2] == 0 ? 0 : ceil((bounds[1] - bounds[0]) / bounds[2]);
   if (bounds[2] == 0 || !(length <= MAX_FOLDED))
@@ -135,6 +144,34 @@ static bool import_range(OnnxNode *node) {
   Data *data = data_new(node->module, dtype, count);
   for (int64_t i = 0; i < count; i++)
     dtype_set(dtype, data_bytes(data), i, bounds[0] + (double)i * bounds[2]);
+  return output_constant(node, type_static(node->module, dtype, 1, &count), data);
+}
+
+typedef struct CosineWindow {
+  const char *name;
+  double a[3]; /* a0 - a1 cos(t) + a2 cos(2 t), t from 0 to a whole turn */
+} CosineWindow;
+
+static const CosineWindow windows[] = {
+    {"BlackmanWindow", {0.42, 0.5, 0.08}},
+    {"HammingWindow", {25.0 / 46, 21.0 / 46, 0}},
+    {"HannWindow", {0.5, 0.5, 0}},
+};
+
+static bool import_window(OnnxNode *node) {
+  const CosineWindow *window = windows;
+  double size, turn = 2 * acos(-1);
+  Dtype dtype = dtype_of_onnx(attr_int(node, "output_datatype", 1));
+  while (strcmp(window->name, node->row->name) != 0) window++;
+  if (!value_scalar(input(node, 0), &size) || !(size >= 0 && size <= MAX_FOLDED))
+    return onnx_fail(node, "the size must be a constant, at most %d", MAX_FOLDED);
+  if (!dtype_is_float(dtype)) return onnx_fail(node, "a window of %s", dtype_name(dtype));
+  int64_t count = (int64_t)size, steps = count - !attr_bool(node, "periodic", true);
+  Data *data = data_new(node->module, dtype, count);
+  for (int64_t i = 0; i < count; i++) {
+    double t = steps > 0 ? turn * (double)i / (double)steps : 0;
+    dtype_set(dtype, data_bytes(data), i, window->a[0] - window->a[1] * cos(t) + window->a[2] * cos(2 * t));
+  }
   return output_constant(node, type_static(node->module, dtype, 1, &count), data);
 }
 
@@ -196,9 +233,12 @@ static bool import_one_hot(OnnxNode *node) {
 }
 
 static const OnnxRow rows[] = {
+    {"BlackmanWindow", 17, 1, 1, import_window, NULL},
     {"Constant", 1, 0, 0, import_constant, NULL},
     {"ConstantOfShape", 9, 1, 1, import_constant_of_shape, NULL},
     {"EyeLike", 9, 1, 1, import_eye_like, NULL},
+    {"HammingWindow", 17, 1, 1, import_window, NULL},
+    {"HannWindow", 17, 1, 1, import_window, NULL},
     {"OneHot", 9, 3, 3, import_one_hot, NULL},
     {"Range", 11, 3, 3, import_range, NULL},
     {"Trilu", 14, 1, 2, import_trilu, NULL},

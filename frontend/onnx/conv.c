@@ -1,14 +1,17 @@
 /* conv.c -- ONNX convolutions. The layout is N,C,spatial...: other layouts are made by the layout pass. */
 #include "frontend/onnx/window.h"
 
-static bool import_conv(OnnxNode *node) {
+Value *emit_conv(OnnxNode *node, Value *x, Value *w, Value *bias) {
   OnnxWindow window;
-  TRY(window_read(node, input(node, 1), &window));
-  TRY(window_same_pads(node, &window));
-  Node *core = node_new(&node->builder, &op_conv, node->inputs, node->input_count);
+  if (!x || !w || !window_read(node, w, &window) || !window_same_pads(node, &window)) return NULL;
+  Node *core = node_new(&node->builder, &op_conv, (Value *[]){x, w, bias}, bias ? 3 : 2);
   window_set(&window, core, false);
   node_set_int(core, "group", attr_int(node, "group", 1));
-  return set_output(node, finish(core));
+  return finish(core);
+}
+
+static bool import_conv(OnnxNode *node) {
+  return set_output(node, emit_conv(node, input(node, 0), input(node, 1), input(node, 2)));
 }
 
 /* The wanted spatial sizes, from output_shape or from auto_pad SAME (size * stride); NULL when pads rule. */

@@ -1,8 +1,9 @@
 /*
  * quantize.c -- ONNX quantization, written out in float arithmetic:
  *   quantize:   cast(clip(round(x / scale) + zero_point))      dequantize: (x - zero_point) * scale
+ * Products of quantized matrices are exact: in i32, rescaled at the end.
  */
-#include "frontend/onnx/onnx.h"
+#include "frontend/onnx/window.h"
 
 #include <math.h>
 
@@ -77,9 +78,64 @@ static bool import_dynamic_quantize(OnnxNode *node) {
   return zero && set_output(node, quantize(node, x, scale, zero, DTYPE_U8));
 }
 
+/* ---- Integer products */
+
+/* x - zero_point in i32. A list of zero points or scales lies along the axis `after` places before the last.
+ */
+static Value *centered(OnnxNode *node, Value *x, Value *zero, int after) {
+  x = emit_cast(node, x, DTYPE_I32);
+  if (!zero) return x;
+  if (zero->type->rank == 1) zero = emit_unsqueeze(node, zero, 0, after);
+  return emit_binary(node, &op_sub, x, emit_cast(node, zero, DTYPE_I32));
+}
+
+static bool import_matmul_integer(OnnxNode *node) {
+  Value *a = centered(node, input(node, 0), input(node, 2), 1);
+  Value *b = centered(node, input(node, 1), input(node, 3), 0);
+  return set_output(node, emit_binary(node, &op_matmul, a, b));
+}
+
+/* The zero point of x is one number, so that padding, which is 0 here, stands for it. */
+static bool import_conv_integer(OnnxNode *node) {
+  Value *x = centered(node, input(node, 0), input(node, 2), 0);
+  Value *w = centered(node, input(node, 1), input(node, 3), input_rank(node, 1) - 1);
+  return set_output(node, emit_conv(node, x, w, NULL));
+}
+
+/* An i32 product as the output's integers: inputs 1 and 4 scale the factors, 6 and 7 are of the output. */
+static bool requantize(OnnxNode *node, Value *product, int after) {
+  Value *scales[] = {input(node, 1), input(node, 4), input(node, 6)}, *zero = input(node, 7);
+  const int places[] = {after ? 0 : 1, after, 0}; /* rows of a, columns of b */
+  for (int i = 0; i < 3; i++) {
+    if (scales[i]->type->rank == 1) scales[i] = emit_unsqueeze(node, scales[i], 0, places[i]);
+    scales[i] = emit_cast(node, scales[i], DTYPE_F32);
+  }
+  if (zero->type->rank == 1 && dim_is(zero->type->dims[0], 1)) zero = emit_reshape(node, zero, 0, NULL);
+  Value *factor = emit_binary(node, &op_mul, scales[0], scales[1]);
+  Value *y = emit_binary(node, &op_mul, emit_cast(node, product, DTYPE_F32), factor);
+  return y && zero && scales[2] && set_output(node, quantize(node, y, scales[2], zero, zero->type->dtype));
+}
+
+static bool import_qlinear_matmul(OnnxNode *node) {
+  Value *a = centered(node, input(node, 0), input(node, 2), 1);
+  Value *b = centered(node, input(node, 3), input(node, 5), 0);
+  return requantize(node, emit_binary(node, &op_matmul, a, b), 0);
+}
+
+static bool import_qlinear_conv(OnnxNode *node) {
+  int rank = input_rank(node, 3);
+  Value *x = centered(node, input(node, 0), input(node, 2), 0);
+  Value *w = centered(node, input(node, 3), input(node, 5), rank - 1);
+  return requantize(node, emit_conv(node, x, w, input(node, 8)), rank - 2);
+}
+
 static const OnnxRow rows[] = {
+    {"ConvInteger", 10, 2, 4, import_conv_integer, NULL},
     {"DequantizeLinear", 10, 2, 3, import_dequantize, NULL},
     {"DynamicQuantizeLinear", 11, 1, 1, import_dynamic_quantize, NULL},
+    {"MatMulInteger", 10, 2, 4, import_matmul_integer, NULL},
+    {"QLinearConv", 10, 8, 9, import_qlinear_conv, NULL},
+    {"QLinearMatMul", 10, 8, 8, import_qlinear_matmul, NULL},
     {"QuantizeLinear", 10, 2, 3, import_quantize, NULL},
 };
 

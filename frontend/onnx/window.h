@@ -22,5 +22,7 @@ int64_t window_extent(const OnnxWindow *window, int axis); /* of the dilated ker
 void window_split_pads(OnnxWindow *window, int axis, int64_t total);
 /* strides, dilations and pads unless they are the usual ones; and kernel where the op has it. */
 void window_set(const OnnxWindow *window, Node *core, bool with_kernel);
+/* A convolution with the node's attributes; NULL in, NULL out. `bias` may be absent. */
+Value *emit_conv(OnnxNode *node, Value *x, Value *w, Value *bias);
 
 #endif
