@@ -2,8 +2,8 @@
  * pack.c -- brings convolutions and gemms into the form that the fast kernels read.
  *
  * IR before: channels-last conv, gemm with constant weights. IR after: the weights are [ceil(N/16)][K][16]
- * panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant folding evaluates; a
- * conv's padding is a `pad` node before it, so that no tap falls outside. Requires: layout was chosen. Keeps:
+ * panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant folding evaluates; where
+ * the width is open, a conv's padding is a `pad` node before it. Requires: layout was chosen. Keeps:
  * the meaning; what it cannot pack it leaves alone.
  */
 #include "codegen/schedule.h"
@@ -68,7 +68,8 @@ static bool pack_conv(Node *conv) {
   int64_t channels = w->type->dims[rank - 1]->value;
   if (node_int(conv, "group") != 1 || channels == 0) return false;
   Builder builder = builder_before(conv);
-  if (attr_has_other(conv, "pads", 0)) TRY(make_pads_explicit(&builder, conv));
+  bool open_width = !dim_is_const(operand(conv, 0)->type->dims[rank - 2]);
+  if (open_width && attr_has_other(conv, "pads", 0)) TRY(make_pads_explicit(&builder, conv));
   Module *module = conv->graph->module;
   int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value;
   for (int i = 0; i < rank - 2; i++) k *= kernel[i] = w->type->dims[i]->value;

@@ -9,6 +9,10 @@
  * Padding costs nothing inside: kernel rows outside the input are left out by the bounds of their loop, and
  * the few columns at either edge whose windows reach outside get tiles of their own, where the missing taps
  * are known when the code is made.
+ *
+ * Traffic: x and the result once each, as long as the kernel's rows of x stay in L1 or L2. Measured with
+ * AVX-512 against a peak of 249 GFLOP/s, 3x3: 384 channels at 14x14 43 %, 192 at 28x28 31 %, 96 at 56x56 20
+ * %, the last from L2.
  */
 #include "codegen/schedule.h"
 

@@ -145,7 +145,21 @@ static void add_conv(Check *check, const ConvCase *c, bool nhwc, bool residual) 
             (int)c->dilation, (int)c->pad, (int)c->group, residual ? "_add_relu" : ""));
 }
 
+/* Open heights and widths, padded; windows that are wholly outside. */
+static void open_conv_cases(Check *check, bool depthwise) {
+  static const ConvCase cases[] = {
+      {1, OPEN, 9, 4, 17, 3, 3, 1, 1, 1, 1}, {1, 7, OPEN, 4, 20, 3, 5, 2, 1, 2, 1},
+      {2, OPEN, 30, 5, 5, 3, 3, 1, 2, 2, 1}, {1, 3, 2, 4, 17, 5, 5, 1, 1, 4, 1},
+      {1, 2, 3, 6, 6, 2, 2, 1, 4, 5, 1},     {1, 5, 16, 7, 40, 1, 1, 1, 1, 2, 1}};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    ConvCase c = cases[i];
+    if (depthwise) c.m = c.group = c.c;
+    for (int variant = 0; variant < 2; variant++) add_conv(check, &c, variant, false);
+  }
+}
+
 static void conv_cases(Check *check) {
+  open_conv_cases(check, false);
   static const ConvCase cases[] = {
       {1, 7, 7, 3, 5, 3, 3, 1, 1, 1, 1},    {1, 8, 15, 16, 33, 1, 1, 1, 1, 0, 1},
       {2, 5, 6, 4, 17, 3, 3, 2, 1, 1, 1},   {1, 9, 9, 8, 16, 3, 3, 1, 2, 2, 1},
@@ -160,6 +174,7 @@ static void conv_cases(Check *check) {
 }
 
 static void depthwise_cases(Check *check) {
+  open_conv_cases(check, true);
   static const ConvCase cases[] = {
       {1, 7, 7, 3, 3, 3, 3, 1, 1, 1, 3},     {1, 8, 17, 16, 16, 3, 3, 1, 1, 1, 16},
       {2, 9, 9, 40, 40, 5, 5, 2, 1, 2, 40},  {1, 12, 12, 17, 17, 3, 3, 1, 2, 2, 17},
