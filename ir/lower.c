@@ -130,6 +130,7 @@ Buffer *lower_buffer(Lower *lower, Value *value) {
 static Reg *literal(Lower *lower, const Value *value) {
   const Data *data = value_data(value);
   LoopType type = {data->dtype, 1};
+  if (data->count == 0) return loop_const_int(&lower->loops, type, 0); /* in a loop that never runs */
   if (dtype_is_float(data->dtype)) return loop_const(&lower->loops, type, data_get(data, 0));
   return loop_const_int(&lower->loops, type, data_get_int(data, 0));
 }
