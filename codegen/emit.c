@@ -109,6 +109,7 @@ static void fill_stats(const Program *program, const char *path, CodegenStats *s
   *stats = (CodegenStats){
       .library_bytes = stat(path, &file) == 0 ? file.st_size : 0,
       .weight_bytes = program->weight_bytes,
+      .state_bytes = program->state_bytes,
       .scratch_bytes = program_scratch_bytes(program),
       .kernel_count = program->step_count,
       .distinct_kernel_count = program->code_count,

@@ -155,20 +155,27 @@ static void write_call(FILE *out, const Program *program, const CNames *names) {
 
 static void write_example(FILE *out, const Program *program, const CNames *names) {
   int64_t scratch = program_scratch_bytes(program);
-  const char *argument = scratch == 0 ? "NULL" : "scratch";
+  const char *argument = scratch == 0 ? "NULL" : "scratch", *state = program->state_bytes ? "state" : "NULL";
   fprintf(out, " * A call, for arrays that you own (row-major):\n *\n");
+  if (program->state_bytes)
+    fprintf(out,
+            " *   void *state = aligned_alloc(64, %s_STATE_SIZE); // once, for any number of calls\n"
+            " *   if (%s_prepare(state) != 0) ...\n",
+            names->upper, names->name);
   write_call(out, program, names);
   if (scratch > 0) fprintf(out, " *   void *scratch = aligned_alloc(64, %s_SCRATCH_SIZE);\n", names->upper);
   if (scratch < 0)
     fprintf(out,
             " *   void *scratch = aligned_alloc(64, %s_scratch_size(&in)); // depends on the sizes in `in`\n",
             names->name);
-  fprintf(out, " *   if (%s_run(NULL, &in, &out, %s) != 0) ... // 0, or an error of tenon.h\n *\n",
-          names->name, argument);
-  fprintf(out, " * The call allocates nothing and keeps nothing; any number of threads may call at once, "
-               "each with its own scratch.\n"
-               " * Outputs may not overlap inputs. Libraries can also be used without this header: see "
-               "tenon.h.\n */\n");
+  fprintf(out, " *   if (%s_run(%s, &in, &out, %s) != 0) ... // 0, or an error of tenon.h\n *\n", names->name,
+          state, argument);
+  fprintf(out,
+          " * The call allocates nothing and keeps nothing; any number of threads may call at once, "
+          "each with its own scratch%s.\n"
+          " * Outputs may not overlap inputs. Libraries can also be used without this header: see "
+          "tenon.h.\n */\n",
+          program->state_bytes ? " and one state" : "");
 }
 
 static void write_structs(FILE *out, const Program *program, const CNames *names) {
@@ -191,8 +198,8 @@ static void write_sizes(FILE *out, const Program *program, const CNames *names) 
   int64_t scratch = program_scratch_bytes(program);
   fprintf(out,
           "/* Bytes that the caller provides, aligned to 64; where it is 0, NULL will do. */\n#define "
-          "%s_STATE_SIZE 0\n",
-          names->upper);
+          "%s_STATE_SIZE %lld\n",
+          names->upper, (long long)program->state_bytes);
   if (scratch >= 0)
     fprintf(out, "#define %s_SCRATCH_SIZE %lld\n\n", names->upper, (long long)scratch);
   else

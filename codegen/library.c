@@ -208,6 +208,7 @@ static void define_macs(const Library *library) {
 
 /* ---- the run ---- */
 
+/* Of tenon_model_run; tenon_model_prepare has the state only. */
 enum { ARG_STATE, ARG_SYMBOLS, ARG_INPUTS, ARG_OUTPUTS, ARG_SCRATCH, ARG_PROFILE, RUN_ARGS };
 
 typedef struct Run {
@@ -231,6 +232,9 @@ static LLVMValueRef address(const Library *library, const Run *run, const Locati
   case IN_WEIGHTS:
     if (!library->weights) return LLVMConstNull(library->pointer); /* constants without elements only */
     return byte_pointer(library, library->weights, int64(library, location->offset->value));
+  case IN_STATE:
+    return byte_pointer(library, LLVMGetParam(run->function, ARG_STATE),
+                        int64(library, location->offset->value));
   default:
     return byte_pointer(library, LLVMGetParam(run->function, ARG_SCRATCH),
                         llvm_dim(&run->dims, location->offset));
@@ -258,7 +262,7 @@ static void call_kernel(const Library *library, const Run *run, const Step *step
   int count = library->program->codes[step->code].kernel->param_count;
   LLVMValueRef *args = NEW_ARRAY(library->module->arena, LLVMValueRef, count + 1);
   for (int i = 0; i < count; i++) args[i] = address(library, run, &step->args[i]);
-  args[count] = LLVMGetParam(run->function, ARG_SYMBOLS);
+  args[count] = run->dims.symbols;
   call(library, kernel, args, count + 1);
 }
 
@@ -283,6 +287,15 @@ static void define_run(const Library *library) {
     profile_step(library, &run, i);
   }
   for (int i = 0; i < program->copy_count; i++) copy_output(library, &run, &program->copies[i]);
+  LLVMBuildRetVoid(library->builder);
+}
+
+static void define_prepare(const Library *library) {
+  const Program *program = library->program;
+  Run run = {.function = define(library, "tenon_model_prepare", library->nothing,
+                                (LLVMTypeRef[]){library->pointer}, 1)};
+  run.dims = dim_code(library, LLVMConstNull(library->pointer));
+  for (int i = 0; i < program->start_count; i++) call_kernel(library, &run, &program->starts[i]);
   LLVMBuildRetVoid(library->builder);
 }
 
@@ -399,8 +412,11 @@ static void define_bindings(const Library *library) {
                                       LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
   LLVMValueRef features = constant_global(library, "tenon_model_cpu_features",
                                           int64(library, (int64_t)library->machine->features));
+  LLVMValueRef state_size =
+      constant_global(library, "tenon_model_state_size", int64(library, program->state_bytes));
   LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */
   LLVMSetLinkage(features, LLVMExternalLinkage);
+  LLVMSetLinkage(state_size, LLVMExternalLinkage);
 }
 
 /* struct tenon_library, member by member. */
@@ -572,6 +588,7 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
     define_dims(&library, "tenon_model_input_dims", program->graph->input_count, input_type);
     define_dims(&library, "tenon_model_output_dims", program->graph->output_count, output_type);
     define_macs(&library);
+    define_prepare(&library);
     define_run(&library);
     define_named_calls(&library);
     define_bindings(&library);

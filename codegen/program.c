@@ -2,9 +2,9 @@
  * program.c -- from an optimised graph to steps: one kernel per node, an address for every value.
  *
  * A value lies where its root lies: reshapes share the memory of what they view. Roots are inputs, weights,
- * outputs of the graph (written in place when nothing forbids it) or scratch, at the offset that the plan
- * pass wrote into the kernel node; values without a plan are placed behind the planned ones, one after the
- * other. Nodes keep the number of their first result in `mark`.
+ * outputs of the graph (written in place when nothing forbids it), or state or scratch, at the offset that
+ * the plan pass wrote into the kernel node; values without a plan are placed behind the planned ones of
+ * scratch, one after the other. Nodes keep the number of their first result in `mark`.
  */
 #include "codegen/program.h"
 #include "codegen/schedule.h"
@@ -37,6 +37,11 @@ static bool is_view(const Node *node) {
 
 static bool is_kernel_node(const Node *node) {
   return node_is(node, &op_kernel) || !(node->op->traits & (TRAIT_STRUCTURE | TRAIT_VIEW));
+}
+
+/* Computed once, before the first run. */
+static bool is_start(const Node *node) {
+  return node_is(node, &op_kernel) && node_string_is(node, "memory", "state");
 }
 
 /* The value whose memory this one shows. */
@@ -193,7 +198,7 @@ static bool is_planned(const Node *node) {
 static void find_planned_end(Build *build) {
   build->behind = dim_const(build->module, 0);
   FOR_EACH_NODE(node, build->program->graph) {
-    if (!is_planned(node)) continue;
+    if (!is_planned(node) || is_start(node)) continue;
     int count;
     const Dim *const *offsets = node_dims(node, "offsets", &count);
     for (int i = 0; i < count; i++) {
@@ -217,7 +222,27 @@ static void place_in_scratch(Build *build, Value *value, const Dim *planned) {
   reach(build, dim_add(build->module, offset, size));
 }
 
-static void place_results(Build *build, const Node *node) {
+/* The plan is not trusted: it may come from a text. */
+static bool place_in_state(Build *build, const Node *node) {
+  Program *program = build->program;
+  int count;
+  const Dim *const *offsets = node_dims(node, "offsets", &count);
+  for (int i = 0; i < node->result_count; i++) {
+    const Value *value = node->results[i];
+    const Dim *size = aligned(build, type_bytes(build->module, value->type));
+    bool placed = count == node->result_count && dim_is_const(size) && dim_is_const(offsets[i]) &&
+                  offsets[i]->value >= 0 && offsets[i]->value <= MAX_BYTES;
+    if (!placed || location_of_result(build, value)->kind != IN_NOTHING)
+      return node_fail(node, "a kernel that fills the state needs constant sizes, and offsets from 0 on");
+    *location_of_result(build, value) = (Location){IN_STATE, 0, offsets[i]};
+    int64_t end = offsets[i]->value + (size->value ? size->value : ALIGNMENT);
+    if (end > program->state_bytes) program->state_bytes = end;
+  }
+  return true;
+}
+
+static bool place_results(Build *build, const Node *node) {
+  if (is_start(node)) return place_in_state(build, node);
   int count = 0;
   const Dim *const *offsets = is_planned(node) ? node_dims(node, "offsets", &count) : NULL;
   for (int i = 0; i < node->result_count; i++) {
@@ -225,6 +250,7 @@ static void place_results(Build *build, const Node *node) {
     if (location_of_result(build, value)->kind != IN_NOTHING) continue; /* an output */
     place_in_scratch(build, value, count > 0 && !dim_is(offsets[i], -1) ? offsets[i] : NULL);
   }
+  return true;
 }
 
 /* Outputs whose bytes a kernel makes are written by that kernel; the first output of that memory wins. */
@@ -337,7 +363,8 @@ static bool add_step(Build *build, const Node *node) {
   Kernel *kernel = schedule_kernel(node, step_name(node), &program->options->target);
   if (!kernel)
     return build->module->error_count > errors ? false : node_fail(node, "cannot be lowered to loops");
-  Step *step = &program->steps[program->step_count];
+  bool start = is_start(node);
+  Step *step = start ? &program->starts[program->start_count] : &program->steps[program->step_count];
   *step = (Step){.node = node,
                  .macs = node_macs(build->module, node),
                  .args = NEW_ARRAY(build->arena, Location, kernel->param_count)};
@@ -346,9 +373,11 @@ static bool add_step(Build *build, const Node *node) {
     Value *value =
         index < node->operand_count ? operand(node, index) : node->results[index - node->operand_count];
     TRY(locate(build, value, &step->args[i]));
+    if (start && step->args[i].kind != IN_WEIGHTS && step->args[i].kind != IN_STATE)
+      return node_fail(node, "a kernel that fills the state reads what only a run has");
   }
   step->code = find_code(build, node, kernel, overlaps(step, kernel));
-  program->step_count++;
+  *(start ? &program->start_count : &program->step_count) += 1;
   return true;
 }
 
@@ -395,6 +424,7 @@ static void number_results(Build *build) {
   }
   Program *program = build->program;
   build->results = NEW_ARRAY(build->arena, Location, results);
+  program->starts = NEW_ARRAY(build->arena, Step, nodes);
   program->steps = NEW_ARRAY(build->arena, Step, nodes);
   program->codes = NEW_ARRAY(build->arena, Code, nodes);
   program->weights = NEW_ARRAY(build->arena, Weight, consts);
@@ -413,8 +443,8 @@ bool program_build(Program *program, Graph *graph, const CodegenOptions *options
   int errors = build.module->error_count;
   FOR_EACH_NODE(node, graph) {
     if (!is_kernel_node(node)) continue;
-    place_results(&build, node);
-    add_step(&build, node); /* all that cannot be compiled is listed at once */
+    if (place_results(&build, node))
+      add_step(&build, node); /* all that cannot be compiled is listed at once */
   }
   return build.module->error_count == errors && add_copies(&build);
 }

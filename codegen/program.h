@@ -9,13 +9,13 @@
 #include "codegen/codegen.h"
 #include "ir/loop.h"
 
-typedef enum LocationKind { IN_NOTHING, IN_INPUT, IN_OUTPUT, IN_WEIGHTS, IN_SCRATCH } LocationKind;
+typedef enum LocationKind { IN_NOTHING, IN_INPUT, IN_OUTPUT, IN_WEIGHTS, IN_STATE, IN_SCRATCH } LocationKind;
 
 /* Where the bytes of a value are. */
 typedef struct Location {
   LocationKind kind;
   int index;         /* of the input or output */
-  const Dim *offset; /* bytes, in weights or scratch */
+  const Dim *offset; /* bytes, in weights, state or scratch */
 } Location;
 
 /* A kernel that several steps may share. */
@@ -75,14 +75,15 @@ typedef struct Program {
   const char **symbols; /* sorted */
   SymbolSource *sources;
 
-  int code_count, step_count, copy_count, weight_count, guard_count, scratch_count;
+  int code_count, start_count, step_count, copy_count, weight_count, guard_count, scratch_count;
   Code *codes;
-  Step *steps;
+  Step *starts; /* fill the state, once */
+  Step *steps;  /* of every run */
   Copy *copies;
   Weight *weights;
   Guard *guards;
   const Dim **scratch; /* scratch memory must reach to the largest of these, in bytes */
-  int64_t weight_bytes;
+  int64_t weight_bytes, state_bytes;
   bool loop_ir_only; /* for --emit=loops */
 } Program;
 

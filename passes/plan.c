@@ -6,6 +6,10 @@
  * graph and is written where the caller wants it. Views share the memory of what they view. Changes nothing
  * else.
  *
+ * What depends on constants only (fold leaves what is cheaper to make than to store, such as transformed
+ * weights) is computed once, when a library's state is prepared: such kernels get `memory=state`, and offsets
+ * in the state, one after the other.
+ *
  * A buffer lives from the kernel that writes it to the last that reads it, through any view. Sizes known now
  * are placed largest first into the tightest gap that is free for their whole life; symbolic sizes follow
  * behind, one after the other. A kernel of pointwise ops writes over an operand that dies with it and has the
@@ -33,9 +37,10 @@ typedef struct Plan {
   int *slot_of;          /* first slot number of each node, by mark; result i is slot_of[mark][i] */
   int *slots_of_results; /* slot number, or OUTPUT, of each result; indexed slot_of[mark] + i */
   int result_total;
+  bool *is_state; /* by mark: made of constants only, and no output */
 } Plan;
 
-enum { OUTPUT = -1 };
+enum { OUTPUT = -1, STATE = -2 };
 
 static int *result_slot(const Plan *plan, const Value *value) {
   return &plan->slots_of_results[plan->slot_of[value->def->mark] + value->index];
@@ -80,15 +85,30 @@ static int slot_to_overwrite(const Plan *plan, const Node *kernel, const Slot *s
     if (!root || !root->def || root->def->data || !type_same_shape(x->type, result(kernel, 0)->type))
       continue;
     int number = *result_slot(plan, root);
-    if (number == OUTPUT) continue;
+    if (number < 0) continue;
     const Slot *old = &plan->slots[number];
     if (old->last == kernel->mark && old->size == slot->size) return number;
   }
   return OUTPUT;
 }
 
+static bool made_of_state(const Plan *plan, const Value *value) {
+  return value->def && (value->def->data || plan->is_state[value->def->mark]);
+}
+
+/* Views of state are state, too. */
+static bool belongs_to_state(const Plan *plan, const Node *node) {
+  if (!node_is(node, &op_kernel) && !node_is_view(node)) return false;
+  for (int i = 0; i < node->operand_count; i++)
+    if (operand(node, i) && !made_of_state(plan, operand(node, i))) return false;
+  for (int i = 0; i < node->result_count; i++)
+    if (reaches_output(result(node, i)) || !type_is_static(result(node, i)->type)) return false;
+  return node->operand_count > 0;
+}
+
 static int plan_value(Plan *plan, const Value *value) {
   if (reaches_output(value)) return OUTPUT;
+  if (plan->is_state[value->def->mark]) return STATE;
   const Node *node = value->def;
   Slot slot = {.first = node->mark, .last = node->mark, .size = aligned_size(plan->module, value->type)};
   extend_life(value, &slot.last);
@@ -116,8 +136,10 @@ static Plan plan_liveness(Graph *graph) {
   plan.slots = NEW_ARRAY(graph->module->arena, Slot, plan.result_total);
   plan.slot_of = NEW_ARRAY(graph->module->arena, int, nodes);
   plan.slots_of_results = NEW_ARRAY(graph->module->arena, int, plan.result_total);
+  plan.is_state = NEW_ARRAY(graph->module->arena, bool, nodes);
   int next = 0;
   FOR_EACH_NODE(node, graph) {
+    plan.is_state[node->mark] = belongs_to_state(&plan, node);
     plan.slot_of[node->mark] = next;
     next += node->result_count;
     for (int i = 0; node_computes(node) && i < node->result_count; i++)
@@ -188,22 +210,33 @@ static void place_symbolic(Plan *plan, int64_t begin) {
   }
 }
 
+/* Where a result lies; *state is the end of the state so far. */
+static const Dim *offset_of(const Plan *plan, const Value *value, const Dim **state) {
+  int slot = *result_slot(plan, value);
+  if (slot == OUTPUT) return dim_const(plan->module, -1);
+  if (slot != STATE) return plan->slots[slot].offset;
+  const Dim *offset = *state;
+  *state = dim_add(plan->module, offset, aligned_size(plan->module, value->type));
+  return offset;
+}
+
 static bool plan_write(const Plan *plan) {
   bool changed = false;
-  const Dim *output = dim_const(plan->module, -1);
   const Dim **offsets = NEW_ARRAY(plan->module->arena, const Dim *, plan->result_total);
+  const Dim *state = dim_const(plan->module, 0);
   FOR_EACH_NODE(kernel, plan->graph) {
     if (!node_is(kernel, &op_kernel)) continue;
     int count;
     const Dim *const *old = node_dims(kernel, "offsets", &count);
-    bool same = count == kernel->result_count;
+    const char *memory = plan->is_state[kernel->mark] ? "state" : "scratch";
+    bool same = count == kernel->result_count && node_string_is(kernel, "memory", memory);
     for (int i = 0; i < kernel->result_count; i++) {
-      int slot = *result_slot(plan, result(kernel, i));
-      offsets[i] = slot == OUTPUT ? output : plan->slots[slot].offset;
+      offsets[i] = offset_of(plan, result(kernel, i), &state);
       same = same && old[i] == offsets[i];
     }
     if (same) continue;
     node_set_dims(kernel, "offsets", offsets, kernel->result_count);
+    node_set_string(kernel, "memory", memory);
     changed = true;
   }
   return changed;
@@ -218,13 +251,14 @@ bool pass_plan(Graph *graph, const PassOptions *options) {
 
 /* ---- reading a plan ---- */
 
-const Dim *plan_scratch(const Graph *graph) {
+static const Dim *memory_end(const Graph *graph, const char *memory) {
   Module *module = graph->module;
   const Dim *constant = dim_const(module, 0), *symbolic = NULL;
   FOR_EACH_NODE(kernel, graph) {
     int count;
-    const Dim *const *offsets = node_is(kernel, &op_kernel) ? node_dims(kernel, "offsets", &count) : NULL;
-    for (int i = 0; offsets && i < count && i < kernel->result_count; i++) {
+    if (!node_is(kernel, &op_kernel) || !node_string_is(kernel, "memory", memory)) continue;
+    const Dim *const *offsets = node_dims(kernel, "offsets", &count);
+    for (int i = 0; i < count && i < kernel->result_count; i++) {
       if (dim_is(offsets[i], -1)) continue;
       const Dim *end = dim_add(module, offsets[i], aligned_size(module, result(kernel, i)->type));
       if (dim_is_const(end))
@@ -236,10 +270,17 @@ const Dim *plan_scratch(const Graph *graph) {
   return symbolic ? symbolic : constant; /* symbolic slots lie behind the constant ones */
 }
 
+const Dim *plan_scratch(const Graph *graph) {
+  return memory_end(graph, "scratch");
+}
+
 static void plan_print_result(const Node *kernel, int index, const Dim *offset, FILE *out) {
   Module *module = kernel->graph->module;
   const Value *value = result(kernel, index);
-  const char *where = dim_is(offset, -1) ? "output" : dim_text(module, offset);
+  bool state = node_string_is(kernel, "memory", "state");
+  const char *where = dim_is(offset, -1) ? "output"
+                                         : arena_printf(module->arena, "%s%s", state ? "state " : "",
+                                                        dim_text(module, offset));
   int last = kernel->mark;
   extend_life(value, &last);
   fprintf(out, "%12s %10s  %4d..%-4d %-24s %s\n", where, dim_text(module, aligned_size(module, value->type)),
@@ -256,5 +297,6 @@ void plan_print(Graph *graph, FILE *out) {
     for (int i = 0; offsets && i < count && i < kernel->result_count; i++)
       plan_print_result(kernel, i, offsets[i], out);
   }
-  fprintf(out, "scratch %s bytes\n", dim_text(graph->module, plan_scratch(graph)));
+  fprintf(out, "state %s bytes, scratch %s bytes\n", dim_text(graph->module, memory_end(graph, "state")),
+          dim_text(graph->module, plan_scratch(graph)));
 }

@@ -34,6 +34,8 @@ int tenon_model_guard(const int64_t *symbols); /* 0, or TENON_ERROR_GUARD with i
 void tenon_model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
 void tenon_model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
 void tenon_model_kernel_macs(const int64_t *symbols, int64_t *macs);
+extern const uint64_t tenon_model_state_size;
+void tenon_model_prepare(void *state); /* fills it */
 /* The kernels in order, unchecked. */
 void tenon_model_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
                      void *scratch, Profile *profile);

@@ -22,15 +22,23 @@ const char *tenon_runtime_error_text(int code) {
   return "unknown error";
 }
 
-/* Models have no state yet: recurrent state, caches and weights transformed at start will make it grow. */
+/* What is computed once, from weights alone; so the sizes of a run do not matter. */
 uint64_t tenon_runtime_state_size(const int64_t *symbols) {
   (void)symbols;
-  return 0;
+  return tenon_model_state_size;
+}
+
+static int check_memory(uint64_t size, const void *memory) {
+  if (size == 0) return TENON_OK;
+  if (!memory) return TENON_ERROR_NULL;
+  return (uintptr_t)memory % TENON_ALIGNMENT ? TENON_ERROR_ALIGNMENT : TENON_OK;
 }
 
 int tenon_runtime_prepare(void *state) {
-  (void)state;
-  return tenon_runtime_check_cpu();
+  int error = tenon_runtime_check_cpu();
+  if (!error) error = check_memory(tenon_model_state_size, state);
+  if (!error) tenon_model_prepare(state);
+  return error;
 }
 
 static int find_null(const void *const *pointers, uint32_t count) {
@@ -41,10 +49,7 @@ static int find_null(const void *const *pointers, uint32_t count) {
 
 static int check_scratch(const int64_t *symbols, const void *scratch) {
   uint64_t size = tenon_model_scratch_size(symbols);
-  if (size == 0) return TENON_OK;
-  if (size == UINT64_MAX) return TENON_ERROR_INPUT_SHAPE;
-  if (!scratch) return TENON_ERROR_NULL;
-  return (uintptr_t)scratch % TENON_ALIGNMENT ? TENON_ERROR_ALIGNMENT : TENON_OK;
+  return size == UINT64_MAX ? TENON_ERROR_INPUT_SHAPE : check_memory(size, scratch);
 }
 
 int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
@@ -61,6 +66,7 @@ int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *in
   for (uint32_t i = 0; i < library->symbol_count; i++)
     if (symbols[i] < 0) return TENON_ERROR_INPUT_SHAPE + 256 * (int)tenon_model_bindings[i].input;
   if ((error = tenon_model_guard(symbols))) return error;
+  if ((error = check_memory(tenon_model_state_size, state))) return error;
   if ((error = check_scratch(symbols, scratch))) return error;
   tenon_model_run(state, symbols, inputs, outputs, scratch, 0);
   return TENON_OK;

@@ -85,10 +85,16 @@ static const AttrSpec kernel_attrs[] = {
      .kind = ATTR_STRING,
      .value = "",
      .doc = "the variant of the kernel and its parameters, written by the schedule pass"},
+    {.name = "memory",
+     .kind = ATTR_STRING,
+     .value = "scratch",
+     .choices = "scratch|state",
+     .doc = "where the results lie: in scratch memory, or in the state, which is computed once, before the "
+            "first run"},
     {.name = "offsets",
      .kind = ATTR_DIMS,
      .value = "[]",
-     .doc = "where the results lie in the scratch arena, in bytes, written by the plan pass"},
+     .doc = "the bytes of that memory where the results begin, written by the plan pass"},
 };
 
 const Op op_kernel = {

@@ -86,7 +86,7 @@ TEST(plan_prints_as_a_table) {
                        "           0       1024     0..1    f32[16,16]               softmax_1\n"
                        "        1024       64*N     1..2    f32[N,16]                matmul_2\n"
                        "      output       64*N     2..3    f32[N,16]                softmax_3\n"
-                       "scratch 64*N+1024 bytes\n");
+                       "state 0 bytes, scratch 64*N+1024 bytes\n");
   free(output);
   module_free(module);
 }
