@@ -8,7 +8,7 @@
 static const Option options[] = {
     {"seconds", 0, OPTION_SECONDS, "S", "how long to measure (default 2)"},
     {"threads", 't', OPTION_COUNT, "N", "threads to run with (libraries of this version run with one)"},
-    {"profile", 'p', OPTION_FLAG, NULL, "time of each kernel, the slowest first"},
+    {"profile", 'p', OPTION_FLAG, NULL, "least time of each kernel, the slowest first"},
     INPUT_OPTIONS,
     MODEL_OPTIONS,
     BUILD_OPTIONS,
@@ -22,6 +22,7 @@ typedef struct Bench {
   tenon_tensor *inputs, *outputs;
   double *times; /* seconds */
   int count;
+  uint64_t *least, *last; /* nanoseconds of each kernel, NULL: no profile; least of all runs, of the last */
 } Bench;
 
 static tenon_tensor lend(const Tensor *tensor) {
@@ -37,16 +38,33 @@ static bool run_once(const Bench *bench) {
   return fail(program->module, "%s", program->library->session_error(program->session));
 }
 
+/* Counters are read and set to 0 after each run: a mean would count every interruption. */
+static void profile_run(Bench *bench) {
+  const tenon_library *library = bench->program->library;
+  library->session_profile(bench->program->session, bench->last, NULL);
+  library->session_set_profile(bench->program->session, true);
+  for (uint32_t i = 0; i < library->kernel_count; i++)
+    if (bench->count == 1 || bench->last[i] < bench->least[i]) bench->least[i] = bench->last[i];
+}
+
+static void start_profile(Bench *bench) {
+  const tenon_library *library = bench->program->library;
+  Arena *arena = bench->program->module->arena;
+  bench->least = NEW_ARRAY(arena, uint64_t, library->kernel_count);
+  bench->last = NEW_ARRAY(arena, uint64_t, library->kernel_count);
+  library->session_set_profile(bench->program->session, true);
+}
+
 static bool measure(Bench *bench, double seconds) {
   for (int i = 0; i < WARM_UP; i++) TRY(run_once(bench));
-  bench->program->library->session_set_profile(bench->program->session,
-                                               option_flag(bench->program->arguments, "profile"));
+  if (option_flag(bench->program->arguments, "profile")) start_profile(bench);
   double begin = seconds_now(), now = begin;
   while (bench->count < MAX_RUNS && (bench->count < MIN_RUNS || now - begin < seconds)) {
     TRY(run_once(bench));
     double after = seconds_now();
     bench->times[bench->count++] = after - now;
-    now = after;
+    if (bench->least) profile_run(bench);
+    now = seconds_now();
   }
   return true;
 }
@@ -94,15 +112,12 @@ static int slower_first(const void *a, const void *b) {
 static void print_profile(const Bench *bench, const int64_t *macs) {
   const tenon_library *library = bench->program->library;
   Arena *arena = bench->program->module->arena;
-  uint64_t *nanoseconds = NEW_ARRAY(arena, uint64_t, library->kernel_count), runs = 0;
   KernelTime *times = NEW_ARRAY(arena, KernelTime, library->kernel_count);
   double total = 0;
-  library->session_profile(bench->program->session, nanoseconds, &runs);
-  for (uint32_t i = 0; runs && i < library->kernel_count; i++) {
-    times[i] = (KernelTime){library->kernels[i], (double)nanoseconds[i] * 1e-9 / (double)runs, macs[i]};
+  for (uint32_t i = 0; i < library->kernel_count; i++) {
+    times[i] = (KernelTime){library->kernels[i], (double)bench->least[i] * 1e-9, macs[i]};
     total += times[i].seconds;
   }
-  if (!runs) return;
   qsort(times, library->kernel_count, sizeof *times, slower_first);
   printf("\n   share        us   GFLOP/s  kernel (nodes)\n");
   for (uint32_t i = 0; i < library->kernel_count; i++) {
@@ -121,7 +136,7 @@ static void print_results(Bench *bench) {
   double median = bench->times[bench->count / 2];
   printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, 1 thread, %.2f GFLOP/s\n", bench->times[0] * 1e3,
          median * 1e3, bench->times[bench->count * 9 / 10] * 1e3, bench->count, 2e-9 * total / median);
-  if (option_flag(bench->program->arguments, "profile")) print_profile(bench, macs);
+  if (bench->least) print_profile(bench, macs);
 }
 
 static bool bench_program(Program *program, Tensor *inputs) {
