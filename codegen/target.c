@@ -192,8 +192,8 @@ static void describe_vectors(Target *target, const Machine *machine) {
   target->mask = avx512;
   /* Two vector pipes near 3.6 GHz, 512-bit operations in halves or in one pipe's place: a round number for
    * the cost models. */
-  int pipes = target->vector_bytes == 64 ? 1 : 2;
-  target->peak_gflops = 3.6 * pipes * (target->vector_bytes / 4) * (target->fma ? 2 : 1);
+  target->fma_pipes = target->vector_bytes == 64 ? 1 : 2;
+  target->peak_gflops = 3.6 * target->fma_pipes * (target->vector_bytes / 4) * (target->fma ? 2 : 1);
   target->read_gbps = 28;
 }
 

@@ -632,6 +632,7 @@ typedef struct Target {
   const char *features; /* LLVM's feature string */
   int vector_bytes;     /* 64 AVX-512, 32 AVX2, 16 SSE/NEON */
   int vector_registers; /* 32 or 16 */
+  int fma_pipes;        /* vectors multiplied in a cycle */
   bool fma, mask;       /* fused multiply-add; cheap masked loads and stores */
   int64_t l1_bytes, l2_bytes, l3_bytes;
   double peak_gflops; /* f32, one core */

@@ -51,7 +51,13 @@ static const char *matmul_choose(const Node *node, const Node *anchor, const Tar
   const Dim *n = y->dims[y->rank - 1];
   int lanes = target_lanes(target, DTYPE_F32);
   int64_t vectors = dim_is_const(n) ? (n->value + lanes - 1) / lanes : 1 << 20;
-  TileSize tile = tile_choose(target, y->dims[y->rank - 2], vectors, 1);
+  const Type *a = operand(anchor, 0)->type;
+  const Dim *k = a->dims[a->rank - 1];
+  TileSize tile =
+      tile_choose(target, &(TileProblem){.row_count = y->dims[y->rank - 2],
+                                         .row_bytes = dim_is_const(k) ? k->value * (int64_t)sizeof(float) : 0,
+                                         .panel_count = vectors,
+                                         .per_panel = 1});
   return arena_printf(node->graph->module->arena, "matmul rows=%d vectors=%d", tile.rows, tile.panels);
 }
 

@@ -123,17 +123,35 @@ static bool panels_match(const Node *node, const Node *anchor, const Target *tar
 
 /* ---- choice of the tile -------------------------------------------------------------------------------- */
 
+/* Bytes of a constant shape, or 0. */
+static int64_t constant_bytes(const Type *type) {
+  int64_t bytes = sizeof(float);
+  for (int axis = 0; axis < type->rank; axis++)
+    bytes *= dim_is_const(type->dims[axis]) ? type->dims[axis]->value : 0;
+  return bytes;
+}
+
+/* One side is walked inside, again and again: once in all if it stays in L2, else once for each step of the
+ * other. Weights that are larger than L2 are best walked outside, unless x is, too, and the steps are few. */
+static bool prefers_panels_outside(const Problem *p, TileSize tile, const Target *target) {
+  const Value *x = operand(p->anchor, 0), *y = result(p->anchor, 0);
+  int64_t w_bytes = constant_bytes(operand(p->anchor, 1)->type), x_bytes = constant_bytes(x->type);
+  int64_t strips = constant_bytes(y->type) / (int64_t)sizeof(float) / p->columns / tile.rows + 1;
+  int64_t groups = (p->panel_count + tile.panels - 1) / tile.panels, stays = target->l2_bytes / 2;
+  double inside = (double)(w_bytes > stays ? w_bytes * strips : w_bytes) + (double)x_bytes;
+  double outside = (double)(x_bytes > stays ? x_bytes * groups : x_bytes) + (double)w_bytes;
+  return x_bytes ? outside < inside : w_bytes > stays;
+}
+
 static const char *panels_choose(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
   describe(anchor, &p);
-  TileSize tile = tile_choose(target, p.row_count, p.panel_count, PANEL / target_lanes(target, DTYPE_F32));
-  /* Weights that stay in L2 are walked inside, for each tile of rows; larger ones outside, so that each is
-   * fetched once. */
-  int64_t k = p.run * p.column_taps;
-  for (int i = 0; i < p.tap_axes; i++) k *= p.taps[i];
-  bool outside = k * p.panel_count * PANEL * 4 > target->l2_bytes / 2;
+  TileSize tile = tile_choose(target, &(TileProblem){.row_count = p.row_count,
+                                                     .row_bytes = p.row_step->value * (int64_t)sizeof(float),
+                                                     .panel_count = p.panel_count,
+                                                     .per_panel = PANEL / target_lanes(target, DTYPE_F32)});
   return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
-                      outside ? " outside=1" : "");
+                      prefers_panels_outside(&p, tile, target) ? " outside=1" : "");
 }
 
 /* ---- code ---------------------------------------------------------------------------------------------- */

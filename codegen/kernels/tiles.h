@@ -17,8 +17,16 @@ typedef struct TileSize {
   int rows, panels;
 } TileSize;
 
-/* The tile of least cost for so many rows and panels of columns. */
-TileSize tile_choose(const Target *target, const Dim *row_count, int64_t panel_count, int per_panel);
+/* What a tile is chosen for. */
+typedef struct TileProblem {
+  const Dim *row_count;
+  int64_t row_bytes; /* of the left side between rows; 0: not known */
+  int64_t panel_count;
+  int per_panel;
+} TileProblem;
+
+/* The tile of least cost. */
+TileSize tile_choose(const Target *target, const TileProblem *problem);
 
 /* Called in the loop over the strips of one height; `row` is the first row, a literal outside of loops. */
 typedef void (*StripBody)(void *context, Reg *row, int height);
