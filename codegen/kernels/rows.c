@@ -6,6 +6,7 @@
  * exponentials in a local row, so that each is computed once.
  */
 #include "codegen/kernels/lanes.h"
+#include "codegen/kernels/tiles.h"
 
 enum { MAX_LOCAL_ROW = 16384 }; /* floats: 64 KiB of stack */
 
@@ -230,72 +231,133 @@ static void softmax_body(Lower *lower) {
 
 /* ---- layer norm ---------------------------------------------------------------------------------------- */
 
+enum { MAX_NORM_ROWS = 4 };
+
 typedef struct Norm {
-  int rank;
+  int rank, rows; /* of the block */
   Index at[MAX_RANK];
-  Reg *mean, *inverse; /* in every lane; mean NULL: the sum of x itself is wanted */
+  Reg *first_row;
+  Reg *mean[MAX_NORM_ROWS], *inverse[MAX_NORM_ROWS]; /* in every lane; mean NULL: not known yet, or 0 */
 } Norm;
 
-static Reg *norm_input(Lower *lower, Norm *n, Reg *first) {
+/* The position in row `row` of the block. */
+static const Index *norm_at(Lower *lower, Norm *n, int row, Reg *first) {
+  Loops *loops = &lower->loops;
+  if (n->rank > 1)
+    n->at[n->rank - 2] = index_of(loop_binary(loops, LOOP_ADD, n->first_row, loop_int(loops, row)));
   n->at[n->rank - 1] = index_run(first, 1);
-  return loop_splat(&lower->loops, lower_operand(lower, lower->anchor, 0, n->at), lower->lanes);
+  return n->at;
 }
 
-/* x, or the square of its distance from the mean. */
-static void add_moment(Lower *lower, Reg *first, Reg **sum, void *context) {
+static Reg *norm_input(Lower *lower, Norm *n, int row, Reg *first) {
+  const Index *at = norm_at(lower, n, row, first);
+  Reg *x = loop_splat(&lower->loops, lower_operand(lower, lower->anchor, 0, at), lower->lanes);
+  return n->mean[row] ? loop_binary(&lower->loops, LOOP_SUB, x, n->mean[row]) : x;
+}
+
+static Reg *masked_or_zero(Lower *lower, Reg *x) {
+  return lower->mask ? loop_select(&lower->loops, lower->mask, x, loop_const(&lower->loops, x->type, 0)) : x;
+}
+
+static void add_elements(Lower *lower, Reg *first, Reg **sums, void *context) {
   Norm *n = context;
-  Loops *loops = &lower->loops;
-  Reg *x = norm_input(lower, n, first);
-  if (n->mean) {
-    x = loop_binary(loops, LOOP_SUB, x, n->mean);
-    x = loop_binary(loops, LOOP_MUL, x, x);
-  }
-  if (lower->mask) x = loop_select(loops, lower->mask, x, loop_const(loops, x->type, 0));
-  *sum = loop_binary(loops, LOOP_ADD, *sum, x);
+  for (int i = 0; i < n->rows; i++)
+    sums[i] =
+        loop_binary(&lower->loops, LOOP_ADD, sums[i], masked_or_zero(lower, norm_input(lower, n, i, first)));
 }
 
-/* The mean of what add_moment adds, as a scalar. */
-static Reg *row_moment(Lower *lower, Norm *n, int64_t size) {
+static void add_squares(Lower *lower, Reg *first, Reg **sums, void *context) {
+  Norm *n = context;
+  for (int i = 0; i < n->rows; i++) {
+    Reg *x = masked_or_zero(lower, norm_input(lower, n, i, first));
+    sums[i] = loop_fma(&lower->loops, x, x, sums[i]);
+  }
+}
+
+/* For each row of the block the mean of what `add` adds, as a scalar. */
+static void row_means(Lower *lower, Norm *n, int64_t size, LaneFold add, Reg **means) {
   Loops *loops = &lower->loops;
-  Reg *sum = loop_const(loops, (LoopType){DTYPE_F32, lower->lanes}, 0);
-  fold_lanes(lower, 0, size, &sum, 1, add_moment, n);
+  for (int i = 0; i < n->rows; i++) means[i] = loop_const(loops, (LoopType){DTYPE_F32, lower->lanes}, 0);
+  fold_lanes(lower, 0, size, means, n->rows, add, n);
   Reg *count = loop_const(loops, (LoopType){DTYPE_F32, 1}, (double)size);
-  return loop_binary(loops, LOOP_DIV, loop_reduce(loops, LOOP_REDUCE_ADD, sum), count);
+  for (int i = 0; i < n->rows; i++)
+    means[i] = loop_binary(loops, LOOP_DIV, loop_reduce(loops, LOOP_REDUCE_ADD, means[i]), count);
+}
+
+static Reg *norm_factor(Lower *lower, const Norm *n, int index) {
+  if (!operand(lower->anchor, index)) return NULL;
+  return loop_splat(&lower->loops, lower_broadcast(lower, lower->anchor, index, n->at), lower->lanes);
 }
 
 static void write_normalised(Lower *lower, Reg *first, void *context) {
   Norm *n = context;
   Loops *loops = &lower->loops;
-  const Opcode steps[] = {LOOP_MUL, LOOP_ADD};
-  Reg *y = loop_binary(loops, LOOP_SUB, norm_input(lower, n, first), n->mean);
-  y = loop_binary(loops, LOOP_MUL, y, n->inverse);
-  for (int i = 0; i < COUNT_OF(steps); i++) { /* scale, bias */
-    if (!operand(lower->anchor, i + 1)) continue;
-    Reg *with = loop_splat(loops, lower_broadcast(lower, lower->anchor, i + 1, n->at), lower->lanes);
-    y = loop_binary(loops, steps[i], y, with);
+  for (int i = 0; i < n->rows; i++) {
+    Reg *y = loop_binary(loops, LOOP_MUL, norm_input(lower, n, i, first), n->inverse[i]);
+    Reg *scale = norm_factor(lower, n, 1), *bias = norm_factor(lower, n, 2);
+    if (scale && bias)
+      y = loop_fma(loops, y, scale, bias);
+    else if (scale || bias)
+      y = loop_binary(loops, scale ? LOOP_MUL : LOOP_ADD, y, scale ? scale : bias);
+    lower_result(lower, 0, n->at, y);
   }
-  lower_result(lower, 0, n->at, y);
 }
 
-static void norm_row(Lower *lower, void *context, int64_t size) {
-  Norm *n = context;
+static void norm_block(Lower *lower, Norm *n, int64_t size) {
   Loops *loops = &lower->loops;
   LoopType scalar = {DTYPE_F32, 1};
-  n->mean = NULL;
-  n->mean = loop_splat(loops, row_moment(lower, n, size), lower->lanes);
-  Reg *variance = row_moment(lower, n, size);
-  variance =
-      loop_binary(loops, LOOP_ADD, variance, loop_const(loops, scalar, node_float(lower->anchor, "epsilon")));
-  Reg *inverse =
-      loop_binary(loops, LOOP_DIV, loop_const(loops, scalar, 1), loop_unary(loops, LOOP_SQRT, variance));
-  n->inverse = loop_splat(loops, inverse, lower->lanes);
+  Reg *means[MAX_NORM_ROWS];
+  for (int i = 0; i < n->rows; i++) n->mean[i] = NULL;
+  if (node_bool(lower->anchor, "center")) {
+    row_means(lower, n, size, add_elements, means);
+    for (int i = 0; i < n->rows; i++) n->mean[i] = loop_splat(loops, means[i], lower->lanes);
+  }
+  row_means(lower, n, size, add_squares, means);
+  for (int i = 0; i < n->rows; i++) {
+    Reg *variance = loop_binary(loops, LOOP_ADD, means[i],
+                                loop_const(loops, scalar, node_float(lower->anchor, "epsilon")));
+    Reg *inverse =
+        loop_binary(loops, LOOP_DIV, loop_const(loops, scalar, 1), loop_unary(loops, LOOP_SQRT, variance));
+    n->inverse[i] = loop_splat(loops, inverse, lower->lanes);
+  }
   for_lanes(lower, 0, size, write_normalised, n);
 }
 
-static void norm_body(Lower *lower) {
+typedef struct NormStrip {
+  Lower *lower;
+  Norm *norm;
+  int64_t size;
+} NormStrip;
+
+static void norm_strip(void *context, Reg *row, int height) {
+  NormStrip *strip = context;
+  strip->norm->first_row = row;
+  strip->norm->rows = height;
+  norm_block(strip->lower, strip->norm, strip->size);
+}
+
+/* Blocks of rows hide the latency of sums; they are read three times, from L1 if they are not too long. */
+static void norm_rows(Lower *lower, Norm *n, const Type *x, int64_t l1_bytes, int axis) {
+  Loops *loops = &lower->loops;
+  int64_t size = x->dims[n->rank - 1]->value;
+  NormStrip strip = {lower, n, size};
+  if (n->rank == 1) {
+    norm_strip(&strip, NULL, 1);
+  } else if (axis == n->rank - 2) {
+    int rows = size * MAX_NORM_ROWS * 4 <= l1_bytes / 4 * 3 ? MAX_NORM_ROWS : 2;
+    tile_strips(loops, x->dims[axis], rows, 0, INT64_MAX, norm_strip, &strip);
+  } else {
+    For loop = loop_parallel(loops, loop_int(loops, 0), loop_dim(loops, x->dims[axis]), 1);
+    n->at[axis] = index_of(loop.counter);
+    norm_rows(lower, n, x, l1_bytes, axis + 1);
+    loop_end(loops, &loop, NULL);
+  }
+}
+
+static void norm_body(Lower *lower, const Target *target) {
   const Type *x = operand(lower->anchor, 0)->type;
   Norm n = {.rank = x->rank};
-  each_row(lower, x, n.at, 0, norm_row, &n);
+  norm_rows(lower, &n, x, target->l1_bytes, 0);
 }
 
 /* ---- the variant --------------------------------------------------------------------------------------- */
@@ -320,7 +382,7 @@ static void rows_body(Lower *lower, void *context) {
   if (node_is(lower->anchor, &op_softmax))
     softmax_body(lower);
   else if (node_is(lower->anchor, &op_layer_norm))
-    norm_body(lower);
+    norm_body(lower, variant->target);
   else
     reduce_body(lower);
 }

@@ -148,14 +148,13 @@ static bool import_layer_norm(OnnxNode *node) {
 
 /* x / sqrt(mean(x^2) + epsilon) * scale. */
 static bool import_rms_norm(OnnxNode *node) {
-  Value *x = input(node, 0);
-  int64_t axis = attr_int(node, "axis", -1), axes[MAX_RANK];
-  TRY(normal_axis(node, &axis, x->type->rank));
-  int count = axes_from((int)axis, x->type->rank, axes);
-  Value *mean = emit_reduce(node, &op_reduce_mean, emit_binary(node, &op_mul, x, x), axes, count);
-  Value *shifted = emit_binary(node, &op_add, mean, emit_scalar(node, x, attr_float(node, "epsilon", 1e-5)));
-  Value *normal = emit_binary(node, &op_div, x, emit_unary(node, &op_sqrt, shifted));
-  return set_output(node, emit_binary(node, &op_mul, normal, input(node, 1)));
+  int64_t axis = attr_int(node, "axis", -1);
+  TRY(normal_axis(node, &axis, input_rank(node, 0)));
+  Node *core = node_new(&node->builder, &op_layer_norm, node->inputs, 2);
+  node_set_int(core, "axis", axis);
+  node_set_float(core, "epsilon", attr_float(node, "epsilon", 1e-5));
+  node_set_bool(core, "center", false);
+  return set_output(node, finish(core));
 }
 
 /* (x - mean) / (sqrt(mean(x^2) - mean^2) + 1e-9): the variance here is computed from the differences. */

@@ -349,15 +349,16 @@ static bool pow_infer(Node *node) {
 
 /* Small whole powers and the square root have cheaper names. */
 static Value *pow_simplify(Node *node) {
-  Value *x = operand(node, 0);
+  Value *x = operand(node, 0), *root;
   double y;
   if (x->type != result(node, 0)->type || !value_scalar(operand(node, 1), &y)) return absorb_broadcast(node);
   Builder builder = builder_before(node);
   if (y == 1) return x;
   if (y == 2) return build_binary(&builder, &op_mul, x, x);
   if (y == 3) return build_binary(&builder, &op_mul, build_binary(&builder, &op_mul, x, x), x);
-  if (y == 0.5 && dtype_is_float(x->type->dtype)) return build_unary(&builder, &op_sqrt, x);
-  return NULL;
+  if (fabs(y) != 0.5 || !dtype_is_float(x->type->dtype)) return NULL;
+  root = build_unary(&builder, &op_sqrt, x);
+  return y > 0 ? root : build_binary(&builder, &op_div, build_scalar(&builder, x->type->dtype, 1), root);
 }
 
 /* Integers go through f64, exact up to 2^53. */

@@ -97,7 +97,8 @@ static const OperandSpec layer_norm_operands[] = {{"x", false, "float"},
 static const AttrSpec layer_norm_attrs[] = {
     {"axis", ATTR_INT, ROLE_NONE, "-1", "the first axis that is normalised over; all behind it are, too",
      NULL},
-    {"epsilon", ATTR_FLOAT, ROLE_NONE, "1e-05", "added to the variance", NULL}};
+    {"epsilon", ATTR_FLOAT, ROLE_NONE, "1e-05", "added to the variance", NULL},
+    {"center", ATTR_BOOL, ROLE_NONE, "true", "false: mean is taken as 0, which is RMS norm", NULL}};
 
 static bool layer_norm_infer(Node *node) {
   Module *module = node_module(node);
@@ -113,6 +114,39 @@ static bool layer_norm_infer(Node *node) {
   }
   result_set(node, 0, x);
   return true;
+}
+
+/* scale or bias as one row; NULL when it varies over other axes, too. */
+static Value *as_row(Builder *builder, Value *value, const Type *x, int axis, const Dim *size) {
+  int lead = value->type->rank - (x->rank - axis);
+  if (lead < 0) return NULL;
+  for (int i = 0; i < value->type->rank; i++) {
+    bool fits = i < lead ? dim_is(value->type->dims[i], 1) : value->type->dims[i] == x->dims[axis + i - lead];
+    if (!fits) return NULL;
+  }
+  return build_reshape(builder, value, 1, &size);
+}
+
+/* Rows over several axes are rows over one. */
+static Value *layer_norm_simplify(Node *node) {
+  Module *module = node_module(node);
+  Value *operands[3] = {operand(node, 0), operand(node, 1), operand(node, 2)};
+  const Type *x = operands[0]->type;
+  int axis = (int)node_axis(node, "axis", x->rank);
+  if (axis >= x->rank - 1) return NULL;
+  const Dim *dims[MAX_RANK], *size = dim_const(module, 1);
+  for (int i = 0; i < axis; i++) dims[i] = x->dims[i];
+  for (int i = axis; i < x->rank; i++) size = dim_mul(module, size, x->dims[i]);
+  dims[axis] = size;
+  Builder builder = builder_before(node);
+  for (int i = 1; i < 3; i++)
+    if (operands[i] && !(operands[i] = as_row(&builder, operands[i], x, axis, size))) return NULL;
+  operands[0] = build_reshape(&builder, operands[0], axis + 1, dims);
+  Node *norm = node_new(&builder, node->op, operands, 3);
+  memcpy(norm->attrs, node->attrs, sizeof node->attrs[0] * (size_t)node->op->attr_count);
+  node_set_int(norm, "axis", axis);
+  if (!node_finish(norm)) return NULL;
+  return value_if_typed(node, build_reshape(&builder, result(norm, 0), x->rank, x->dims));
 }
 
 /* The mean over the row of x - center, or of its square. */
@@ -142,7 +176,8 @@ static void layer_norm_nest(Lower *lower, const Node *node) {
     count = dim_mul(lower->module, count, x->type->dims[i]);
   }
   Nest outer = nest_over(lower, x, row.axes, row.at);
-  Reg *mean = row_mean(lower, &row, NULL, count);
+  Reg *zero = loop_const(loops, (LoopType){compute_dtype(x->type->dtype), 1}, 0);
+  Reg *mean = node_bool(node, "center") ? row_mean(lower, &row, NULL, count) : zero;
   Reg *variance = row_mean(lower, &row, mean, count);
   variance =
       loop_binary(loops, LOOP_ADD, variance, constant_like(lower, variance, node_float(node, "epsilon")));
@@ -172,7 +207,7 @@ const Op op_layer_norm = {
     .name = "layer_norm",
     .family = "norm",
     .doc = "(x - mean) / sqrt(variance + epsilon) * scale + bias, with mean and variance of the axes from "
-           "`axis` on (Ba 2016).",
+           "`axis` on (Ba 2016); with mean 0, RMS norm (Zhang and Sennrich 2019).",
     .operands = layer_norm_operands,
     .operand_count = COUNT_OF(layer_norm_operands),
     .results = results_y,
@@ -180,6 +215,7 @@ const Op op_layer_norm = {
     .attrs = layer_norm_attrs,
     .attr_count = COUNT_OF(layer_norm_attrs),
     .infer = layer_norm_infer,
+    .simplify = layer_norm_simplify,
     .axes = layer_norm_axes,
     .nest = layer_norm_nest,
 };

@@ -214,6 +214,28 @@ static void pool_cases(Check *check) {
   }
 }
 
+static void add_rms_norm(Check *check, int rank, const int64_t *sizes, int axis) {
+  Value *operands[2] = {input(check, rank, sizes), weight(check, rank - axis, sizes + axis)};
+  Node *norm = node_new(&check->builder, &op_layer_norm, operands, 2);
+  node_set_int(norm, "axis", axis);
+  node_set_bool(norm, "center", false);
+  done(check, node_finish(norm) ? build_unary(&check->builder, &op_tanh, result(norm, 0)) : NULL,
+       NAME("rms_norm_%dx%d_axis%d", (int)sizes[rank - 2], (int)sizes[rank - 1], axis));
+}
+
+/* Blocks of 4, 2 and 1 rows, with few and many elements, and of a number that is not known. */
+static void norm_cases(Check *check) {
+  const int64_t sizes[][2] = {{4, 96}, {5, 17}, {6, 1000}, {7, 4099}, {3, 768}, {OPEN, 40}, {1, 5}};
+  for (int i = 0; i < COUNT_OF(sizes); i++) {
+    Value *operands[3] = {input(check, 2, sizes[i]), weight(check, 1, &sizes[i][1]),
+                          weight(check, 1, &sizes[i][1])};
+    operands[0] = build_binary(&check->builder, &op_add, operands[0], input(check, 2, sizes[i]));
+    done(check, build_op(&check->builder, &op_layer_norm, operands, 3),
+         NAME("layer_norm_%dx%d", (int)sizes[i][0], (int)sizes[i][1]));
+    add_rms_norm(check, 2, sizes[i], 1);
+  }
+}
+
 static void row_cases(Check *check) {
   const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 15}, {3, 1, 16}, {1, 4, 33}, {5, 7, 100}};
   const Op *const reductions[] = {&op_reduce_sum, &op_reduce_mean, &op_reduce_max, &op_reduce_min};
@@ -221,6 +243,7 @@ static void row_cases(Check *check) {
     int count;
     int64_t axes[3];
   } sets[] = {{1, {2}}, {1, {0}}, {2, {0, 1}}, {2, {1, 2}}, {3, {0, 1, 2}}};
+  norm_cases(check);
   for (int i = 0; i < COUNT_OF(sizes); i++) {
     for (int axis = 0; axis < 3; axis++) {
       Value *x = input(check, 3, sizes[i]);
@@ -234,6 +257,7 @@ static void row_cases(Check *check) {
       if (affine) norm[2] = weight(check, 1, &sizes[i][2]);
       done(check, build_op(&check->builder, &op_layer_norm, norm, 3), NAME("layer_norm_%d_%d", i, affine));
     }
+    for (int axis = 0; axis < 3; axis++) add_rms_norm(check, 3, sizes[i], axis);
     for (int k = 0; k < COUNT_OF(reductions); k++) {
       for (int s = 0; s < COUNT_OF(sets); s++) {
         Value *x = input(check, 3, sizes[i]);

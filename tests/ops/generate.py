@@ -684,6 +684,8 @@ def norm_goldens():
     golden.result("layer_norm %x", layer_norm(2), np.float32)
     golden.result("layer_norm %x, %wide, axis=1, epsilon=0.01", layer_norm((1, 2), 0.01) * wide, np.float32)
     golden.result("layer_norm %x, _, %bias, axis=-1", layer_norm(2) + bias, np.float32)
+    rms = np.sqrt((x.astype(np.float64) ** 2).mean(2, keepdims=True) + 1e-5)
+    golden.result("layer_norm %x, %scale, center=false", x / rms * scale, np.float32)
     golden.write()
 
     golden = Golden("batch_norm")

@@ -292,6 +292,7 @@ static Value *make_layer_norm(Generator *g) {
   int64_t size = x->type->dims[x->type->rank - 1]->value;
   Value *operands[] = {x, vector(g, size, 0.5, 1.5), vector(g, size, -1, 1)};
   Node *node = node_new(&g->builder, &op_layer_norm, operands, 3);
+  node_set_bool(node, "center", below(g, 4) > 0);
   node_set_float(node, "epsilon", 0.1); /* rows of equal elements must not blow rounding up */
   return finish(node);
 }
