@@ -75,11 +75,14 @@ Value *rule_matmul_to_gemm(Node *node);   /* matmul with a 2-D right side: one g
 Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
 Value *rule_gemm_flatten(
     Node *node); /* transposed feature map, flattened, into constant weights: permute their rows */
-Value *rule_scale_after(Node *node);  /* mul/div by a constant per channel: into the weights before it */
-Value *rule_shift_after(Node *node);  /* add/sub of a constant per channel: into the bias before it */
-Value *rule_scale_before(Node *node); /* mul by a constant per input channel: into the weights behind it */
-Value *rule_shift_before(Node *node); /* add of one, without padding: into the bias behind it */
-Value *rule_sink_reshape(Node *node); /* pointwise(reshape(x)): reshape(pointwise(x)) */
+Value *rule_scale_after(Node *node);   /* mul/div by a constant per channel: into the weights before it */
+Value *rule_shift_after(Node *node);   /* add/sub of a constant per channel: into the bias before it */
+Value *rule_scale_before(Node *node);  /* mul by a constant per input channel: into the weights behind it */
+Value *rule_shift_before(Node *node);  /* add of one, without padding: into the bias behind it */
+Value *rule_norm_quotient(Node *node); /* x / its deviation: layer_norm */
+Value *rule_norm_product(Node *node);  /* x * one over its deviation: layer_norm */
+Value *rule_norm_sum(Node *node);      /* x*s + (bias - mean*s): layer_norm */
+Value *rule_sink_reshape(Node *node);  /* pointwise(reshape(x)): reshape(pointwise(x)) */
 
 /* ---- 5. Printing (diff.c) -------------------------------------------------------------------------------
  */

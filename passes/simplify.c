@@ -16,9 +16,12 @@ static const struct {
   Rule apply;
 } rules[] = {
     {NULL, rule_known},
+    {&op_add, rule_norm_sum},
     {&op_add, rule_shift_after},
     {&op_sub, rule_shift_after},
+    {&op_mul, rule_norm_product},
     {&op_mul, rule_scale_after},
+    {&op_div, rule_norm_quotient},
     {&op_div, rule_scale_after},
     {&op_conv, rule_scale_before},
     {&op_conv, rule_shift_before},
