@@ -83,6 +83,7 @@ Value *rule_norm_quotient(Node *node); /* x / its deviation: layer_norm */
 Value *rule_norm_product(Node *node);  /* x * one over its deviation: layer_norm */
 Value *rule_norm_sum(Node *node);      /* x*s + (bias - mean*s): layer_norm */
 Value *rule_sink_reshape(Node *node);  /* pointwise(reshape(x)): reshape(pointwise(x)) */
+Value *rule_sink_reshape_norm(Node *node); /* layer_norm(reshape(x)): reshape(layer_norm(x)) */
 
 /* ---- 5. Printing (diff.c) -------------------------------------------------------------------------------
  */

@@ -30,6 +30,7 @@ static const struct {
     {&op_gemm, rule_gemm_flatten},
     {&op_gemm, rule_scale_before},
     {&op_gemm, rule_shift_before},
+    {&op_layer_norm, rule_sink_reshape_norm},
     {&op_matmul, rule_matmul_to_gemm},
     {NULL, rule_sink_reshape},
 };

@@ -29,28 +29,48 @@ static bool constant_fits(Module *module, const Type *type, const Type *result_t
          is_row(module, type, result_type, shape);
 }
 
-/* A constant operand that fits, as it must look before the result is reshaped from `shape`. */
-static Value *constant_before_reshape(Builder *builder, Value *constant, const Type *result_type,
-                                      const Type *shape) {
-  const Type *type = constant->type;
-  if (type->rank == 0) return constant;
-  if (type_static_count(type) == 1) return build_reshape(builder, constant, 0, NULL);
-  if (type_same_shape(type, result_type)) return build_reshape(builder, constant, shape->rank, shape->dims);
-  return build_reshape(builder, constant, 1, &type->dims[type->rank - 1]);
+/* An operand that fits, as it must look before the result is reshaped from `shape`. */
+static Value *before_reshape(Builder *builder, Value *x, const Type *result_type, const Type *shape) {
+  const Type *type = x->type;
+  if (!value_is_constant(x) && node_is(x->def, &op_reshape)) return operand(x->def, 0);
+  if (type->rank == 0) return x;
+  if (type_static_count(type) == 1) return build_reshape(builder, x, 0, NULL);
+  if (type_same_shape(type, result_type)) return build_reshape(builder, x, shape->rank, shape->dims);
+  return build_reshape(builder, x, 1, &type->dims[type->rank - 1]);
+}
+
+/* Whether another kernel writes the value in any case, so that a view of it takes no fusion away. */
+static bool stands_alone(const Value *x) {
+  return !x->def || !value_has_one_use(x) || !(node_is_pointwise(x->def) || x->def->op->nest);
+}
+
+/* Whether the value before the reshape is made by a kernel that its user could join. */
+static bool wants_company(const Node *reshape) {
+  const Value *x = operand(reshape, 0);
+  return x->def && (node_is_pointwise(x->def) || x->def->op->nest) && value_has_one_use(x) &&
+         value_has_one_use(result(reshape, 0));
 }
 
 /* The shape that every reshaped operand of the pointwise node had before; NULL when they differ, there is
- * none, or a constant does not fit it. */
+ * none, or another operand does not fit it. */
 static const Type *shape_before_reshapes(const Node *node) {
   const Type *shape = NULL, *type = result(node, 0)->type;
+  bool alone = true, company = false;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
     if (!x || value_is_constant(x)) continue;
-    if (!node_is(x->def, &op_reshape) || !type_same_shape(x->type, type)) return NULL;
+    if (!type_same_shape(x->type, type)) return NULL;
+    if (!node_is(x->def, &op_reshape)) {
+      if (!stands_alone(x)) return NULL;
+      alone = false;
+      continue;
+    }
     const Type *before = operand(x->def, 0)->type;
     if (shape && !type_same_shape(shape, before)) return NULL;
+    company |= wants_company(x->def);
     shape = before;
   }
+  if (!alone && !company) return NULL;
   for (int i = 0; shape && i < node->operand_count; i++) {
     const Value *x = operand(node, i);
     if (x && value_is_constant(x) && !constant_fits(node->graph->module, x->type, type, shape)) return NULL;
@@ -60,7 +80,8 @@ static const Type *shape_before_reshapes(const Node *node) {
 
 /*
  * add(reshape(x), c) -> reshape(add(x, c)). Views end a kernel, so they are pushed towards the outputs, out
- * of the way between a product and its bias and activation.
+ * of the way between a product and its bias and activation; and its residual sum, whose other operand then
+ * becomes a view: add(reshape(x), y) -> reshape(add(x, reshape(y))).
  */
 Value *rule_sink_reshape(Node *node) {
   enum { MAX_OPERANDS = 4 };
@@ -71,12 +92,26 @@ Value *rule_sink_reshape(Node *node) {
   Builder builder = builder_before(node);
   Value *operands[MAX_OPERANDS] = {NULL};
   for (int i = 0; i < node->operand_count; i++) {
-    Value *x = operand(node, i);
-    if (!x) continue;
-    operands[i] =
-        value_is_constant(x) ? constant_before_reshape(&builder, x, type, shape) : operand(x->def, 0);
+    if (operand(node, i)) operands[i] = before_reshape(&builder, operand(node, i), type, shape);
   }
   Node *copy = node_like(&builder, node, operands);
   Value *moved = node_try(copy, shape);
   return moved ? build_reshape(&builder, moved, type->rank, type->dims) : NULL;
+}
+
+/* layer_norm(reshape(x)) -> reshape(layer_norm(x)), where the rows are the same. */
+Value *rule_sink_reshape_norm(Node *node) {
+  Value *x = operand(node, 0), *operands[3] = {NULL, operand(node, 1), operand(node, 2)};
+  int rank = x->type->rank;
+  if (!node_is(x->def, &op_reshape) || node_axis(node, "axis", rank) != rank - 1) return NULL;
+  operands[0] = operand(x->def, 0);
+  const Type *shape = operands[0]->type;
+  if (shape->rank == 0 || shape->dims[shape->rank - 1] != x->type->dims[rank - 1]) return NULL;
+  for (int i = 1; i < 3; i++)
+    if (operands[i] && operands[i]->type->rank > 1) return NULL;
+  Builder builder = builder_before(node);
+  Node *copy = node_like(&builder, node, operands);
+  node_set_int(copy, "axis", shape->rank - 1);
+  Value *moved = node_try(copy, shape);
+  return moved ? build_reshape(&builder, moved, rank, x->type->dims) : NULL;
 }
