@@ -14,9 +14,9 @@
  * never makes a cycle. What costs more:
  *   - work repeated: a result that is broadcast to a larger one is computed before it, not inside, unless it
  * is a mere broadcast; nothing is inlined into ops that move elements (concat, pad, gather, transpose ...);
- *   - access that strides: an op that moves elements joins element ops behind it, never an anchor, and only
- * if neighbours along the innermost axis stay neighbours (nearest resize of a channels-last map, a slice of
- *     channels) or it is the one transpose of the kernel.
+ *   - access that strides: an op that moves elements joins element ops behind it, never an anchor (but the
+ * transpose of an image of few channels), and only if neighbours along the innermost axis stay neighbours
+ * (nearest resize of a channels-last map, a slice of channels) or it is the one transpose of the kernel.
  */
 #include "passes/rewrite.h"
 
@@ -124,6 +124,19 @@ static bool may_precede(const Node *node, const Cluster *cluster) {
   return is_reduction(anchor) || (is_row_op(anchor) && node->op->traits & TRAIT_CHEAP);
 }
 
+/* The few channels of an image are picked from its planes as fast as from pixels (codegen/kernels/panels.c).
+ */
+static bool may_give_planes(const Node *node, const Cluster *cluster) {
+  enum { FEW = 4 };
+  const Node *conv = cluster->anchor;
+  const Type *type = result(node, 0)->type;
+  if (!node_is(node, &op_transpose) || !node_is(conv, &op_conv) || !node_int(conv, "packed")) return false;
+  if (operand(conv, 0) != result(node, 0) || !value_has_one_use(result(node, 0))) return false;
+  for (int axis = 1; axis < type->rank; axis++)
+    if (!dim_is_const(type->dims[axis])) return false;
+  return type->dims[type->rank - 1]->value <= FEW;
+}
+
 static bool may_anchor(const Node *node, const Cluster *cluster) {
   if (cluster->anchor || cluster->moves || !node->op->nest) return false;
   return type_same_shape(result(node, 0)->type, result(cluster->root, 0)->type) && uses_are_pointwise(node);
@@ -138,7 +151,7 @@ static bool may_move(const Node *node, const Cluster *cluster) {
 static bool may_join(const Node *node, const Cluster *cluster) {
   if (cluster->count >= MAX_MEMBERS || cluster->root->result_count != 1) return false;
   if (!is_element(node)) return may_anchor(node, cluster);
-  if (precedes(node, cluster)) return may_precede(node, cluster);
+  if (precedes(node, cluster)) return may_precede(node, cluster) || may_give_planes(node, cluster);
   if (!node_is_pointwise(node)) return may_move(node, cluster);
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }

@@ -9,7 +9,8 @@
  *
  * A convolution is the same with K walked as (kernel rows, then the contiguous run of kernel columns *
  * channels): in channels-last layout the inputs of one output pixel are runs of kw*C neighbours, so no im2col
- * buffer exists. gemm is the case with no outer axes.
+ * buffer exists. Where x is a part of a larger value the channels of neighbouring pixels are apart, and the
+ * kernel columns are a loop, as when they are dilated. gemm is the case with no outer axes.
  *
  * Padding is not read: a tap of an outer kernel axis that is outside of x is left out by the bounds of its
  * loop; tiles at the first and last columns of x are code of their own, in which each tap of the last kernel
@@ -37,6 +38,7 @@ typedef struct Axis {
 
 typedef struct Problem {
   const Node *anchor;
+  bool planar;  /* x is channels-first in memory */
   int row_axis; /* of the result: the axis that tiles run along; the last is the columns */
   const Dim *row_count;
   int64_t columns, panel_count;
@@ -47,10 +49,12 @@ typedef struct Problem {
   int64_t before[MAX_TAPS]; /* padding */
   bool clipped[MAX_TAPS];   /* some taps fall into padding */
   Axis last;                /* the kernel axis along the rows */
-  int64_t column_taps;      /* loop over the last kernel axis when it is dilated, else 1 */
+  int64_t column_taps;      /* loop over the last kernel axis when its taps are apart, else 1 */
   int64_t channels;
-  int64_t run;         /* contiguous elements of K innermost */
-  const Dim *row_step; /* elements of x between rows */
+  int64_t channel_step; /* elements of x between channels: 1, or a plane of an image that is channels-first */
+  int64_t pitch;        /* elements of x between neighbouring columns: the channels, or more */
+  int64_t run;          /* contiguous elements of K innermost */
+  int64_t row_step;     /* elements of x between rows */
 } Problem;
 
 static bool constant_dims(const Type *type, int from) {
@@ -60,14 +64,33 @@ static bool constant_dims(const Type *type, int from) {
   return true;
 }
 
+static bool taps_are_apart(const Problem *p) {
+  return p->last.dilation != 1 || p->pitch != p->channels;
+}
+
+/* Of a channels-last shape. */
+static int64_t plane_size(const Type *x) {
+  int64_t size = 1;
+  for (int axis = 1; axis + 1 < x->rank; axis++) size *= x->dims[axis]->value;
+  return size;
+}
+
+static void set_pitch(Problem *p, int64_t pitch) {
+  p->pitch = pitch;
+  bool loop = p->last.kernel > 1 && taps_are_apart(p);
+  p->column_taps = loop ? p->last.kernel : 1;
+  p->run = loop ? p->channels : p->last.kernel * p->channels;
+  p->row_step = p->last.stride * pitch;
+}
+
 static bool describe_gemm(const Node *anchor, Problem *p) {
   const Type *a = operand(anchor, 0)->type;
   if (node_bool(anchor, "trans_a") || !constant_dims(a, 1)) return false;
   p->row_axis = 0;
-  p->column_taps = 1;
   p->last = (Axis){INT64_MAX, 1, 1, 1, 0};
-  p->run = a->dims[1]->value;
-  p->row_step = a->dims[1];
+  p->channel_step = 1;
+  p->channels = a->dims[1]->value;
+  set_pitch(p, p->channels);
   return true;
 }
 
@@ -94,15 +117,27 @@ static bool describe_conv(const Node *anchor, Problem *p) {
   p->last = (Axis){padded ? width->value : INT64_MAX, spatial_attr(anchor, "kernel", last, 1),
                    spatial_attr(anchor, "strides", last, 1), spatial_attr(anchor, "dilations", last, 1),
                    spatial_attr(anchor, "pads", last, 0)};
-  bool contiguous = p->last.dilation == 1 || p->last.kernel == 1;
-  p->column_taps = contiguous ? 1 : p->last.kernel;
-  p->run = contiguous ? p->last.kernel * p->channels : p->channels;
-  p->row_step = dim_const(anchor->graph->module, p->last.stride * p->channels);
+  p->channel_step = p->planar ? plane_size(x) : 1;
+  set_pitch(p, p->planar ? 1 : p->channels);
   return true;
 }
 
-static bool describe(const Node *anchor, Problem *p) {
+/* A transpose inside of the kernel that makes an image channels-last is a matter of strides. */
+static bool is_planar(const Node *node, const Node *anchor) {
+  const Node *transpose = operand(anchor, 0)->def;
+  int count;
+  if (!node_is(anchor, &op_conv) || !transpose || !node_is(transpose, &op_transpose)) return false;
+  const int64_t *perm = node_ints(transpose, "perm", &count);
+  for (int axis = 1; axis < count; axis++)
+    if (perm[axis] != (axis + 1 < count ? axis + 1 : 1)) return false;
+  return count > 2 && perm[0] == 0 && value_is_direct(node, operand(transpose, 0)) &&
+         constant_dims(operand(anchor, 0)->type, 1);
+}
+
+static bool describe(const Node *node, const Node *anchor, Problem *p) {
   *p = (Problem){.anchor = anchor};
+  p->planar = !value_is_direct(node, operand(anchor, 0));
+  if (p->planar && !is_planar(node, anchor)) return false;
   const Type *y = result(anchor, 0)->type;
   if (y->dtype != DTYPE_F32 || node_int(anchor, "packed") != PANEL) return false;
   bool ok = node_is(anchor, &op_gemm) ? describe_gemm(anchor, p) : describe_conv(anchor, p);
@@ -117,8 +152,7 @@ static bool panels_match(const Node *node, const Node *anchor, const Target *tar
   Problem p;
   if (!anchor || !(node_is(anchor, &op_gemm) || node_is(anchor, &op_conv))) return false;
   if (target_lanes(target, DTYPE_F32) > PANEL) return false;
-  return value_is_direct(node, operand(anchor, 0)) && value_is_direct(node, operand(anchor, 1)) &&
-         describe(anchor, &p);
+  return value_is_direct(node, operand(anchor, 1)) && describe(node, anchor, &p);
 }
 
 /* ---- choice of the tile -------------------------------------------------------------------------------- */
@@ -145,9 +179,9 @@ static bool prefers_panels_outside(const Problem *p, TileSize tile, const Target
 
 static const char *panels_choose(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
-  describe(anchor, &p);
+  describe(node, anchor, &p);
   TileSize tile = tile_choose(target, &(TileProblem){.row_count = p.row_count,
-                                                     .row_bytes = p.row_step->value * (int64_t)sizeof(float),
+                                                     .row_bytes = p.row_step * (int64_t)sizeof(float),
                                                      .panel_count = p.panel_count,
                                                      .per_panel = PANEL / target_lanes(target, DTYPE_F32)});
   return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
@@ -242,7 +276,7 @@ static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
   for (int r = 0; r < tile->height; r++) {
     Reg *at[MAX_TAPS + 2];
     for (int i = 0; i < outer; i++) at[i] = x_outer[i];
-    at[outer] = scaled(e, x_last, 1, r * e->p.row_step->value);
+    at[outer] = scaled(e, x_last, 1, r * e->p.row_step);
     Reg *x = loop_splat(loops_of(e), loop_load(loops_of(e), e->x, at, 1, NULL), e->lanes);
     for (int v = 0; v < tile->vectors; v++) {
       int i = r * tile->vectors + v;
@@ -251,11 +285,18 @@ static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
   }
 }
 
-/* `size` neighbouring k. */
+/* `size` neighbouring k: channels, and columns if they follow each other. The few channels of an image in
+ * planes are written out. */
 static void run_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *k, Reg *x_last,
                      int64_t size, Reg **acc) {
   Loops *loops = loops_of(e);
   int count = tile->height * tile->vectors;
+  if (e->p.channel_step != 1) {
+    for (int64_t c = 0; c < size; c++)
+      step_of_k(e, tile, x_outer, outer, scaled(e, k, 1, c), scaled(e, x_last, 1, c * e->p.channel_step), acc,
+                acc);
+    return;
+  }
   For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, size), 1, count, acc);
   Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   step_of_k(e, tile, x_outer, outer, add(e, k, loop.counter), add(e, x_last, loop.counter), loop.carried,
@@ -283,14 +324,14 @@ static void border_taps(Emit *e, const Tile *tile, int64_t row, Reg *const *x_ou
   for (int64_t t = 0, taps = 1; t < axis->kernel; t += taps, taps = 1) {
     int from, to, next_from, next_to;
     rows_inside_x(axis, row, tile->height, t, &from, &to);
-    for (; t + taps < axis->kernel && axis->dilation == 1; taps++) {
+    for (; t + taps < axis->kernel && !taps_are_apart(&e->p); taps++) {
       rows_inside_x(axis, row, tile->height, t + taps, &next_from, &next_to);
       if (next_from != from || next_to != to) break;
     }
     if (from == to) continue;
     Tile part = *tile;
     part.height = to - from;
-    int64_t x_offset = t * axis->dilation * e->p.channels + from * e->p.row_step->value;
+    int64_t x_offset = t * axis->dilation * e->p.pitch + from * e->p.row_step;
     run_of_k(e, &part, x_outer, outer, scaled(e, k, 1, t * e->p.channels), scaled(e, x_last, 1, x_offset),
              taps * e->p.channels, acc + (size_t)from * (size_t)tile->vectors);
   }
@@ -319,7 +360,7 @@ static void column_taps(Emit *e, const Tile *tile, Reg *const *x_outer, int oute
   For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, p->column_taps), 1, count, acc);
   Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   for (int i = 0; i < count; i++) next[i] = loop.carried[i];
-  Reg *x_here = add(e, x_last, scaled(e, loop.counter, p->last.dilation * p->channels, 0));
+  Reg *x_here = add(e, x_last, scaled(e, loop.counter, p->last.dilation * p->pitch, 0));
   run_of_k(e, tile, x_outer, outer, add(e, k, scaled(e, loop.counter, p->run, 0)), x_here, p->run, next);
   loop_end(loops, &loop, next);
   for (int i = 0; i < count; i++) acc[i] = loop.results[i];
@@ -378,7 +419,7 @@ static void emit_tile(Emit *e, const Tile *tile) {
   int outer = node_is(p->anchor, &op_gemm) ? 0 : p->tap_axes + 1;
   for (int i = 0; i < outer; i++)
     x_outer[i] = i == 0 ? e->outer[0] : scaled(e, e->outer[i], p->outer_stride[i - 1], -p->before[i - 1]);
-  Reg *x_last = scaled(e, tile->row, p->row_step->value, -p->last.before * p->channels);
+  Reg *x_last = scaled(e, tile->row, p->row_step, -p->last.before * p->pitch);
   loops_over_k(e, tile, 0, x_outer, outer, loop_int(loops_of(e), 0), x_last, acc);
 
   for (int v = 0; v < tile->vectors; v++) {
@@ -464,12 +505,46 @@ static void rows_inside(Emit *e, Tile tile) {
   outer_axes(e, 0, tile, one_tile);
 }
 
-/* x with its last two axes as one, so that a row's run over (kernel columns, channels) is contiguous. */
-static Buffer *flattened(Lower *lower, Buffer *x) {
-  const Dim *dims[MAX_RANK];
-  for (int i = 0; i + 1 < x->rank; i++) dims[i] = x->dims[i];
-  dims[x->rank - 2] = dim_mul(lower->module, x->dims[x->rank - 2], x->dims[x->rank - 1]);
-  return kernel_add_view(lower->loops.kernel, "rows", x, NULL, x->rank - 1, dims, NULL);
+/* x, channels-last. */
+static Buffer *image(Emit *e) {
+  Kernel *kernel = e->lower->loops.kernel;
+  Value *x = operand(e->p.anchor, 0);
+  if (!e->p.planar) return lower_buffer(e->lower, x);
+  Buffer *planes = lower_buffer(e->lower, operand(x->def, 0));
+  const Dim *strides[MAX_RANK];
+  for (int i = 0; i < planes->rank; i++) {
+    int from = i == 0 ? 0 : i + 1 < planes->rank ? i + 1 : 1;
+    strides[i] = buffer_stride(kernel, planes, from);
+  }
+  return kernel_add_view(kernel, "image", planes, NULL, planes->rank, x->type->dims, strides);
+}
+
+/* x with its last two axes as one, so that a row's run over (kernel columns, channels) is contiguous: to the
+ * last element of the last column. */
+static Buffer *flattened(Emit *e, Buffer *x) {
+  Module *module = e->lower->module;
+  Kernel *kernel = e->lower->loops.kernel;
+  const Dim *dims[MAX_RANK], *strides[MAX_RANK], *one = dim_const(module, 1);
+  int last = x->rank - 2;
+  for (int i = 0; i <= last; i++) {
+    dims[i] = x->dims[i];
+    strides[i] = buffer_stride(kernel, x, i);
+  }
+  const Dim *columns = dim_mul(module, dim_sub(module, x->dims[last], one), strides[last]);
+  const Dim *channels =
+      dim_mul(module, dim_sub(module, x->dims[last + 1], one), buffer_stride(kernel, x, last + 1));
+  dims[last] = dim_add(module, dim_add(module, columns, channels), one);
+  strides[last] = one;
+  return kernel_add_view(kernel, "rows", x, NULL, last + 1, dims, strides);
+}
+
+/* Where x is in memory may say more than its shape. */
+static void bind_x(Emit *e) {
+  Kernel *kernel = e->lower->loops.kernel;
+  Buffer *x = image(e);
+  e->p.channel_step = buffer_stride(kernel, x, x->rank - 1)->value;
+  set_pitch(&e->p, buffer_stride(kernel, x, x->rank - 2)->value);
+  e->x = flattened(e, x);
 }
 
 /* The positions of the result whose taps are all inside x: [from, to). */
@@ -485,7 +560,7 @@ static void axis_inside(const Axis *axis, int64_t *from, int64_t *to) {
 static void panels_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
   Emit e = {.lower = lower};
-  bool ok = describe(lower->anchor, &e.p);
+  bool ok = describe(lower->node, lower->anchor, &e.p);
   assert(ok && "panels_match was true");
   (void)ok;
   e.rows = schedule_param(variant->schedule, "rows", 1);
@@ -496,7 +571,7 @@ static void panels_body(Lower *lower, void *context) {
   if (e.panels < 1 || e.panels * e.per_panel > MAX_TILE_VECTORS) e.panels = 1;
   lower->lanes = e.lanes;
   axis_inside(&e.p.last, &e.inside_from, &e.inside_to);
-  e.x = flattened(lower, lower_buffer(lower, operand(lower->anchor, 0)));
+  bind_x(&e);
   e.w = lower_buffer(lower, operand(lower->anchor, 1));
   bool panels_outside = schedule_param(variant->schedule, "outside", 0) != 0;
   if (panels_outside)
