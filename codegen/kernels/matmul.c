@@ -50,14 +50,13 @@ static const char *matmul_choose(const Node *node, const Node *anchor, const Tar
   const Type *y = result(anchor, 0)->type;
   const Dim *n = y->dims[y->rank - 1];
   int lanes = target_lanes(target, DTYPE_F32);
-  int64_t vectors = dim_is_const(n) ? (n->value + lanes - 1) / lanes : 1 << 20;
   const Type *a = operand(anchor, 0)->type;
   const Dim *k = a->dims[a->rank - 1];
   TileSize tile =
       tile_choose(target, &(TileProblem){.row_count = y->dims[y->rank - 2],
                                          .row_bytes = dim_is_const(k) ? k->value * (int64_t)sizeof(float) : 0,
-                                         .panel_count = vectors,
-                                         .per_panel = 1});
+                                         .columns = dim_is_const(n) ? n->value : 1 << 20,
+                                         .panel = lanes});
   return arena_printf(node->graph->module->arena, "matmul rows=%d vectors=%d", tile.rows, tile.panels);
 }
 

@@ -182,8 +182,9 @@ static const char *panels_choose(const Node *node, const Node *anchor, const Tar
   describe(node, anchor, &p);
   TileSize tile = tile_choose(target, &(TileProblem){.row_count = p.row_count,
                                                      .row_bytes = p.row_step * (int64_t)sizeof(float),
-                                                     .panel_count = p.panel_count,
-                                                     .per_panel = PANEL / target_lanes(target, DTYPE_F32)});
+                                                     .columns = p.columns,
+                                                     .panel = PANEL,
+                                                     .narrow = tile_narrow_lanes(target)});
   return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
                       prefers_panels_outside(&p, tile, target) ? " outside=1" : "");
 }
@@ -195,6 +196,7 @@ typedef struct Emit {
   Problem p;
   int rows, panels;     /* tile limits from the schedule */
   int lanes, per_panel; /* vectors per panel */
+  int narrow;           /* lanes of a last vector that has no more columns */
   Buffer *x, *w;
   int64_t inside_from, inside_to; /* rows whose taps along the row axis are all inside x */
   Reg *outer[MAX_TAPS + 1];       /* result indices before the row axis */
@@ -223,11 +225,26 @@ static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
   return offset ? add(e, x, loop_int(loops_of(e), offset)) : x;
 }
 
-/* Mask for vector v of the tile, or NULL when all its lanes are columns. */
-static Reg *column_mask(Emit *e, const Tile *tile, int v) {
-  int64_t left = tile->tail_columns - (int64_t)v * e->lanes;
-  if (!tile->tail || left >= e->lanes) return NULL;
-  return loop_lanes_below(loops_of(e), loop_int(loops_of(e), left), e->lanes);
+/* Columns from vector v on. */
+static int64_t columns_left(const Emit *e, const Tile *tile, int v) {
+  return tile->tail ? tile->tail_columns - (int64_t)v * e->lanes : e->lanes;
+}
+
+static int lanes_of(const Emit *e, const Tile *tile, int v) {
+  return columns_left(e, tile, v) <= e->narrow ? e->narrow : e->lanes;
+}
+
+/* What is lowered next are values of vector v: its lanes, those that are no columns masked off. */
+static void enter_vector(Emit *e, const Tile *tile, int v) {
+  int64_t left = columns_left(e, tile, v);
+  int lanes = lanes_of(e, tile, v);
+  e->lower->lanes = lanes;
+  e->lower->mask = left < lanes ? loop_lanes_below(loops_of(e), loop_int(loops_of(e), left), lanes) : NULL;
+}
+
+static void leave_vector(Emit *e) {
+  e->lower->lanes = e->lanes;
+  e->lower->mask = NULL;
 }
 
 /* First column of vector v. */
@@ -239,11 +256,11 @@ static Reg *column_of(Emit *e, const Tile *tile, int v) {
  * its own. */
 static void initial_values(Emit *e, const Tile *tile, Reg **values) {
   const Node *anchor = e->p.anchor;
-  LoopType type = {DTYPE_F32, e->lanes};
   const Value *bias = operand(anchor, 2);
   for (int v = 0; v < tile->vectors; v++) {
+    LoopType type = {DTYPE_F32, lanes_of(e, tile, v)};
     Reg *start = NULL;
-    if (bias) e->lower->mask = column_mask(e, tile, v);
+    if (bias) enter_vector(e, tile, v);
     for (int r = 0; r < tile->height; r++) {
       bool per_row = bias && node_is(anchor, &op_gemm);
       if (!start || (per_row && bias->type->rank == 2 && !dim_is(bias->type->dims[0], 1))) {
@@ -255,11 +272,11 @@ static void initial_values(Emit *e, const Tile *tile, Reg **values) {
           start = lower_broadcast(e->lower, anchor, 2, at);
         } else
           start = lower_operand(e->lower, anchor, 2, &columns);
-        start = loop_splat(loops_of(e), start, e->lanes);
+        start = loop_splat(loops_of(e), start, type.lanes);
       }
       values[r * tile->vectors + v] = start;
     }
-    e->lower->mask = NULL;
+    leave_vector(e);
   }
 }
 
@@ -271,15 +288,16 @@ static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
   for (int v = 0; v < tile->vectors; v++) {
     Reg *at[3] = {scaled(e, tile->panel, 1, v / e->per_panel), k,
                   loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes)};
-    w[v] = loop_load(loops_of(e), e->w, at, e->lanes, NULL);
+    w[v] = loop_load(loops_of(e), e->w, at, lanes_of(e, tile, v), NULL);
   }
   for (int r = 0; r < tile->height; r++) {
     Reg *at[MAX_TAPS + 2];
     for (int i = 0; i < outer; i++) at[i] = x_outer[i];
     at[outer] = scaled(e, x_last, 1, r * e->p.row_step);
-    Reg *x = loop_splat(loops_of(e), loop_load(loops_of(e), e->x, at, 1, NULL), e->lanes);
+    Reg *one = loop_load(loops_of(e), e->x, at, 1, NULL), *x = one;
     for (int v = 0; v < tile->vectors; v++) {
-      int i = r * tile->vectors + v;
+      int i = r * tile->vectors + v, lanes = w[v]->type.lanes;
+      if (x->type.lanes != lanes) x = loop_splat(loops_of(e), one, lanes);
       next[i] = loop_fma(loops_of(e), x, w[v], acc[i]);
     }
   }
@@ -423,7 +441,7 @@ static void emit_tile(Emit *e, const Tile *tile) {
   loops_over_k(e, tile, 0, x_outer, outer, loop_int(loops_of(e), 0), x_last, acc);
 
   for (int v = 0; v < tile->vectors; v++) {
-    e->lower->mask = column_mask(e, tile, v);
+    enter_vector(e, tile, v);
     for (int r = 0; r < tile->height; r++) {
       Index at[MAX_TAPS + 3];
       for (int i = 0; i < p->row_axis; i++) at[i] = index_of(e->outer[i]);
@@ -432,7 +450,7 @@ static void emit_tile(Emit *e, const Tile *tile) {
       lower_result(e->lower, 0, at, acc[r * tile->vectors + v]);
     }
   }
-  e->lower->mask = NULL;
+  leave_vector(e);
 }
 
 /* All panels of one strip of rows, or all strips of one group of panels: the two orders share these. */
@@ -567,6 +585,7 @@ static void panels_body(Lower *lower, void *context) {
   e.panels = schedule_param(variant->schedule, "panels", 1);
   e.lanes = target_lanes(variant->target, DTYPE_F32);
   e.per_panel = PANEL / e.lanes;
+  e.narrow = tile_narrow_lanes(variant->target);
   if (e.rows < 1 || e.rows > MAX_TILE_ROWS) e.rows = 1;
   if (e.panels < 1 || e.panels * e.per_panel > MAX_TILE_VECTORS) e.panels = 1;
   lower->lanes = e.lanes;

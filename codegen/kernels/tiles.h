@@ -12,7 +12,6 @@
 
 enum { MAX_TILE_ROWS = 28, MAX_TILE_VECTORS = 16 };
 
-/* Columns are counted in panels of `per_panel` vectors. */
 typedef struct TileSize {
   int rows, panels;
 } TileSize;
@@ -21,9 +20,13 @@ typedef struct TileSize {
 typedef struct TileProblem {
   const Dim *row_count;
   int64_t row_bytes; /* of the left side between rows; 0: not known */
-  int64_t panel_count;
-  int per_panel;
+  int64_t columns;
+  int panel;  /* columns of a panel, whole vectors */
+  int narrow; /* lanes of a last vector that has no more columns; 0: all have as many */
 } TileProblem;
+
+/* Lanes of the last vector of a row when it has few columns: half as many where a half costs half. */
+int tile_narrow_lanes(const Target *target);
 
 /* The tile of least cost. */
 TileSize tile_choose(const Target *target, const TileProblem *problem);

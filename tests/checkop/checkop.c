@@ -20,8 +20,8 @@ typedef struct Check {
   Builder builder;
   uint64_t seed;
   int count;
-  Value *outputs[512];
-  const char *names[512];
+  Value *outputs[640];
+  const char *names[640];
 } Check;
 
 static double next_random(Check *check) { /* xorshift64*, uniform in [-1, 1) */
@@ -78,7 +78,8 @@ static void add_gemm(Check *check, int64_t m, int64_t k, int64_t n, bool bias, b
 }
 
 static void gemm_cases(Check *check) {
-  const int64_t ms[] = {1, 2, 7, 13, 14, 15, 29, 64}, ks[] = {1, 3, 33}, ns[] = {1, 15, 16, 17, 33, 100};
+  const int64_t ms[] = {1, 2, 7, 13, 14, 15, 29, 64}, ks[] = {1, 3, 33},
+                ns[] = {1, 8, 15, 16, 17, 24, 33, 100};
   for (int i = 0; i < COUNT_OF(ms); i++) {
     for (int j = 0; j < COUNT_OF(ks); j++) {
       for (int l = 0; l < COUNT_OF(ns); l++)
@@ -166,7 +167,8 @@ static void conv_cases(Check *check) {
       {1, 1, 29, 7, 64, 1, 3, 1, 1, 0, 1},  {1, 13, 13, 1, 1, 5, 5, 2, 1, 2, 1},
       {1, 6, 31, 20, 48, 2, 2, 2, 1, 0, 1}, {3, 4, 4, 32, 100, 1, 1, 1, 1, 0, 1},
       {1, 9, 9, 16, 16, 1, 1, 2, 1, 0, 1},  {1, 7, 7, 6, 4, 3, 3, 1, 1, 1, 2},
-      {1, 30, 30, 3, 24, 7, 7, 2, 1, 3, 1},
+      {1, 30, 30, 3, 24, 7, 7, 2, 1, 3, 1}, {2, 11, 12, 2, 20, 3, 4, 1, 3, 4, 1},
+      {1, 5, 20, 16, 40, 1, 1, 1, 1, 0, 1},
   };
   for (int i = 0; i < COUNT_OF(cases); i++) {
     for (int variant = 0; variant < 4; variant++) add_conv(check, &cases[i], variant & 1, variant & 2);
