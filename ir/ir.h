@@ -521,6 +521,9 @@ typedef struct Window {
 /* Only of a node that passed infer. */
 Window node_window(const Node *node);
 
+/* Operands of the recurrent cells lstm, gru and rnn; those of number 4 and 5 are the op's own. */
+enum { CELL_XW, CELL_R, CELL_H0, CELL_LENGTHS, LSTM_C0, LSTM_PEEPHOLES, GRU_BIAS = LSTM_C0 };
+
 /* ---- 10. Building (build.c) ---------------------------------------------------------------------------- */
 
 /* Where new nodes go: before `before` (NULL: before the `return` if there is one, else at the end). */

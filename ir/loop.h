@@ -299,6 +299,8 @@ void lower_result(Lower *lower, int index, const Index *at, Reg *value);
 /* Direct access for fast kernels: the param that holds an operand of the anchor, or NULL if that operand is
  * computed by a fused producer or is a splat (then lower_operand). */
 Buffer *lower_buffer(Lower *lower, Value *value);
+/* The param that holds the anchor's result `index` as it is; NULL: something is fused behind it. */
+Buffer *lower_result_buffer(Lower *lower, int index);
 /* Size of axis `axis` of a value, as i64. */
 Reg *lower_dim(Lower *lower, const Value *value, int axis);
 /* Stores of a result that has no anchor epilogue: element kernels' loops end with this. Result `index` of
@@ -318,5 +320,32 @@ Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *con
 void lower_elements(Lower *lower, int lanes);
 /* The node's operand (or, >= operand_count, result) that param `index` of its kernel stands for. */
 int lower_param_operand(const Node *node, int index);
+
+/* ---- 6. Recurrent cells (ops/rnn.c): what the plain nest and the fast kernel of lstm, gru and rnn share ---
+ */
+
+enum { MAX_GATES = 4 };
+
+typedef struct Cell {
+  const Node *node;
+  int gates;
+  int64_t hidden, packed; /* packed: units of a panel of r, 0 for a plain r */
+  bool reverse;
+  int batch_axis;    /* of xw and y; steps are axis 0 or 1, too */
+  bool resets_state; /* gru: the candidate's product is with r*h, so r comes first */
+} Cell;
+
+Cell node_cell(const Node *node);
+/* Position in xw or y. */
+void cell_at(const Cell *cell, Index step, Index row, Index unit, Index at[3]);
+/* The loop over the steps, in their order; *step is where it stands. */
+For cell_steps(Lower *lower, const Cell *cell, Reg **step);
+/* How many steps a row has; NULL: all. */
+Reg *cell_length(Lower *lower, const Cell *cell, Index row);
+/* The state that the candidate sees, of the reset gate's part of xw and its sum. */
+Reg *cell_reset(Lower *lower, const Cell *cell, Reg *x, Reg *sum, Reg *h);
+/* The next h of a unit (or a run of units); for each gate the part of xw and the sum over h*r. *c becomes the
+ * next cell. */
+Reg *cell_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *const *sums, Reg *h, Reg **c);
 
 #endif

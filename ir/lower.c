@@ -127,6 +127,13 @@ Buffer *lower_buffer(Lower *lower, Value *value) {
   return param ? param->buffer : NULL;
 }
 
+Buffer *lower_result_buffer(Lower *lower, int index) {
+  const struct Binding *state = lower->bindings;
+  for (int i = 0; i < lower->node->result_count; i++)
+    if (state->outputs[i] == result(lower->anchor, index)) return state->results[i];
+  return NULL;
+}
+
 static Reg *literal(Lower *lower, const Value *value) {
   const Data *data = value_data(value);
   LoopType type = {data->dtype, 1};

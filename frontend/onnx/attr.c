@@ -54,10 +54,13 @@ double attr_float(OnnxNode *node, const char *name, double absent) {
   return attribute ? (double)attribute->f : absent;
 }
 
+static const char *text_of(const OnnxNode *node, ProtobufCBinaryData bytes) {
+  return arena_printf(node->module->arena, "%.*s", (int)bytes.len, (const char *)bytes.data);
+}
+
 const char *attr_string(OnnxNode *node, const char *name, const char *absent) {
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
-  if (!attribute) return absent;
-  return arena_printf(node->module->arena, "%.*s", (int)attribute->s.len, (const char *)attribute->s.data);
+  return attribute ? text_of(node, attribute->s) : absent;
 }
 
 bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const char *value) {
@@ -82,4 +85,15 @@ const float *attr_floats(OnnxNode *node, const char *name, int *count) {
   static const float none = 0;
   *count = (int)attribute->n_floats;
   return attribute->n_floats ? attribute->floats : &none;
+}
+
+const char *const *attr_strings(OnnxNode *node, const char *name, int *count) {
+  enum { MAX_STRINGS = 1 << 10 };
+  *count = 0;
+  const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS);
+  if (!attribute || attribute->n_strings > MAX_STRINGS) return NULL;
+  *count = (int)attribute->n_strings;
+  const char **texts = NEW_ARRAY(node->module->arena, const char *, *count);
+  for (int i = 0; i < *count; i++) texts[i] = text_of(node, attribute->strings[i]);
+  return texts;
 }

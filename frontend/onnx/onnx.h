@@ -135,7 +135,7 @@ typedef struct OnnxRows {
 } OnnxRows;
 
 extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
-    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan;
+    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn;
 
 /* A node on its way into the graph. */
 struct OnnxNode {
@@ -177,6 +177,7 @@ bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const 
 /* NULL and *count 0 when absent. */
 const int64_t *attr_ints(OnnxNode *node, const char *name, int *count);
 const float *attr_floats(OnnxNode *node, const char *name, int *count);
+const char *const *attr_strings(OnnxNode *node, const char *name, int *count);
 
 /* ---- Inputs (emit.c) */
 

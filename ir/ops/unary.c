@@ -296,6 +296,31 @@ static Reg *exp_minus_1(Lower *lower, Reg *x, double alpha) {
   return times(lower, plus(lower, loop_unary(&lower->loops, LOOP_EXP, x), -1), alpha);
 }
 
+static const AttrSpec affine_attrs[] = {{"alpha", ATTR_FLOAT, ROLE_NONE, "1", "factor", NULL},
+                                        {"beta", ATTR_FLOAT, ROLE_NONE, "0", "addend", NULL}};
+
+static Reg *affine_scalar(Lower *lower, const Node *node, Reg *const *x) {
+  double alpha = node_float(node, "alpha"), beta = node_float(node, "beta");
+  Reg *scaled = alpha == 1 ? x[0] : times(lower, x[0], alpha);
+  return beta == 0 ? scaled : plus(lower, scaled, beta);
+}
+
+const Op op_affine = {UNARY("affine", TRAIT_CHEAP, infer_float, NULL, "alpha*x + beta."),
+                      .attrs = affine_attrs, .attr_count = COUNT_OF(affine_attrs), .scalar = affine_scalar};
+
+static const AttrSpec scaled_tanh_attrs[] = {
+    {"alpha", ATTR_FLOAT, ROLE_NONE, "1", "the limit at infinity", NULL},
+    {"beta", ATTR_FLOAT, ROLE_NONE, "1", "factor of x", NULL}};
+
+static Reg *scaled_tanh_scalar(Lower *lower, const Node *node, Reg *const *x) {
+  Reg *tanh = loop_unary(&lower->loops, LOOP_TANH, times(lower, x[0], node_float(node, "beta")));
+  return times(lower, tanh, node_float(node, "alpha"));
+}
+
+const Op op_scaled_tanh = {UNARY("scaled_tanh", 0, infer_float, NULL, "alpha * tanh(beta*x)."),
+                           .attrs = scaled_tanh_attrs, .attr_count = COUNT_OF(scaled_tanh_attrs),
+                           .scalar = scaled_tanh_scalar};
+
 static const AttrSpec elu_attrs[] = {
     {"alpha", ATTR_FLOAT, ROLE_NONE, "1", "-alpha is the limit at -infinity", NULL}};
 

@@ -12,7 +12,8 @@ typedef struct Wrong {
 
 static const char header[] = "graph g(%x: f32[2,3,8,9], %m: f32[4,5], %v: f32[3], %h: f16[2,3], %i: i64[2], "
                              "%u: u8[3], %b: bool[3], %s: f32, "
-                             "%n: f32[N,3,K], %w: f32[4,3,3,3], %p: f32[4,2,3,3]) -> (%v: f32[3]) {\n";
+                             "%n: f32[N,3,K], %w: f32[4,3,3,3], %p: f32[4,2,3,3], %t: f32[2,3,8], %q: "
+                             "f32[8,8], %z: f32[4,4], %k: f32[2,8]) -> (%v: f32[3]) {\n";
 
 static const Wrong wrongs[] = {
     /* dtypes */
@@ -29,6 +30,19 @@ static const Wrong wrongs[] = {
     /* shapes */
     {"%y: f32[3] = add %v, %m", "y of shape f32[4,5] does not broadcast"},
     {"%y: f32[3] = prelu %v, %m", "does not broadcast"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %m", "r is f32[4,5]; axis 1 must be 4"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %m, %m", "xw is f32[4,5]; it must have 3 axes"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %n, %n, packed=1", "r is f32[N,3,K]; it must have 4 axes"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %w, packed=0", "r is f32[4,3,3,3]; it must have 2 axes"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, packed=-1", "packed=-1 cannot be"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %z", "xw is f32[2,3,8]; 1 gates of 4 are 4"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, %m", "h0 is f32[4,5]; axis 0 must be 3"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, _, %v", "lengths is f32; it must be"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, _, %i", "lengths is i64[2], and the batch is 3"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, alpha=[1,2]", "alpha has 2 entries; it must have 1"},
+    {"%y: f32[2,3,1], %e: f32[3,1] = rnn %t, %q, f=\"abs\"", "attribute 'f' is \"abs\", not one of"},
+    {"%y: f32[2,3,2], %e: f32[3,2], %g: f32[3,2] = lstm %t, %k, _, _, _, %v",
+     "peepholes is f32[3]; axis 0 must be 6"},
     {"%y: f32[3] = prelu %s, %v", "slope of shape f32[3] does not broadcast to x of shape f32"},
     {"%y: f32[3] = clip %v, %m", "min is f32[4,5]; it must have one element"},
     {"%y: f32[3] = celu %v, alpha=0", "alpha is 0"},

@@ -28,7 +28,7 @@ class Golden:
     """One file: inputs, and results that are each one operator on them."""
 
     def __init__(self, name):
-        self.name, self.inputs, self.results = name, [], []
+        self.name, self.inputs, self.results, self.lines = name, [], [], []
 
     def input(self, name, values, dtype=np.float32):
         array = np.asarray(values, dtype)
@@ -37,7 +37,13 @@ class Golden:
 
     def result(self, text, expected, dtype=None):
         """`text` is the right side, like "relu %x"."""
-        self.results.append((f"y{len(self.results)}", text, np.asarray(expected, dtype)))
+        self.several(text, [np.asarray(expected, dtype)])
+
+    def several(self, text, arrays):
+        """An operator with several results."""
+        made = [(f"y{len(self.results) + i}", array) for i, array in enumerate(arrays)]
+        self.results += made
+        self.lines.append(f"  {', '.join(self.typed(*result) for result in made)} = {text}")
 
     @staticmethod
     def typed(name, array):
@@ -50,13 +56,12 @@ class Golden:
 
     def write(self):
         inputs = ", ".join(self.typed(n, a) for n, a in self.inputs)
-        outputs = ", ".join(self.typed(n, a) for n, _, a in self.results)
+        outputs = ", ".join(self.typed(n, a) for n, a in self.results)
         lines = [f"# {self.name}: the values are numpy's, written by generate.py.",
                  "# run: " + ", ".join(self.valued(n, a) for n, a in self.inputs) + " -> "
-                 + ", ".join(self.valued(n, a) for n, _, a in self.results),
+                 + ", ".join(self.valued(n, a) for n, a in self.results),
                  f"graph {self.name}({inputs}) -> ({outputs}) {{"]
-        lines += [f"  {self.typed(n, a)} = {text}" for n, text, a in self.results]
-        lines += ["  return " + ", ".join(f"%{n}" for n, _, _ in self.results), "}"]
+        lines += self.lines + ["  return " + ", ".join(f"%{n}" for n, _ in self.results), "}"]
         with open(os.path.join(HERE, self.name + ".tn"), "w", encoding="ascii") as out:
             out.write("\n".join(lines) + "\n")
 
@@ -168,6 +173,8 @@ def parametric_goldens():
                   (", alpha=2, gamma=3", lambda x: 3 * elu(2)(x))]),
         ("celu", [("", lambda x: elu(1)(x)), (", alpha=2", lambda x: x if not x < 0 else 2 * (exp(x / 2) - 1))]),
         ("leaky_relu", [("", lambda x: x if not x < 0 else 0.01 * x), (", alpha=0.5", lambda x: x if not x < 0 else 0.5 * x)]),
+        ("affine", [("", lambda x: x), (", alpha=-2, beta=0.5", lambda x: -2 * x + 0.5)]),
+        ("scaled_tanh", [("", math.tanh), (", alpha=1.7, beta=-0.5", lambda x: 1.7 * math.tanh(-0.5 * x))]),
         ("thresholded_relu", [("", lambda x: x if not x <= 1 else 0), (", alpha=-2", lambda x: x if not x <= -2 else 0)]),
     ]
     for name, variants in rows:
@@ -803,6 +810,92 @@ def resize_golden():
     golden.write()
 
 
+# ---- Recurrences
+
+
+ACTIVATIONS = {
+    "sigmoid": lambda x, a, b: 1 / (1 + np.exp(-x)), "tanh": lambda x, a, b: np.tanh(x), "relu": lambda x, a, b: np.maximum(x, 0),
+    "affine": lambda x, a, b: a * x + b, "scaled_tanh": lambda x, a, b: a * np.tanh(b * x),
+    "hard_sigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1), "softsign": lambda x, a, b: x / (1 + abs(x)),
+    "leaky_relu": lambda x, a, b: np.where(x < 0, a * x, x)}
+
+
+def recurrence(kind, xw, r, h=None, lengths=None, special=(), reverse=False, batch_first=False, clip=0, names=None,
+               alpha=None, beta=None, input_forget=False, linear_before_reset=False):
+    """One row and step at a time, from the formulas of the ONNX operators; returns y and the last states."""
+    steps, batch, hidden = *(xw.transpose(1, 0, 2) if batch_first else xw).shape[:2], r.shape[0]
+    names = names or {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"], "rnn": ["tanh"]}[kind]
+    x = (xw.transpose(1, 0, 2) if batch_first else xw).astype(float)
+    y, last_h, last_c = np.zeros((steps, batch, hidden)), np.zeros((batch, hidden)), np.zeros((batch, hidden))
+
+    def act(which, value):
+        value = np.clip(value, -clip, clip) if clip else value
+        return ACTIVATIONS[names[which]](value, alpha[which] if alpha else None, beta[which] if beta else None)
+
+    for b in range(batch):
+        state = np.zeros(hidden) if h is None else h[b].astype(float)
+        cell = special[0][b].astype(float) if kind == "lstm" and special and special[0] is not None else np.zeros(hidden)
+        valid = range(steps if lengths is None else lengths[b])
+        for t in reversed(valid) if reverse else valid:
+            part = [x[t, b, g * hidden:(g + 1) * hidden] for g in range(r.shape[1] // hidden)]
+            weight = [r[:, g * hidden:(g + 1) * hidden].astype(float) for g in range(r.shape[1] // hidden)]
+            if kind == "rnn":
+                state = act(0, part[0] + state @ weight[0])
+            elif kind == "gru":
+                z, reset = (act(0, part[g] + state @ weight[g]) for g in (0, 1))
+                bias = special[0].astype(float) if special else 0
+                inner = reset * (state @ weight[2] + bias) if linear_before_reset else (reset * state) @ weight[2] + bias
+                state = z * state + (1 - z) * act(1, part[2] + inner)
+            else:
+                p = special[1].astype(float).reshape(3, hidden) if len(special) > 1 else np.zeros((3, hidden))
+                i = act(0, part[0] + state @ weight[0] + p[0] * cell)
+                forget = 1 - i if input_forget else act(0, part[2] + state @ weight[2] + p[2] * cell)
+                cell = forget * cell + i * act(1, part[3] + state @ weight[3])
+                state = act(0, part[1] + state @ weight[1] + p[1] * cell) * act(2, cell)
+            y[t, b] = state
+        last_h[b], last_c[b] = state, cell
+    y = y.transpose(1, 0, 2) if batch_first else y
+    return [a.astype(np.float32) for a in ([y, last_h, last_c] if kind == "lstm" else [y, last_h])]
+
+
+def packed_cell(r, gates, width):
+    hidden = r.shape[0]
+    padded = np.zeros((hidden, gates, -(-hidden // width) * width), r.dtype)
+    padded[:, :, :hidden] = r.reshape(hidden, gates, hidden)
+    return padded.reshape(hidden, gates, -1, width).transpose(2, 0, 1, 3)
+
+
+def rnn_goldens():
+    for kind, gates in (("lstm", 4), ("gru", 3), ("rnn", 1)):
+        golden, hidden = Golden(kind), 3
+        values = lambda *shape: np.round(random.uniform(-1, 1, shape), 1)
+        x, r = golden.input("x", values(3, 2, gates * hidden)), golden.input("r", values(hidden, gates * hidden))
+        h, lengths = golden.input("h", values(2, hidden)), golden.input("lengths", [2, 0], np.int32)
+        golden.several(f"{kind} %x, %r", recurrence(kind, x, r))
+        golden.several(f"{kind} %x, %r, %h, reverse=true", recurrence(kind, x, r, h, reverse=True))
+        golden.several(f"{kind} %x, %r, %h, %lengths", recurrence(kind, x, r, h, lengths))
+        golden.several(f"{kind} %x, %r, _, %lengths, reverse=true, clip=0.3", recurrence(kind, x, r, None, lengths, reverse=True, clip=0.3))
+        packed = golden.input("packed", packed_cell(r, gates, 2))
+        golden.several(f"{kind} %x, %packed, %h, packed=2", recurrence(kind, x, r, h))
+        rows = golden.input("rows", values(2, 4, gates * hidden))
+        golden.several(f"{kind} %rows, %r, %h, batch_first=true", recurrence(kind, rows, r, h, batch_first=True))
+        if kind == "rnn":
+            golden.several('rnn %x, %r, f="affine", alpha=[0.5], beta=[0.1]', recurrence(kind, x, r, names=["affine"], alpha=[0.5], beta=[0.1]))
+            golden.several('rnn %x, %r, f="relu"', recurrence(kind, x, r, names=["relu"]))
+        if kind == "gru":
+            bias = golden.input("bias", values(hidden))
+            golden.several("gru %x, %r, %h, _, %bias, linear_before_reset=true", recurrence(kind, x, r, h, special=[bias], linear_before_reset=True))
+            golden.several('gru %x, %r, %h, %lengths, %bias, f="hard_sigmoid", g="softsign", alpha=[0.2,0], beta=[0.5,0]',
+                           recurrence(kind, x, r, h, lengths, [bias], names=["hard_sigmoid", "softsign"], alpha=[0.2, 0], beta=[0.5, 0]))
+        if kind == "lstm":
+            c, p = golden.input("c", values(2, hidden)), golden.input("p", values(3 * hidden))
+            golden.several("lstm %x, %r, %h, %lengths, %c, %p", recurrence(kind, x, r, h, lengths, [c, p]))
+            golden.several("lstm %x, %r, _, _, _, %p, input_forget=true", recurrence(kind, x, r, special=[None, p], input_forget=True))
+            golden.several('lstm %x, %r, f="hard_sigmoid", g="scaled_tanh", h="leaky_relu", alpha=[0.3,1.5,0.1], beta=[0.4,0.7,0]',
+                           recurrence(kind, x, r, names=["hard_sigmoid", "scaled_tanh", "leaky_relu"], alpha=[0.3, 1.5, 0.1], beta=[0.4, 0.7, 0]))
+        golden.write()
+
+
 def main():
     unary_goldens()
     integer_goldens()
@@ -823,6 +916,7 @@ def main():
     reduce_goldens()
     norm_goldens()
     resize_golden()
+    rnn_goldens()
 
 
 if __name__ == "__main__":
