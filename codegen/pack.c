@@ -1,10 +1,10 @@
 /*
- * pack.c -- brings convolutions and gemms into the form that the fast kernels read.
+ * pack.c -- brings convolutions, gemms and recurrent cells into the form that the fast kernels read.
  *
- * IR before: channels-last conv, gemm with constant weights. IR after: the weights are [ceil(N/16)][K][16]
- * panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant folding evaluates; where
- * the width is open, a conv's padding is a `pad` node before it. Requires: layout was chosen. Keeps:
- * the meaning; what it cannot pack it leaves alone.
+ * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
+ * [ceil(N/16)][K][16] panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant
+ * folding evaluates; where the width is open, a conv's padding is a `pad` node before it. Requires: layout
+ * was chosen. Keeps: the meaning; what it cannot pack it leaves alone.
  */
 #include "codegen/schedule.h"
 
@@ -124,6 +124,31 @@ static bool pack_gemm(Node *gemm) {
   return node_reinfer(gemm);
 }
 
+/* r[H,gates*H] -> [ceil(H/16), H, gates, 16]: all gates of a unit side by side. Also of an r that is no
+ * constant: every step reads it. */
+static bool pack_cell(Node *node) {
+  Value *r = operand(node, CELL_R);
+  if (node_int(node, "packed") || r->type->dtype != DTYPE_F32) return false;
+  Module *module = node->graph->module;
+  Builder builder = builder_before(node);
+  int64_t hidden = r->type->dims[0]->value, gates = r->type->dims[1]->value / hidden;
+  const Dim *h = r->type->dims[0], *count = dim_const(module, gates), *width = dim_const(module, PANEL);
+  TRY(r = build_reshape(&builder, r, 3, (const Dim *[]){h, count, h}));
+  if (hidden % PANEL != 0) {
+    const Dim *zero = dim_const(module, 0), *missing = dim_const(module, PANEL - hidden % PANEL);
+    Node *pad = node_new(&builder, &op_pad, &r, 1);
+    node_set_dims(pad, "pads", (const Dim *[]){zero, zero, zero, zero, zero, missing}, 6);
+    TRY(node_finish(pad));
+    r = result(pad, 0);
+  }
+  const Dim *panels = dim_const(module, (hidden + PANEL - 1) / PANEL);
+  TRY(r = build_reshape(&builder, r, 4, (const Dim *[]){h, count, panels, width}));
+  TRY(r = build_transpose(&builder, r, (int64_t[]){2, 0, 1, 3}));
+  node_set_int(node, "packed", PANEL);
+  operand_set(node, CELL_R, r);
+  return node_reinfer(node);
+}
+
 /*
  * A transposed convolution whose windows do not overlap (kernel == strides, no padding) gives each input
  * pixel a block of outputs of its own: a 1x1 convolution to kh*kw*M channels, then depth to space. x[N,H,W,C]
@@ -180,6 +205,8 @@ bool pack_run(Graph *graph, const PassOptions *options) {
       changed |= pack_conv(node);
     else if (node_is(node, &op_gemm))
       changed |= pack_gemm(node);
+    else if (node_is_cell(node))
+      changed |= pack_cell(node);
   }
   return changed;
 }

@@ -18,6 +18,7 @@ const Variant *const variant_table[] = {
     &variant_pool,      /* windows, lanes over channels */
     &variant_rows,      /* softmax, reductions */
     &variant_boxes,     /* concat, pad */
+    &variant_rnn,       /* lstm, gru, rnn over packed weights */
     &variant_elements,  /* everything else that is element-wise */
     NULL,
 };
@@ -33,6 +34,10 @@ const Node *kernel_anchor(const Node *node) {
     count++;
   }
   return count == 1 ? anchor : NULL;
+}
+
+bool node_is_cell(const Node *node) {
+  return node_is(node, &op_lstm) || node_is(node, &op_gru) || node_is(node, &op_rnn);
 }
 
 bool value_is_direct(const Node *node, const Value *value) {

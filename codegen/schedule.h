@@ -31,7 +31,7 @@ typedef struct Variant {
 /* In the order of preference; ends with NULL. */
 extern const Variant *const variant_table[];
 extern const Variant variant_panels, variant_matmul, variant_depthwise, variant_pool, variant_rows,
-    variant_boxes, variant_elements;
+    variant_boxes, variant_rnn, variant_elements;
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
@@ -52,6 +52,9 @@ bool attr_has_other(const Node *node, const char *name, int64_t value);
 
 /* The kernel of `node`, by its schedule (a plain node is scheduled on the spot). */
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target);
+
+/* Whether it is an lstm, gru or rnn. */
+bool node_is_cell(const Node *node);
 
 /* Whether `value` is held by a param of the kernel as it is: an input of the region, or any operand of a
  * plain node. */

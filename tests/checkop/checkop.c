@@ -300,12 +300,56 @@ static void movement_cases(Check *check) {
   }
 }
 
+typedef struct CellCase {
+  int64_t steps, batch, hidden;
+} CellCase;
+
+static Value *lengths(Check *check, int64_t batch) {
+  int64_t values[16];
+  for (int64_t i = 0; i < batch; i++) values[i] = (i * 5 + 3) % 7 - 1;
+  return build_ints(&check->builder, values, (int)batch);
+}
+
+/* Every bit of `variant` asks for something: see the flags. */
+static void add_cell(Check *check, const Op *op, const CellCase *c, int variant) {
+  bool has_state = variant & 1, has_lengths = (variant & 2) && c->batch != OPEN, reverse = variant & 4;
+  bool batch_first = variant & 8, special = variant & 16, constant = variant & 32;
+  int64_t gates = op == &op_lstm ? 4 : op == &op_gru ? 3 : 1, r_dims[] = {c->hidden, gates * c->hidden};
+  int64_t x_dims[] = {batch_first ? c->batch : c->steps, batch_first ? c->steps : c->batch, r_dims[1]};
+  int64_t state[] = {c->batch, c->hidden}, peepholes = 3 * c->hidden;
+  Value *operands[6] = {
+      input(check, 3, x_dims), constant ? weight(check, 2, r_dims) : input(check, 2, r_dims),
+      has_state ? input(check, 2, state) : NULL, has_lengths ? lengths(check, c->batch) : NULL};
+  if (special && op == &op_gru) operands[GRU_BIAS] = weight(check, 1, &c->hidden);
+  if (special && op == &op_lstm) operands[LSTM_C0] = input(check, 2, state);
+  if (special && op == &op_lstm) operands[LSTM_PEEPHOLES] = weight(check, 1, &peepholes);
+  Node *node = node_new(&check->builder, op, operands, op->operand_count);
+  node_set_bool(node, "reverse", reverse);
+  node_set_bool(node, "batch_first", batch_first);
+  node_set_float(node, "clip", special ? 0.5 : 0);
+  if (op == &op_gru) node_set_bool(node, "linear_before_reset", reverse == has_state);
+  bool ok = node_finish(node);
+  for (int i = 0; i < op->result_count; i++)
+    done(check, ok ? result(node, i) : NULL,
+         NAME("%s_t%d_b%d_h%d_%d_%s", op->name, (int)c->steps, (int)c->batch, (int)c->hidden, variant,
+              op->results[i]));
+}
+
+static void cell_cases(Check *check) {
+  const Op *const ops[] = {&op_lstm, &op_gru, &op_rnn};
+  const CellCase cases[] = {{5, 1, 1},   {3, 2, 15},    {4, 1, 16},   {2, 7, 17}, {3, 1, 33}, {6, 13, 8},
+                            {1, 3, 100}, {5, OPEN, 20}, {OPEN, 2, 5}, {0, 2, 9},  {3, 0, 9},  {4, 10, 40}};
+  for (int i = 0; i < COUNT_OF(ops); i++)
+    for (int k = 0; k < COUNT_OF(cases); k++)
+      for (int variant = k % 2; variant < 64; variant += 13) add_cell(check, ops[i], &cases[k], variant);
+}
+
 static const struct {
   const char *name;
   void (*add)(Check *);
 } families[] = {{"gemm", gemm_cases},           {"matmul", matmul_cases}, {"conv", conv_cases},
                 {"depthwise", depthwise_cases}, {"pool", pool_cases},     {"rows", row_cases},
-                {"movement", movement_cases}};
+                {"movement", movement_cases},   {"rnn", cell_cases}};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
