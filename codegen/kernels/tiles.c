@@ -90,6 +90,15 @@ TileSize tile_choose(const Target *target, const TileProblem *problem) {
   return best;
 }
 
+void axis_inside(const Axis *axis, int64_t *from, int64_t *to) {
+  *from = 0;
+  *to = INT64_MAX;
+  if (axis->size == INT64_MAX) return;
+  int64_t rest = axis->size + axis->before - (axis->kernel - 1) * axis->dilation;
+  *from = (axis->before + axis->stride - 1) / axis->stride;
+  *to = rest > 0 ? (rest - 1) / axis->stride + 1 : 0;
+}
+
 /* ---- strips -------------------------------------------------------------------------------------------- */
 
 static void strips_between(Loops *loops, Reg *from, Reg *to, int height, StripBody body, void *context) {

@@ -31,6 +31,14 @@ int tile_narrow_lanes(const Target *target);
 /* The tile of least cost. */
 TileSize tile_choose(const Target *target, const TileProblem *problem);
 
+/* A spatial axis that windows slide along; its size matters only if it is padded, else INT64_MAX. */
+typedef struct Axis {
+  int64_t size, kernel, stride, dilation, before;
+} Axis;
+
+/* The positions of the result whose taps are all inside: [from, to). */
+void axis_inside(const Axis *axis, int64_t *from, int64_t *to);
+
 /* Called in the loop over the strips of one height; `row` is the first row, a literal outside of loops. */
 typedef void (*StripBody)(void *context, Reg *row, int height);
 

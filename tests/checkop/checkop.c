@@ -191,11 +191,12 @@ static void pool_cases(Check *check) {
   const struct {
     int64_t h, w, c, kernel, stride, pad;
     bool ceil, include;
-  } cases[] = {{7, 7, 3, 2, 2, 0, true, false},
-               {9, 8, 17, 3, 2, 1, false, false},
-               {5, 5, 33, 3, 1, 1, false, true},
-               {12, 1, 16, 1, 1, 0, false, false},
-               {6, 11, 20, 5, 3, 2, true, true}};
+  } cases[] = {
+      {7, 7, 3, 2, 2, 0, true, false},   {9, 8, 17, 3, 2, 1, false, false},
+      {5, 5, 33, 3, 1, 1, false, true},  {12, 1, 16, 1, 1, 0, false, false},
+      {6, 11, 20, 5, 3, 2, true, true},  {9, 61, 20, 3, 2, 1, false, true},   /* tiles in a loop */
+      {5, 50, 16, 2, 3, 0, true, false}, {28, 28, 5, 25, 1, 12, false, true}, /* a window wider than a tile */
+      {4, 45, 33, 5, 1, 2, false, false}};
   for (int i = 0; i < COUNT_OF(cases); i++) {
     for (int variant = 0; variant < 4; variant++) {
       bool average = variant & 1, nhwc = variant & 2;
