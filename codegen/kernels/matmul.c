@@ -55,6 +55,7 @@ static const char *matmul_choose(const Node *node, const Node *anchor, const Tar
   TileSize tile =
       tile_choose(target, &(TileProblem){.row_count = y->dims[y->rank - 2],
                                          .row_bytes = dim_is_const(k) ? k->value * (int64_t)sizeof(float) : 0,
+                                         .k = dim_is_const(k) ? k->value : 0,
                                          .columns = dim_is_const(n) ? n->value : 1 << 20,
                                          .panel = lanes});
   return arena_printf(node->graph->module->arena, "matmul rows=%d vectors=%d", tile.rows, tile.panels);

@@ -181,6 +181,7 @@ static const char *panels_choose(const Node *node, const Node *anchor, const Tar
   describe(node, anchor, &p);
   TileSize tile = tile_choose(target, &(TileProblem){.row_count = p.row_count,
                                                      .row_bytes = p.row_step * (int64_t)sizeof(float),
+                                                     .k = operand(anchor, 1)->type->dims[1]->value,
                                                      .columns = p.columns,
                                                      .panel = PANEL,
                                                      .narrow = tile_narrow_lanes(target)});

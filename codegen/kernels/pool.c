@@ -176,7 +176,8 @@ static void tile(Lower *lower, Reg *channel, void *context) {
       if (x) value = value ? combined(e, value, x) : x;
     }
     Reg *column = op2(e, LOOP_ADD, e->column, number(e, r));
-    put(e, channel, column, value ? value : nothing(e), number(e, counted_columns(e, r)));
+    Reg *counted = e->average ? number(e, counted_columns(e, r)) : NULL;
+    put(e, channel, column, value ? value : nothing(e), counted);
   }
 }
 

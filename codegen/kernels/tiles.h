@@ -20,6 +20,7 @@ typedef struct TileSize {
 typedef struct TileProblem {
   const Dim *row_count;
   int64_t row_bytes; /* of the left side between rows; 0: not known */
+  int64_t k;         /* products of a sum; 0: not known, many */
   int64_t columns;
   int panel;  /* columns of a panel, whole vectors */
   int narrow; /* lanes of a last vector that has no more columns; 0: all have as many */
