@@ -62,7 +62,8 @@ typedef struct Emit {
   Buffer *sums;  /* [gates][height][PANEL] */
   Buffer *reset; /* [height][hidden]: r*h, or NULL */
   Reg *step;
-  Reg *backward;   /* walk the panels from the last to the first */
+  Reg *backward;   /* this step walks the weights from the last to the first */
+  Reg *at_rest;    /* h is 0 */
   Reg *row, *unit; /* of the cell, in the tile */
 } Emit;
 
@@ -117,6 +118,12 @@ static void step_of_k(Emit *e, Sums *sums, Reg *k, int chain) {
       *acc = loop_fma(loops, loop_splat(loops, state, e->lower->lanes), w, *acc);
     }
   }
+}
+
+/* `i`, or as far from `last` when the weights are walked backward. */
+static Reg *mirrored(Emit *e, Reg *i, int64_t last) {
+  Reg *other = loop_binary(loops_of(e), LOOP_SUB, loop_int(loops_of(e), last), i);
+  return loop_select(loops_of(e), e->backward, other, i);
 }
 
 /* All k; leaves the sums of gate i and row in acc[i * height + row]. */
@@ -211,13 +218,10 @@ static Reg *is_valid(Emit *e) {
   return length ? loop_binary(loops_of(e), LOOP_LT, e->step, length) : NULL;
 }
 
-/* The units from `first`, or as many from the other end. */
+/* The units that come when the lanes from `first` are due; the tail stays the last. */
 static Reg *unit_from(Emit *e, Reg *first) {
-  Loops *loops = loops_of(e);
-  if (e->lower->mask) return first; /* the tail */
-  int64_t full = e->cell.hidden / e->lower->lanes * e->lower->lanes;
-  Reg *mirrored = loop_binary(loops, LOOP_SUB, loop_int(loops, full - e->lower->lanes), first);
-  return loop_select(loops, e->backward, mirrored, first);
+  int lanes = e->lower->lanes;
+  return e->lower->mask ? first : mirrored(e, first, (e->cell.hidden / lanes - 1) * lanes);
 }
 
 static void reset_units(Lower *lower, Reg *first, void *context) {
@@ -292,6 +296,8 @@ static void tile_of_rows(void *context, Reg *row, int height) {
   For steps = cell_steps(e->lower, &e->cell, &e->step);
   Reg *odd = loop_binary(loops, LOOP_FLOORMOD, steps.counter, loop_int(loops, 2));
   e->backward = loop_binary(loops, LOOP_NE, odd, loop_int(loops, 0));
+  e->at_rest =
+      loop_binary(loops, LOOP_LT, steps.counter, loop_int(loops, operand(e->cell.node, CELL_H0) ? 0 : 1));
   if (e->reset) for_lanes(e->lower, 0, hidden, reset_units, e);
   for_lanes(e->lower, 0, hidden, next_units, e);
   for_lanes(e->lower, 0, hidden, keep_units, e);
