@@ -207,13 +207,14 @@ struct LayerKind {
   Value *(*build)(Call *call); /* NULL with a Diag */
   int min_inputs, max_inputs;  /* 0 maximum: any number */
   /* Variables in creation order, trainable first; "bias?use_bias" is there if that member of the
-   * configuration is true. */
+   * configuration is true ("bias?layer.config.use_bias": of a member's member). "cell/kernel" belongs to a
+   * part of the layer, `cell`. */
   const char *weights;
 };
 
 /* The rows of each family, ended by an empty one. */
 extern const LayerKind activation_layers[], conv_layers[], dense_layers[], identity_layers[], merge_layers[],
-    norm_layers[], pool_layers[], shape_layers[];
+    norm_layers[], pool_layers[], rnn_layers[], shape_layers[];
 
 const LayerKind *layer_kind(const char *class_name);                   /* NULL when unknown */
 const char *layer_way_out(const char *class_name, const char *module); /* advice for an unknown one */
@@ -250,6 +251,10 @@ bool call_pads(Call *call, const Value *x, int spatial, const int64_t *kernel, c
 
 /* The function that the configuration's member `activation` names, applied to x. */
 Value *call_activation(Call *call, Value *x);
+/* The operator that computes the function which `member` names (absent: `otherwise`), with its alpha and
+ * beta, 0 where it has none. NULL with a Diag. */
+const Op *call_activation_op(Call *call, const char *member, const char *otherwise, double *alpha,
+                             double *beta);
 /* x + the weight "bias" of `units` elements, if the layer has one. */
 Value *call_bias(Call *call, Value *x, int64_t units);
 

@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const LayerKind *const families[] = {
-    activation_layers, conv_layers, dense_layers, identity_layers,
-    merge_layers,      norm_layers, pool_layers,  shape_layers,
+    activation_layers, conv_layers, dense_layers, identity_layers, merge_layers,
+    norm_layers,       pool_layers, rnn_layers,   shape_layers,
 };
 
 const LayerKind *layer_kind(const char *class_name) {
@@ -33,10 +33,6 @@ const char *layer_way_out(const char *class_name, const char *module) {
       {"OpLambda", "an operation called directly on tensors is not supported; use the layer of the same "
                    "name, or convert the "
                    "model to ONNX (tf2onnx) and compile that"},
-      {"LSTM",
-       "recurrent layers are not supported yet; convert the model to ONNX (tf2onnx) and compile that"},
-      {"GRU", "recurrent layers are not supported yet; convert the model to ONNX (tf2onnx) and compile that"},
-      {"RNN", "recurrent layers are not supported yet; convert the model to ONNX (tf2onnx) and compile that"},
       {"Vectorization", "text preprocessing is not supported; cut the model behind it"},
       {"Lookup", "lookup preprocessing is not supported; cut the model behind it"},
       {"",

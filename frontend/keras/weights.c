@@ -29,6 +29,16 @@ static bool layer_fail(Import *import, const Layer *layer, const char *text) {
 
 /* ---- what a layer needs ---- */
 
+/* A flag of the configuration, or of a member: "layer.config.use_bias". */
+static bool flag_at(const cJSON *config, const char *path) {
+  char member[64];
+  for (const char *dot; (dot = strchr(path, '.')); path = dot + 1) {
+    snprintf(member, sizeof member, "%.*s", (int)(dot - path), path);
+    config = json_member(config, member);
+  }
+  return json_flag(config, path, true);
+}
+
 /* One word of LayerKind.weights: "bias?use_bias". */
 static bool next_weight(const char **words, const cJSON *config, char *name, size_t size) {
   for (;;) {
@@ -39,7 +49,7 @@ static bool next_weight(const char **words, const cJSON *config, char *name, siz
     *words += length;
     char *flag = strchr(name, '?');
     if (flag) *flag++ = 0;
-    if (!flag || json_flag(config, flag, true)) return true;
+    if (!flag || flag_at(config, flag)) return true;
   }
 }
 
@@ -143,6 +153,23 @@ static const char *counted_path(Import *import, const Scope *scope, const Layer 
   return arena_printf(module->arena, "%s_%d", first, twice ? 2 * k : k);
 }
 
+/* How much of the name of a weight is the part of the layer that it belongs to: "cell/" of "cell/kernel". */
+static size_t part_length(const char *name) {
+  const char *slash = strrchr(name, '/');
+  return slash ? (size_t)(slash + 1 - name) : 0;
+}
+
+static bool same_part(const Layer *layer, int i, int j) {
+  if (i < 0 || j >= layer->weight_count) return false;
+  const char *a = layer->weight_names[i], *b = layer->weight_names[j];
+  return part_length(a) == part_length(b) && !strncmp(a, b, part_length(a));
+}
+
+/* Where variable k of that part is. */
+static const char *part_variable(Import *import, const char *path, const char *name, int k) {
+  return arena_printf(import->module->arena, "%s/%.*svars/%d", path, (int)part_length(name), name, k);
+}
+
 /* Newer files also say the layer's name, which then must agree. */
 static bool find_counted(Import *import, const char *path, Layer *layer) {
   Module *module = import->module;
@@ -152,12 +179,15 @@ static bool find_counted(Import *import, const char *path, Layer *layer) {
     return layer_fail(
         import, layer,
         arena_printf(module->arena, "the file has the weights of '%s' at its place ('%s')", name, path));
-  for (int i = 0; i < layer->weight_count; i++) {
-    layer->weights[i] = store_array(store, arena_printf(module->arena, "%s/vars/%d", path, i));
+  for (int i = 0, k = 0; i < layer->weight_count; i++, k++) {
+    if (!same_part(layer, i - 1, i)) k = 0;
+    layer->weights[i] = store_array(store, part_variable(import, path, layer->weight_names[i], k));
     if (!layer->weights[i]) return wrong_count(import, layer, i);
+    bool ends = !same_part(layer, i, i + 1);
+    if (ends && store_array(store, part_variable(import, path, layer->weight_names[i], k + 1)))
+      return wrong_count(import, layer, i + 2);
   }
-  bool more = store_array(store, arena_printf(module->arena, "%s/vars/%d", path, layer->weight_count));
-  return !more || wrong_count(import, layer, layer->weight_count + 1);
+  return true;
 }
 
 /* ---- listed ---- */

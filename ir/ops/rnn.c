@@ -364,7 +364,8 @@ static void cell_nest(Lower *lower, const Node *node) {
 /* ---- the operators ---- */
 
 #define ACTIVATIONS                                                                                          \
-  "affine|elu|exp|gelu|hard_sigmoid|leaky_relu|mish|relu|scaled_tanh|selu|sigmoid|silu|softplus|softsign|"   \
+  "affine|elu|exp|gelu|hard_sigmoid|hard_swish|leaky_relu|mish|relu|scaled_tanh|selu|sigmoid|silu|softplus|" \
+  "softsign|"                                                                                                \
   "tanh|thresholded_relu"
 
 #define COMMON_OPERANDS(GATES)                                                                               \

@@ -86,9 +86,11 @@ def counted_weights(file):
             path = f"{key}_{count}" if count else key
             if is_model(layer):
                 found[layer["config"]["name"]] = find(layers_of(layer), top[path])
-            elif f"{path}/vars" in top:
-                variables = top[f"{path}/vars"]
-                found[layer["config"]["name"]] = [np.array(variables[str(i)], np.float64) for i in range(len(variables))]
+            else:
+                parts = [f"{path}/{part}vars" for part in ("", "cell/", "forward_layer/cell/", "backward_layer/cell/")]
+                groups = [top[part] for part in parts if part in top]
+                if groups:
+                    found[layer["config"]["name"]] = [np.array(g[str(i)], np.float64) for g in groups for i in range(len(g))]
         return found
     return find
 
@@ -365,6 +367,50 @@ def reduced(operation):
     return run
 
 
+def recurrent(class_name, config, weights, x, major, backwards):
+    """All steps of one direction, in the order in which they are made."""
+    units, steps = config["units"], x[:, ::-1] if backwards else x
+    kernel, inner, *rest = weights
+    bias = rest[0] if rest else np.zeros(kernel.shape[1])
+    split = lambda a: [a[..., i:i + units] for i in range(0, a.shape[-1], units)]
+    gate = lambda a: activate(config.get("recurrent_activation"), a, major)
+    act = lambda a: activate(config.get("activation"), a, major)
+    h, c, made = np.zeros((len(x), units)), np.zeros((len(x), units)), []
+    for t in range(x.shape[1]):
+        if class_name == "SimpleRNN":
+            h = act(steps[:, t] @ kernel + bias + h @ inner)
+        elif class_name == "LSTM":
+            i, f, candidate, o = split(steps[:, t] @ kernel + h @ inner + bias)
+            c = gate(f) * c + gate(i) * act(candidate)
+            h = gate(o) * act(c)
+        else:
+            after = config.get("reset_after", False)
+            xz, xr, xh = split(steps[:, t] @ kernel + (bias[0] if after and rest else bias))
+            hz, hr, hh = split(h @ inner + (bias[1] if after and rest else 0))
+            z, r = gate(xz + hz), gate(xr + hr)
+            candidate = act(xh + (r * hh if after else (r * h) @ inner[:, 2 * units:]))
+            h = z * h + (1 - z) * candidate
+        made.append(h)
+    return np.stack(made, 1)
+
+
+def recurrent_layer(class_name):
+    def run(config, weights, inputs, major):
+        y = recurrent(class_name, config, weights, inputs[0], major, config.get("go_backwards", False))
+        return y if config.get("return_sequences") else y[:, -1]
+    return run
+
+
+def bidirectional(config, weights, inputs, major):
+    inner, half = config["layer"], len(weights) // 2
+    other = config.get("backward_layer") or inner
+    ahead = recurrent(inner["class_name"], inner["config"], weights[:half], inputs[0], major, False)
+    back = recurrent(other["class_name"], other["config"], weights[half:], inputs[0], major, True)
+    ahead, back = (ahead, back[:, ::-1]) if inner["config"].get("return_sequences") else (ahead[:, -1], back[:, -1])
+    return {"concat": lambda: np.concatenate([ahead, back], -1), "sum": lambda: ahead + back, "mul": lambda: ahead * back,
+            "ave": lambda: (ahead + back) / 2}[config["merge_mode"]]()
+
+
 identity = lambda config, weights, inputs, major: inputs[0]
 
 LAYERS = {
@@ -375,6 +421,7 @@ LAYERS = {
     "Average": lambda c, w, i, major: reduced(np.add)(c, w, i, major) / len(i),
     "AveragePooling2D": pool2d(np.nanmean, np.nan),
     "BatchNormalization": batch_normalization,
+    "Bidirectional": bidirectional,
     "Concatenate": lambda c, w, i, major: np.concatenate(i, axis=c.get("axis", -1)),
     "Conv1D": conv1d,
     "Conv2D": activated(nhwc(conv2d)),
@@ -385,12 +432,14 @@ LAYERS = {
     "Dropout": identity,
     "ELU": lambda c, w, i, major: elu(i[0], c.get("alpha", 1.0)),
     "Flatten": flatten,
+    "GRU": recurrent_layer("GRU"),
     "GaussianDropout": identity,
     "GaussianNoise": identity,
     "GlobalAveragePooling2D": global_pool(np.mean),
     "GlobalMaxPooling2D": global_pool(np.max),
     "Identity": identity,
     "InputLayer": identity,
+    "LSTM": recurrent_layer("LSTM"),
     "LeakyReLU": leaky_relu,
     "MaxPooling2D": pool2d(np.max, -np.inf),
     "Maximum": reduced(np.maximum),
@@ -402,6 +451,7 @@ LAYERS = {
     "Rescaling": rescaling,
     "Reshape": lambda c, w, i, major: i[0].reshape(len(i[0]), *c["target_shape"]),
     "SeparableConv2D": activated(nhwc(separable)),
+    "SimpleRNN": recurrent_layer("SimpleRNN"),
     "Softmax": softmax_layer,
     "SpatialDropout2D": identity,
     "Subtract": reduced(np.subtract),

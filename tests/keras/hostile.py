@@ -194,9 +194,9 @@ def tfjs(folder):
 # ---- configurations ----
 
 
-@case("Lambda", "LSTM", "'a'", "'b'", "'mine'")
+@case("Lambda", "ConvLSTM2D", "'a'", "'b'", "'mine'")
 def unsupported_layers_are_all_listed(folder):
-    return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("LSTM", "b"), plain("MyLayer", "mine")])
+    return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("ConvLSTM2D", "b"), plain("MyLayer", "mine")])
 
 
 @case("Python code")
@@ -385,6 +385,55 @@ def padding_absurd(folder):
     return keras2(folder, [IMAGE, plain("ZeroPadding2D", padding=[2147483647, 2147483647]), plain("UpSampling2D", "z", size=[2, 2])])
 
 
+STEPS = plain("InputLayer", "steps", batch_input_shape=[None, 5, 4])
+RNN = (("y", "y/kernel:0", np.zeros((4, 3), np.float32)), ("y", "y/recurrent_kernel:0", np.zeros((3, 3), np.float32)),
+       ("y", "y/bias:0", np.zeros(3, np.float32)))
+
+
+BOTH = tuple((layer, name.replace("y/", f"y/{way}/"), array) for way in ("ahead", "back") for layer, name, array in RNN)
+
+
+def rnn(folder, first=STEPS, **config):
+    return keras2(folder, [first, plain("SimpleRNN", **{"units": 3, **config})], RNN)
+
+
+@case("'return_state' is not supported")
+def rnn_state(folder):
+    return rnn(folder, return_state=True)
+
+
+@case("'units' makes no sense")
+def rnn_units_absurd(folder):
+    return rnn(folder, units=1 << 40)
+
+
+@case("its weight 'cell/kernel' has the shape [4,3] in the file, not [?,4]")
+def rnn_units_wrong(folder):
+    return rnn(folder, units=4)
+
+
+@case("its input has 4 axes, not 3")
+def rnn_of_image(folder):
+    return rnn(folder, IMAGE)
+
+
+@case("its activation 'relu6' is not supported inside a recurrence")
+def rnn_activation(folder):
+    return rnn(folder, activation="relu6")
+
+
+@case("around a layer of class 'Dense' it is not supported")
+def bidirectional_dense(folder):
+    inner = {"class_name": "Dense", "config": {"units": 3, "use_bias": True}}
+    return keras2(folder, [STEPS, plain("Bidirectional", layer=inner, merge_mode="concat")], BOTH)
+
+
+@case("merge_mode 'most' is not supported")
+def bidirectional_merge(folder):
+    inner = {"class_name": "SimpleRNN", "config": {"units": 3}}
+    return keras2(folder, [STEPS, plain("Bidirectional", layer=inner, merge_mode="most")], BOTH)
+
+
 # ---- damage at random ----
 
 
@@ -422,13 +471,14 @@ def random_files(folder, count):
     rng = random.Random(20)
     sources = {form: models.save("residual", form, folder) for form in ("h5-2", "keras", "keras-deflated", "json-3")}
     config = json.loads(sources["json-3"].read_text())
-    nested = models.save("nested", "json-2", folder)
+    others = [models.save(name, "json-2", folder) for name in ("nested", "bidirectional")]
     for i in range(count):
         form = list(sources)[i % 3]
         path = folder / f"damaged{sources[form].suffix}"
         path.write_bytes(damaged(sources[form].read_bytes(), rng))
         yield f"{form}, damage {i}", path
-        path, whole = (sources["json-3"], config) if i % 2 else (nested, json.loads(nested.read_text()))
+        other = others[i // 2 % 2]
+        path, whole = (sources["json-3"], config) if i % 2 else (other, json.loads(other.read_text()))
         kept = path.read_text()
         path.write_text(json.dumps(mutated(whole, rng)))
         yield f"{path.name}, mutation {i}", path

@@ -86,6 +86,29 @@ def batch_norm(name, channels, *inputs, axis=-1, scale=True, center=True, epsilo
                  scale=scale, center=center, epsilon=epsilon)
 
 
+def cell_weights(cls, fan_in, units, config):
+    """As Keras names them in its own files: the weights belong to the layer's cell."""
+    gates = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}[cls]
+    weights = [("cell/kernel", (fan_in, gates * units)), ("cell/recurrent_kernel", (units, gates * units))]
+    bias = (2, gates * units) if config.get("reset_after") else (gates * units,)
+    return weights + [("cell/bias", bias)] * config.get("use_bias", True)
+
+
+def recurrent(cls, name, fan_in, units, **config):
+    config = {"activation": "tanh", **({} if cls == "SimpleRNN" else {"recurrent_activation": "sigmoid"}), **config}
+    return layer(cls, name, weights=cell_weights(cls, fan_in, units, config), units=units, **config)
+
+
+def both_ways(name, inner, merge_mode="concat", **config):
+    weights = [(f"{way}_layer/{weight}", shape) for way in ("forward", "backward") for weight, shape in inner.weights]
+    return layer("Bidirectional", name, weights=weights, merge_mode=merge_mode,
+                 layer={"class_name": inner.class_name, "config": inner.config}, **config)
+
+
+def sequence(*layers):
+    return one(*layers, shape=(5, 4))
+
+
 def nested(model, *inputs, calls=None):
     return Layer("Sequential" if model.sequential else "Functional", {"name": model.name}, [],
                  calls or ([list(inputs)] if inputs else []), model)
@@ -172,6 +195,19 @@ MODELS = {
     "nested": graph(["y"], image(5, name="a"), image(5, name="b"), nested(INNER, calls=[["a"], ["b"]]),
                     layer("Add", "sum", "inner", "inner:1"), nested(INNER_SEQUENTIAL, "sum"), dense("y", 3, 2, "stack")),
     "transfer": Model("", [nested(INNER), dense("y", 4, 3, activation="softmax")]),
+    "lstm": sequence(recurrent("LSTM", "y", 4, 6)),
+    "lstm_sequences": sequence(recurrent("LSTM", "a", 4, 6, return_sequences=True), recurrent("LSTM", "y", 6, 17, use_bias=False)),
+    "lstm_backwards": sequence(recurrent("LSTM", "y", 4, 3, return_sequences=True, go_backwards=True)),
+    "lstm_activations": sequence(recurrent("LSTM", "y", 4, 5, activation="softsign", recurrent_activation="hard_sigmoid")),
+    "gru": sequence(recurrent("GRU", "y", 4, 6, reset_after=False)),
+    "gru_after": sequence(recurrent("GRU", "a", 4, 20, reset_after=True, return_sequences=True),
+                          recurrent("GRU", "y", 20, 3, reset_after=True, go_backwards=True)),
+    "gru_no_bias": sequence(recurrent("GRU", "y", 4, 6, use_bias=False, activation="linear")),
+    "simple_rnn": sequence(recurrent("SimpleRNN", "a", 4, 6, return_sequences=True), recurrent("SimpleRNN", "y", 6, 3, activation="relu")),
+    "bidirectional": sequence(both_ways("a", recurrent("LSTM", "inner", 4, 6, return_sequences=True)),
+                              both_ways("y", recurrent("GRU", "deeper", 12, 5, reset_after=True), "sum")),
+    "bidirectional_ave": sequence(both_ways("a", recurrent("SimpleRNN", "inner", 4, 6, return_sequences=True), "mul"),
+                                  both_ways("y", recurrent("GRU", "deeper", 6, 5, use_bias=False), "ave")),
     "no_input_layer": Model("", [Layer("Dense", {"name": "first", "units": 3, "activation": "relu", "use_bias": True,
                                                  "batch_input_shape": [None, 4]}, [("kernel", (4, 3)), ("bias", (3,))])]),
 }
@@ -322,8 +358,9 @@ def save_counted(group, model, weights, named=True, top="layers", twice=False):
         variables = group.require_group(path + "/vars")
         if named:
             variables.attrs["name"] = l.name
-        for i, array in enumerate(weights[l.name]):
-            variables[str(i)] = array
+        for (name, _), array in zip(l.weights, weights[l.name]):
+            part = group.require_group(f"{path}/{name.rpartition('/')[0]}/vars")
+            part[str(len(part))] = array
 
 
 def all_arrays(model, weights):

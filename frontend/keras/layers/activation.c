@@ -71,9 +71,12 @@ static Value *relu6(Call *call, Value *x) {
   return clip(call, x, 0, 6);
 }
 
+static double hard_slope(const Call *call) {
+  return call->import->container->major < 3 ? 0.2 : 1.0 / 6;
+}
+
 static Value *hard_sigmoid(Call *call, Value *x) {
-  bool old = call->import->container->major < 3;
-  return apply_op(call, &op_hard_sigmoid, x, (Parameter[2]){{"alpha", old ? 0.2 : 1.0 / 6}, {"beta", 0.5}});
+  return apply_op(call, &op_hard_sigmoid, x, (Parameter[2]){{"alpha", hard_slope(call)}, {"beta", 0.5}});
 }
 
 static Value *softmax_last(Call *call, Value *x) {
@@ -106,13 +109,17 @@ static const Function functions[] = {
     {"tanh", &op_tanh, {{0}}, NULL},
 };
 
-static Value *apply_named(Call *call, const char *name, Value *x) {
-  for (int i = 0; i < COUNT_OF(functions); i++) {
-    const Function *function = &functions[i];
-    if (strcmp(function->name, name)) continue;
-    return function->build ? function->build(call, x) : apply_op(call, function->op, x, function->parameters);
-  }
+/* NULL with a Diag. */
+static const Function *function_named(Call *call, const char *name) {
+  for (int i = 0; i < COUNT_OF(functions); i++)
+    if (!strcmp(functions[i].name, name)) return &functions[i];
   return call_null(call, "its activation '%s' is not supported", name);
+}
+
+static Value *apply_named(Call *call, const char *name, Value *x) {
+  const Function *function = function_named(call, name);
+  if (!function) return NULL;
+  return function->build ? function->build(call, x) : apply_op(call, function->op, x, function->parameters);
 }
 
 /* A layer given as an activation: {"class_name": "LeakyReLU", "config": {...}}. */
@@ -136,6 +143,29 @@ Value *call_activation(Call *call, Value *x) {
   if (cJSON_IsString(item)) return apply_named(call, item->valuestring, x);
   const char *function = json_text(item, "config", NULL);
   return function ? apply_named(call, function, x) : apply_layer(call, item, x);
+}
+
+static double parameter(const Function *function, const char *name) {
+  for (int i = 0; i < 2 && function->parameters[i].name; i++)
+    if (!strcmp(function->parameters[i].name, name)) return function->parameters[i].value;
+  return 0;
+}
+
+const Op *call_activation_op(Call *call, const char *member, const char *otherwise, double *alpha,
+                             double *beta) {
+  const cJSON *item = json_member(call->config, member);
+  bool is_null = !item && cJSON_HasObjectItem(call->config, member);
+  const char *name = is_null                ? "linear"
+                     : cJSON_IsString(item) ? item->valuestring
+                                            : json_text(item, "config", item ? "" : otherwise);
+  const Function *function = function_named(call, name);
+  if (!function) return NULL;
+  *alpha = parameter(function, "alpha");
+  *beta = parameter(function, "beta");
+  if (!function->build) return function->op;
+  if (function->build == linear) return *alpha = 1, &op_affine;
+  if (function->build == hard_sigmoid) return *alpha = hard_slope(call), *beta = 0.5, &op_hard_sigmoid;
+  return call_null(call, "its activation '%s' is not supported inside a recurrence", name);
 }
 
 /* ---- layers ---- */
