@@ -319,7 +319,11 @@ static void rnn_body(Lower *lower, void *context) {
   int rows = schedule_param(variant->schedule, "rows", 1);
   if (rows < 1 || rows > MAX_ROWS) rows = 1;
   const Dim *batch = result(lower->anchor, 0)->type->dims[e.cell.batch_axis];
-  tile_strips(&lower->loops, batch, rows, 0, INT64_MAX, tile_of_rows, &e);
+  bool is_one_tile = dim_is_const(batch) && batch->value > 0 && batch->value <= rows;
+  if (is_one_tile) /* no loop over tiles: the loops over units are the outermost parallel ones */
+    tile_of_rows(&e, loop_int(&lower->loops, 0), (int)batch->value);
+  else
+    tile_strips(&lower->loops, batch, rows, 0, INT64_MAX, tile_of_rows, &e);
 }
 
 const Variant variant_rnn = {
