@@ -225,20 +225,21 @@ static LLVMValueRef *load_pointers(const Library *library, LLVMValueRef from, in
   return pointers;
 }
 
-static LLVMValueRef address(const Library *library, const Run *run, const Location *location) {
+static LLVMValueRef memory(const Library *library, const Run *run, const Location *location) {
   switch (location->kind) {
   case IN_INPUT: return run->inputs[location->index];
   case IN_OUTPUT: return run->outputs[location->index];
-  case IN_WEIGHTS:
-    if (!library->weights) return LLVMConstNull(library->pointer); /* constants without elements only */
-    return byte_pointer(library, library->weights, int64(library, location->offset->value));
-  case IN_STATE:
-    return byte_pointer(library, LLVMGetParam(run->function, ARG_STATE),
-                        int64(library, location->offset->value));
-  default:
-    return byte_pointer(library, LLVMGetParam(run->function, ARG_SCRATCH),
-                        llvm_dim(&run->dims, location->offset));
+  case IN_WEIGHTS: return library->weights;
+  case IN_STATE: return LLVMGetParam(run->function, ARG_STATE);
+  default: return LLVMGetParam(run->function, ARG_SCRATCH);
   }
+}
+
+static LLVMValueRef address(const Library *library, const Run *run, const Location *location) {
+  LLVMValueRef base = memory(library, run, location);
+  if (!base) return LLVMConstNull(library->pointer); /* weights, of constants without elements only */
+  if (dim_is(location->offset, 0)) return base;
+  return byte_pointer(library, base, llvm_dim(&run->dims, location->offset));
 }
 
 /* if (profile) profile->step(profile, number) */

@@ -1,10 +1,11 @@
 /*
  * program.c -- from an optimised graph to steps: one kernel per node, an address for every value.
  *
- * A value lies where its root lies: reshapes share the memory of what they view. Roots are inputs, weights,
- * outputs of the graph (written in place when nothing forbids it), or state or scratch, at the offset that
- * the plan pass wrote into the kernel node; values without a plan are placed behind the planned ones of
- * scratch, one after the other. Nodes keep the number of their first result in `mark`.
+ * A value lies in its root (ir/place.c): reshapes share the memory of what they view, parts of a concat lie
+ * in the whole. Roots are inputs, weights, outputs of the graph (written in place when nothing forbids it),
+ * or state or scratch, at the offset that the plan pass wrote into the kernel node; values without a plan are
+ * placed behind the planned ones of scratch, one after the other. Nodes keep the number of their first result
+ * in `mark`.
  */
 #include "codegen/program.h"
 #include "codegen/schedule.h"
@@ -19,6 +20,7 @@ typedef struct Build {
   Program *program;
   Module *module;
   Arena *arena;
+  const Places *places;
   Location *results; /* by mark + index */
   const Dim *behind; /* end of the planned scratch, where unplanned values go */
   int guard_room;
@@ -44,10 +46,9 @@ static bool is_start(const Node *node) {
   return node_is(node, &op_kernel) && node_string_is(node, "memory", "state");
 }
 
-/* The value whose memory this one shows. */
-static Value *root_of(Value *value) {
-  while (value->def && is_view(value->def)) value = operand(value->def, 0);
-  return value;
+/* The value in whose memory this one lies. */
+static const Value *root_of(const Build *build, const Value *value) {
+  return value_place(build->places, value).root;
 }
 
 /* ---- symbols ---- */
@@ -232,7 +233,8 @@ static bool place_in_state(Build *build, const Node *node) {
     const Dim *size = aligned(build, type_bytes(build->module, value->type));
     bool placed = count == node->result_count && dim_is_const(size) && dim_is_const(offsets[i]) &&
                   offsets[i]->value >= 0 && offsets[i]->value <= MAX_BYTES;
-    if (!placed || location_of_result(build, value)->kind != IN_NOTHING)
+    if (!placed || root_of(build, value) != value || kernel_is_in_place(node) ||
+        location_of_result(build, value)->kind != IN_NOTHING)
       return node_fail(node, "a kernel that fills the state needs constant sizes, and offsets from 0 on");
     *location_of_result(build, value) = (Location){IN_STATE, 0, offsets[i]};
     int64_t end = offsets[i]->value + (size->value ? size->value : ALIGNMENT);
@@ -247,6 +249,7 @@ static bool place_results(Build *build, const Node *node) {
   const Dim *const *offsets = is_planned(node) ? node_dims(node, "offsets", &count) : NULL;
   for (int i = 0; i < node->result_count; i++) {
     Value *value = node->results[i];
+    if (root_of(build, value) != value) continue;
     if (location_of_result(build, value)->kind != IN_NOTHING) continue; /* an output */
     place_in_scratch(build, value, count > 0 && !dim_is(offsets[i], -1) ? offsets[i] : NULL);
   }
@@ -257,7 +260,7 @@ static bool place_results(Build *build, const Node *node) {
 static void place_outputs(Build *build) {
   const Graph *graph = build->program->graph;
   for (int i = 0; i < graph->output_count; i++) {
-    Value *value = graph_output(graph, i), *root = value ? root_of(value) : NULL;
+    const Value *value = graph_output(graph, i), *root = value ? root_of(build, value) : NULL;
     if (!root || !root->def || !is_kernel_node(root->def)) continue;
     Location *location = location_of_result(build, root);
     if (location->kind == IN_NOTHING) *location = (Location){IN_OUTPUT, i, dim_const(build->module, 0)};
@@ -284,14 +287,17 @@ static bool place_weight(Build *build, const Value *value) {
   return true;
 }
 
-static bool locate(Build *build, Value *value, Location *location) {
-  Value *root = root_of(value);
-  if (!root->def) {
-    *location = (Location){IN_INPUT, root->index, dim_const(build->module, 0)};
-    return true;
+static bool locate(Build *build, const Value *value, Location *location) {
+  Module *module = build->module;
+  ValuePlace place = value_place(build->places, value);
+  const Dim *unit = dim_const(module, dtype_bits(value->type->dtype) / 8);
+  if (!place.root->def) {
+    *location = (Location){IN_INPUT, place.root->index, dim_const(module, 0)};
+  } else {
+    if (place.root->def->data) TRY(place_weight(build, place.root));
+    *location = *location_of_result(build, place.root);
   }
-  if (root->def->data) TRY(place_weight(build, root));
-  *location = *location_of_result(build, root);
+  location->offset = dim_add(module, location->offset, dim_mul(module, place.offset, unit));
   return true;
 }
 
@@ -354,13 +360,25 @@ static const Dim *node_macs(Module *module, const Node *node) {
   return sum;
 }
 
+/* Of the operands, then of the results. */
+static const Dim *const *const *node_strides(Build *build, const Node *node) {
+  int count = node->operand_count;
+  const Dim *const **strides = NEW_ARRAY(build->arena, const Dim *const *, count + node->result_count);
+  for (int i = 0; i < count; i++)
+    if (operand(node, i)) strides[i] = value_place(build->places, operand(node, i)).strides;
+  for (int i = 0; i < node->result_count; i++)
+    strides[count + i] = value_place(build->places, result(node, i)).strides;
+  return strides;
+}
+
 static bool add_step(Build *build, const Node *node) {
   Program *program = build->program;
   if (node->op->call) return node_fail(node, "'%s' cannot be compiled yet", node->op->name);
   if (node->op->expand)
     return node_fail(node, "'%s' was not expanded into what can be compiled", node->op->name);
   int errors = build->module->error_count;
-  Kernel *kernel = schedule_kernel(node, step_name(node), &program->options->target);
+  Kernel *kernel =
+      schedule_kernel(node, step_name(node), &program->options->target, node_strides(build, node));
   if (!kernel)
     return build->module->error_count > errors ? false : node_fail(node, "cannot be lowered to loops");
   bool start = is_start(node);
@@ -435,17 +453,18 @@ bool program_build(Program *program, Graph *graph, const CodegenOptions *options
   *program = (Program){.module = graph->module, .graph = graph, .options = options};
   Build build = {.program = program, .module = graph->module, .arena = graph->module->arena};
   TRY(check_types(&build));
+  TRY((build.places = places_find(graph)));
   TRY(find_symbols(&build));
   find_guards(&build);
   number_results(&build);
   find_planned_end(&build);
   place_outputs(&build);
   int errors = build.module->error_count;
-  FOR_EACH_NODE(node, graph) {
-    if (!is_kernel_node(node)) continue;
-    if (place_results(&build, node))
-      add_step(&build, node); /* all that cannot be compiled is listed at once */
-  }
+  FOR_EACH_NODE(node, graph)
+  if (is_kernel_node(node)) place_results(&build, node);
+  FOR_EACH_NODE(node, graph)
+  if (is_kernel_node(node) && !kernel_is_in_place(node))
+    add_step(&build, node); /* all that cannot be compiled is listed at once */
   return build.module->error_count == errors && add_copies(&build);
 }
 

@@ -15,7 +15,7 @@ typedef enum LocationKind { IN_NOTHING, IN_INPUT, IN_OUTPUT, IN_WEIGHTS, IN_STAT
 typedef struct Location {
   LocationKind kind;
   int index;         /* of the input or output */
-  const Dim *offset; /* bytes, in weights, state or scratch */
+  const Dim *offset; /* bytes */
 } Location;
 
 /* A kernel that several steps may share. */

@@ -104,7 +104,8 @@ static bool schedule_run(Graph *graph, const PassOptions *options) {
   return changed;
 }
 
-Kernel *schedule_kernel(const Node *node, const char *name, const Target *target) {
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
+                        const Dim *const *const *strides) {
   const char *text =
       node_is(node, &op_kernel) ? node_string(node, "schedule") : choose_schedule(node, target);
   const Variant *variant = variant_named(text);
@@ -117,7 +118,7 @@ Kernel *schedule_kernel(const Node *node, const char *name, const Target *target
     return NULL;
   }
   VariantContext context = {target, text};
-  return lower_node(node, name, variant ? variant->body : NULL, &context);
+  return lower_node_strided(node, name, strides, variant ? variant->body : NULL, &context);
 }
 
 const Pass codegen_passes[] = {

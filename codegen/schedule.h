@@ -50,8 +50,10 @@ int64_t spatial_attr(const Node *node, const char *name, int i, int64_t normal);
 /* Whether any entry of a list attribute is something else. */
 bool attr_has_other(const Node *node, const char *name, int64_t value);
 
-/* The kernel of `node`, by its schedule (a plain node is scheduled on the spot). */
-Kernel *schedule_kernel(const Node *node, const char *name, const Target *target);
+/* The kernel of `node`, by its schedule (a plain node is scheduled on the spot); strides as for
+ * lower_node_strided. */
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
+                        const Dim *const *const *strides);
 
 /* Whether it is an lstm, gru or rnn. */
 bool node_is_cell(const Node *node);

@@ -2,7 +2,7 @@
  * ir.h -- the graph IR of tenon: every data structure, in reading order, then the functions on them.
  *
  *   1 memory   2 diagnostics   3 dtypes   4 dims   5 types   6 data   7 values, nodes, graphs, modules
- *   8 attributes   9 operators   10 building and rewriting   11 checking   12 text forms
+ *   8 attributes   9 operators   10 building and rewriting   11 checking and places   12 text forms
  *   13 tensors and execution   14 target   15 passes
  *
  * Ownership in one sentence: everything lives in the arena of its Module and dies with it; only weight
@@ -566,10 +566,33 @@ Value *build_cast(Builder *builder, Value *x, Dtype dtype); /* x itself when it 
  * not, or is one already. */
 Value *build_known(Builder *builder, Value *x);
 
-/* ---- 11. Checking (verify.c) --------------------------------------------------------------------------- */
+/* ---- 11. Checking and places (verify.c, place.c) --------------------------------------------------------
+ */
 
 /* Structure, use lists, order, types against infer, unique names. False and Diags when anything is wrong. */
 bool graph_verify(const Graph *graph);
+
+/* Where a value lies: in the memory of `root`, which may be itself. The last axis has stride 1,
+ * and runs of constant size along it are a constant number of elements apart. */
+typedef struct ValuePlace {
+  const Value *root;
+  const Dim *offset;         /* of the first element, in elements of the root */
+  const Dim *const *strides; /* of each axis, in elements; NULL: row-major */
+} ValuePlace;
+typedef struct Places Places;
+
+/* A `kernel` without code: schedule="in_place". */
+bool kernel_is_in_place(const Node *node);
+/* What the in_place kernels of the graph make of its values; NULL and Diags when they contradict each other.
+ * A place stays as it is as long as the graph does. */
+const Places *places_find(const Graph *graph);
+ValuePlace value_place(const Places *places, const Value *value);
+/* Step by step, for the pass that marks them: concats from the last to the first, then slices from the first
+ * to the last. False, and nothing has changed, when the kernel cannot be in place. */
+Places *places_new(Module *module);
+bool places_join(Places *places, const Node *kernel);
+/* Whether operand `index` of a kernel around a concat can lie in its result. */
+bool place_operand_fits(const Places *places, const Node *kernel, int index);
 
 /* ---- 12. Text forms (print.c, parse.c, safetensors.c) -------------------------------------------------- */
 

@@ -313,6 +313,12 @@ void lower_store(Lower *lower, int index, const Index *at, Reg *value);
  * the values. */
 typedef void (*LowerBody)(Lower *lower, void *context);
 Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *context);
+/* The same with values that are parts of larger ones: strides[i], in elements, of operand i, then of the
+ * results; NULL: row-major. The last axis has stride 1; runs of constant size along it are a constant number
+ * of elements apart. Bodies that compute positions themselves, instead of leaving them to the buffer's axes,
+ * must ask for buffer_stride. */
+Kernel *lower_node_strided(const Node *node, const char *name, const Dim *const *const *strides,
+                           LowerBody body, void *context);
 /* The body of elementwise kernels, and what lower_node appends for results that do not come from the anchor:
  * loops over every such result, the outermost parallel, `lanes` elements of the last axis at a time. With
  * lanes > 1 contiguous axes are merged first, full runs are unmasked, and the rest of an axis is one masked

@@ -338,13 +338,15 @@ static const char *result_name(const Lower *lower, int index) {
   return lower->node->result_count == 1 ? "out" : arena_printf(lower->module->arena, "out%d", index);
 }
 
-static Buffer *add_param(Lower *lower, BufferKind kind, const char *name, const Value *value) {
+static Buffer *add_param(Lower *lower, BufferKind kind, const char *name, const Value *value,
+                         const Dim *const *strides) {
   const Type *type = value->type;
   int align = value_data(value) ? 64 : 1; /* raised to the element's size */
-  return kernel_add_param(lower->loops.kernel, kind, name, type->dtype, type->rank, type->dims, NULL, align);
+  return kernel_add_param(lower->loops.kernel, kind, name, type->dtype, type->rank, type->dims, strides,
+                          align);
 }
 
-static void add_params(Lower *lower) {
+static void add_params(Lower *lower, const Dim *const *const *strides) {
   struct Binding *state = lower->bindings;
   const Node *node = lower->node;
   Arena *arena = lower->module->arena;
@@ -352,11 +354,13 @@ static void add_params(Lower *lower) {
   state->results = NEW_ARRAY(arena, Buffer *, node->result_count);
   for (int i = 0; i < node->operand_count; i++) {
     if (!is_param(node, i)) continue;
-    Buffer *buffer = add_param(lower, BUFFER_IN, operand_name(lower, i), operand(node, i));
+    Buffer *buffer =
+        add_param(lower, BUFFER_IN, operand_name(lower, i), operand(node, i), strides ? strides[i] : NULL);
     state->params[state->param_count++] = (Param){operand(node, i), buffer};
   }
   for (int i = 0; i < node->result_count; i++)
-    state->results[i] = add_param(lower, BUFFER_OUT, result_name(lower, i), result(node, i));
+    state->results[i] = add_param(lower, BUFFER_OUT, result_name(lower, i), result(node, i),
+                                  strides ? strides[node->operand_count + i] : NULL);
 }
 
 /* ---- the kernel ---- */
@@ -482,6 +486,11 @@ static bool has_plain_meaning(const Node *node) {
 }
 
 Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *context) {
+  return lower_node_strided(node, name, NULL, body, context);
+}
+
+Kernel *lower_node_strided(const Node *node, const char *name, const Dim *const *const *strides,
+                           LowerBody body, void *context) {
   Module *module = node->graph->module;
   int errors = module->error_count;
   if (!has_plain_meaning(node)) return NULL;
@@ -490,7 +499,7 @@ Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *con
   lower.bindings = NEW(module->arena, struct Binding);
   lower.bindings->buckets = NEW_ARRAY(module->arena, Memo *, BUCKETS);
   if (!bind_region(&lower, !body)) return NULL;
-  add_params(&lower);
+  add_params(&lower, strides);
   build_body(&lower, body, context);
   if (module->error_count != errors) return NULL;
   kernel_remove_dead(kernel);

@@ -90,8 +90,24 @@ static int next_axis(const Type *type, int axis) {
   return axis;
 }
 
+/* Where the elements of a value are in memory; NULL: they are computed. */
+static const Buffer *buffer_of(Lower *lower, const Value *value) {
+  for (int i = 0; i < lower->node->result_count; i++)
+    if (lower->bindings->outputs[i] == value) return lower->bindings->results[i];
+  return lower_buffer(lower, (Value *)value);
+}
+
+/* The elements of two neighbouring axes follow each other evenly. */
+static bool is_even(Lower *lower, const Value *value, int first, int second) {
+  const Buffer *buffer = buffer_of(lower, value);
+  const Kernel *kernel = lower->loops.kernel;
+  return !buffer || !buffer->strides ||
+         buffer_stride(kernel, buffer, first) ==
+             dim_mul(lower->module, buffer->dims[second], buffer_stride(kernel, buffer, second));
+}
+
 /* The value is indexed by both result axes through neighbours of its own, or by neither. */
-static bool runs_through(const AxisMap *map, int first, int second) {
+static bool runs_through(Lower *lower, const AxisMap *map, int first, int second) {
   int at_first = AXIS_NONE, at_second = AXIS_NONE;
   for (int i = 0; i < map->value->type->rank; i++) {
     if (map->axes[i] == AXIS_NONE) continue;
@@ -99,7 +115,8 @@ static bool runs_through(const AxisMap *map, int first, int second) {
     if (map->axes[i] == second) at_second = i;
   }
   if (at_first == AXIS_NONE || at_second == AXIS_NONE) return at_first == at_second;
-  return next_axis(map->value->type, at_first) == at_second;
+  return next_axis(map->value->type, at_first) == at_second &&
+         is_even(lower, map->value, at_first, at_second);
 }
 
 static MergePlan *plan_merge(Lower *lower, const Type *type, const bool *outputs) {
@@ -112,7 +129,7 @@ static MergePlan *plan_merge(Lower *lower, const Type *type, const bool *outputs
     int next = next_axis(type, axis);
     plan->merged[axis] = next < type->rank && !plan->spoiled[axis] && !plan->spoiled[next];
     for (int i = 0; i < plan->count && plan->merged[axis]; i++)
-      plan->merged[axis] = runs_through(&plan->maps[i], axis, next);
+      plan->merged[axis] = runs_through(lower, &plan->maps[i], axis, next);
   }
   /* Maps of the outputs by the names that lower_store uses. */
   for (int i = 0; i < lower->node->result_count; i++)
@@ -137,7 +154,7 @@ Buffer *merged_access(Lower *lower, const Value *value, Buffer *buffer, const In
                       int *rank) {
   const Type *type = value->type;
   AxisMap *map = param_map(lower, value);
-  const Dim *dims[MAX_RANK], *size = NULL;
+  const Dim *dims[MAX_RANK], *strides[MAX_RANK], *size = NULL;
   int count = 0;
   bool merges = false;
   for (int axis = map ? next_axis(type, -1) : type->rank; axis < type->rank; axis = next_axis(type, axis)) {
@@ -146,6 +163,7 @@ Buffer *merged_access(Lower *lower, const Value *value, Buffer *buffer, const In
     merges |= joins;
     if (joins) continue;
     dims[count] = size;
+    strides[count] = buffer_stride(lower->loops.kernel, buffer, axis);
     indices[count++] = at[axis];
     size = NULL;
   }
@@ -157,7 +175,7 @@ Buffer *merged_access(Lower *lower, const Value *value, Buffer *buffer, const In
   if (!map->buffer) {
     Kernel *kernel = lower->loops.kernel;
     const char *name = arena_printf(lower->module->arena, "%s.m%d", buffer->name, kernel->view_count);
-    map->buffer = kernel_add_view(kernel, name, buffer, NULL, count, dims, NULL);
+    map->buffer = kernel_add_view(kernel, name, buffer, NULL, count, dims, buffer->strides ? strides : NULL);
   }
   return map->buffer;
 }

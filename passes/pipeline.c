@@ -21,6 +21,7 @@ const Pass graph_passes[] = {
     {"dce", pass_dce, "nodes without uses disappear"},
     {"layout", pass_layout, "convolutions and pools become channels-last; transposes sink and cancel"},
     {"fuse", pass_fuse, "every computation becomes a kernel node around its fused body"},
+    {"place", pass_place, "concats and slices get no code where their memory can be shared"},
     {"plan", pass_plan, "every intermediate gets an offset in one scratch arena"},
     {NULL, NULL, NULL},
 };
@@ -42,6 +43,7 @@ const PipelineStep default_pipeline[] = {
     {"dce", "fuse counts uses, so dead ones must be gone"},
     {"fuse", "the last step that looks at single ops: from here on kernels"},
     {"collapse", "looks at whole kernels; changes the shapes that schedule sees"},
+    {"place", "needs the final kernels; those it adds have to be scheduled"},
     {"schedule", "picks each kernel's variant; needs its whole body"},
     {"plan", "needs the final kernels in their final order"},
     {NULL, NULL},

@@ -2,21 +2,22 @@
  * plan.c -- every intermediate gets an offset in one scratch arena.
  *
  * Before: fused kernels in their final order. After: the attribute `offsets` of each kernel has one entry per
- * result: bytes from the start of scratch, a multiple of 64, or -1 for a result that is an output of the
- * graph and is written where the caller wants it. Views share the memory of what they view. Changes nothing
- * else.
+ * result: bytes from the start of scratch, a multiple of 64, or -1 for a result without memory of its own: an
+ * output of the graph is written where the caller wants it, and what lies in another value (ir/place.c)
+ * shares the memory of that, as reshapes do. Changes nothing else.
  *
  * What depends on constants only (fold leaves what is cheaper to make than to store, such as transformed
  * weights) is computed once, when a library's state is prepared: such kernels get `memory=state`, and offsets
  * in the state, one after the other.
  *
- * A buffer lives from the kernel that writes it to the last that reads it, through any view. Sizes known now
- * are placed largest first into the tightest gap that is free for their whole life; symbolic sizes follow
- * behind, one after the other. A kernel of pointwise ops writes over an operand that dies with it and has the
- * same size: it reads each element just before it writes it.
+ * A buffer lives from the first kernel that writes into it to the last that reads from it, through any view
+ * or part. Sizes known now are placed largest first into the tightest gap that is free for their whole life;
+ * symbolic sizes follow behind, one after the other. A kernel of pointwise ops writes over an operand that
+ * dies with it and has the same size: it reads each element just before it writes it.
  */
 #include "passes/rewrite.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 enum { ALIGNMENT = 64 };
@@ -28,22 +29,33 @@ typedef struct Slot {
   const Dim *offset; /* NULL: not placed */
 } Slot;
 
+/* What a result that owns memory needs. */
+enum { OUTPUT = -1, STATE = -2, UNKNOWN = -3 };
+typedef struct Memory {
+  int first, last; /* life of all that lies in it */
+  int slot;        /* number, OUTPUT, STATE or UNKNOWN */
+} Memory;
+
 /* What is planned: node->mark is the position in the order, so liveness is a comparison. */
 typedef struct Plan {
   Module *module;
   Graph *graph;
+  const Places *places;
   Slot *slots;
   int count;
-  int *slot_of;          /* first slot number of each node, by mark; result i is slot_of[mark][i] */
-  int *slots_of_results; /* slot number, or OUTPUT, of each result; indexed slot_of[mark] + i */
+  int *first_result; /* of each node, by mark: the number of its first result */
+  Memory *memories;  /* by number of the result */
   int result_total;
   bool *is_state; /* by mark: made of constants only, and no output */
 } Plan;
 
-enum { OUTPUT = -1, STATE = -2 };
+static Memory *memory_of(const Plan *plan, const Value *value) {
+  return &plan->memories[plan->first_result[value->def->mark] + value->index];
+}
 
-static int *result_slot(const Plan *plan, const Value *value) {
-  return &plan->slots_of_results[plan->slot_of[value->def->mark] + value->index];
+/* The value in whose memory this one lies, of parts and views. */
+static const Value *memory_owner(const Plan *plan, const Value *value) {
+  return value_place(plan->places, value).root;
 }
 
 /* ---- liveness ---- */
@@ -77,6 +89,16 @@ static bool kernel_is_pointwise(const Node *kernel) {
   return true;
 }
 
+/* Whether the kernel reads the memory of operand `index` by another operand, too, elsewhere than there. */
+static bool reads_elsewhere(const Plan *plan, const Node *kernel, int index) {
+  const Value *owner = memory_owner(plan, operand(kernel, index));
+  for (int i = 0; i < kernel->operand_count; i++) {
+    const Value *x = operand(kernel, i);
+    if (x && memory_owner(plan, x) == owner && value_root(x) != owner) return true;
+  }
+  return false;
+}
+
 /* The slot of an operand that dies in this kernel and may be written over; OUTPUT when there is none. */
 static int slot_to_overwrite(const Plan *plan, const Node *kernel, const Slot *slot) {
   if (!kernel_is_pointwise(kernel) || kernel->result_count != 1) return OUTPUT;
@@ -84,8 +106,8 @@ static int slot_to_overwrite(const Plan *plan, const Node *kernel, const Slot *s
     const Value *x = operand(kernel, i), *root = x ? value_root(x) : NULL;
     if (!root || !root->def || root->def->data || !type_same_shape(x->type, result(kernel, 0)->type))
       continue;
-    int number = *result_slot(plan, root);
-    if (number < 0) continue;
+    int number = memory_of(plan, root)->slot;
+    if (memory_owner(plan, root) != root || number < 0 || reads_elsewhere(plan, kernel, i)) continue;
     const Slot *old = &plan->slots[number];
     if (old->last == kernel->mark && old->size == slot->size) return number;
   }
@@ -96,23 +118,25 @@ static bool made_of_state(const Plan *plan, const Value *value) {
   return value->def && (value->def->data || plan->is_state[value->def->mark]);
 }
 
-/* Views of state are state, too. */
+/* Views of state are state, too; parts of what lives in scratch are not. */
 static bool belongs_to_state(const Plan *plan, const Node *node) {
   if (!node_is(node, &op_kernel) && !node_is_view(node)) return false;
   for (int i = 0; i < node->operand_count; i++)
     if (operand(node, i) && !made_of_state(plan, operand(node, i))) return false;
-  for (int i = 0; i < node->result_count; i++)
-    if (reaches_output(result(node, i)) || !type_is_static(result(node, i)->type)) return false;
-  return node->operand_count > 0;
+  for (int i = 0; i < node->result_count; i++) {
+    const Value *value = result(node, i);
+    bool is_part = !node_is_view(node) && memory_owner(plan, value) != value;
+    if (is_part || reaches_output(value) || !type_is_static(value->type)) return false;
+  }
+  return node->operand_count > 0 && !kernel_is_in_place(node);
 }
 
-static int plan_value(Plan *plan, const Value *value) {
+static int plan_memory(Plan *plan, const Value *value) {
   if (reaches_output(value)) return OUTPUT;
   if (plan->is_state[value->def->mark]) return STATE;
-  const Node *node = value->def;
-  Slot slot = {.first = node->mark, .last = node->mark, .size = aligned_size(plan->module, value->type)};
-  extend_life(value, &slot.last);
-  int old = slot_to_overwrite(plan, node, &slot);
+  const Memory *memory = memory_of(plan, value);
+  Slot slot = {memory->first, memory->last, aligned_size(plan->module, value->type), NULL};
+  int old = slot_to_overwrite(plan, value->def, &slot);
   if (old != OUTPUT) {
     plan->slots[old].last = slot.last;
     return old;
@@ -121,31 +145,50 @@ static int plan_value(Plan *plan, const Value *value) {
   return plan->count++;
 }
 
-/* Nodes that compute into memory of their own. */
+/* Nodes that compute into memory of their own or others. */
 static bool node_computes(const Node *node) {
   return node_is(node, &op_kernel) || !(node->op->traits & TRAIT_STRUCTURE || node_is_view(node));
 }
 
-static Plan plan_liveness(Graph *graph) {
-  Plan plan = {.module = graph->module, .graph = graph};
+/* The life of the memory of every result. */
+static void find_lives(Plan *plan) {
+  for (int i = 0; i < plan->result_total; i++) plan->memories[i] = (Memory){INT_MAX, 0, UNKNOWN};
+  FOR_EACH_NODE(node, plan->graph) {
+    for (int i = 0; node_computes(node) && i < node->result_count; i++) {
+      const Value *owner = memory_owner(plan, result(node, i));
+      if (!owner->def) continue;
+      Memory *memory = memory_of(plan, owner);
+      if (node->mark < memory->first) memory->first = node->mark;
+      if (node->mark > memory->last) memory->last = node->mark;
+      extend_life(result(node, i), &memory->last);
+    }
+  }
+}
+
+static bool plan_liveness(Plan *plan, Graph *graph) {
+  Arena *arena = graph->module->arena;
   int nodes = 0;
+  *plan = (Plan){.module = graph->module, .graph = graph, .places = places_find(graph)};
+  TRY(plan->places);
+  plan->first_result = NEW_ARRAY(arena, int, graph_count_nodes(graph));
   FOR_EACH_NODE(node, graph) {
     node->mark = nodes++;
-    plan.result_total += node->result_count;
+    plan->first_result[node->mark] = plan->result_total;
+    plan->result_total += node->result_count;
   }
-  plan.slots = NEW_ARRAY(graph->module->arena, Slot, plan.result_total);
-  plan.slot_of = NEW_ARRAY(graph->module->arena, int, nodes);
-  plan.slots_of_results = NEW_ARRAY(graph->module->arena, int, plan.result_total);
-  plan.is_state = NEW_ARRAY(graph->module->arena, bool, nodes);
-  int next = 0;
+  plan->slots = NEW_ARRAY(arena, Slot, plan->result_total);
+  plan->memories = NEW_ARRAY(arena, Memory, plan->result_total);
+  plan->is_state = NEW_ARRAY(arena, bool, nodes);
+  find_lives(plan);
   FOR_EACH_NODE(node, graph) {
-    plan.is_state[node->mark] = belongs_to_state(&plan, node);
-    plan.slot_of[node->mark] = next;
-    next += node->result_count;
-    for (int i = 0; node_computes(node) && i < node->result_count; i++)
-      plan.slots_of_results[plan.slot_of[node->mark] + i] = plan_value(&plan, result(node, i));
+    plan->is_state[node->mark] = belongs_to_state(plan, node);
+    for (int i = 0; node_computes(node) && i < node->result_count; i++) {
+      const Value *owner = memory_owner(plan, result(node, i));
+      Memory *memory = owner->def ? memory_of(plan, owner) : NULL;
+      if (memory && memory->slot == UNKNOWN) memory->slot = plan_memory(plan, owner);
+    }
   }
-  return plan;
+  return true;
 }
 
 /* ---- placing ---- */
@@ -212,7 +255,8 @@ static void place_symbolic(Plan *plan, int64_t begin) {
 
 /* Where a result lies; *state is the end of the state so far. */
 static const Dim *offset_of(const Plan *plan, const Value *value, const Dim **state) {
-  int slot = *result_slot(plan, value);
+  if (memory_owner(plan, value) != value) return dim_const(plan->module, -1);
+  int slot = memory_of(plan, value)->slot;
   if (slot == OUTPUT) return dim_const(plan->module, -1);
   if (slot != STATE) return plan->slots[slot].offset;
   const Dim *offset = *state;
@@ -244,7 +288,8 @@ static bool plan_write(const Plan *plan) {
 
 bool pass_plan(Graph *graph, const PassOptions *options) {
   (void)options;
-  Plan plan = plan_liveness(graph);
+  Plan plan;
+  TRY(plan_liveness(&plan, graph));
   place_symbolic(&plan, place_constant(&plan));
   return plan_write(&plan);
 }
@@ -277,10 +322,9 @@ const Dim *plan_scratch(const Graph *graph) {
 static void plan_print_result(const Node *kernel, int index, const Dim *offset, FILE *out) {
   Module *module = kernel->graph->module;
   const Value *value = result(kernel, index);
-  bool state = node_string_is(kernel, "memory", "state");
-  const char *where = dim_is(offset, -1) ? "output"
-                                         : arena_printf(module->arena, "%s%s", state ? "state " : "",
-                                                        dim_text(module, offset));
+  const char *memory = node_string_is(kernel, "memory", "state") ? "state " : "";
+  const char *where = arena_printf(module->arena, "%s%s", memory, dim_text(module, offset));
+  if (dim_is(offset, -1)) where = reaches_output(value) ? "output" : "part";
   int last = kernel->mark;
   extend_life(value, &last);
   fprintf(out, "%12s %10s  %4d..%-4d %-24s %s\n", where, dim_text(module, aligned_size(module, value->type)),

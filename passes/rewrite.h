@@ -18,6 +18,7 @@ bool pass_cse(Graph *graph, const PassOptions *options);
 bool pass_dce(Graph *graph, const PassOptions *options);
 bool pass_layout(Graph *graph, const PassOptions *options);
 bool pass_fuse(Graph *graph, const PassOptions *options);
+bool pass_place(Graph *graph, const PassOptions *options);
 bool pass_plan(Graph *graph, const PassOptions *options);
 
 /* ---- 2. Questions (rewrite.c) ---------------------------------------------------------------------------

@@ -84,7 +84,9 @@ static const AttrSpec kernel_attrs[] = {
     {.name = "schedule",
      .kind = ATTR_STRING,
      .value = "",
-     .doc = "the variant of the kernel and its parameters, written by the schedule pass"},
+     .doc =
+         "the variant of the kernel and its parameters, written by the schedule pass; `in_place`, written by "
+         "the place pass: a lone concat or slice without code"},
     {.name = "memory",
      .kind = ATTR_STRING,
      .value = "scratch",
@@ -94,7 +96,9 @@ static const AttrSpec kernel_attrs[] = {
     {.name = "offsets",
      .kind = ATTR_DIMS,
      .value = "[]",
-     .doc = "the bytes of that memory where the results begin, written by the plan pass"},
+     .doc =
+         "the bytes of that memory where the results begin, written by the plan pass; -1: the result is an "
+         "output, or lies in another value"},
 };
 
 const Op op_kernel = {

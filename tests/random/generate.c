@@ -366,6 +366,47 @@ static Value *make_concat(Generator *g) {
   return finish(node);
 }
 
+static Value *concat_of(Generator *g, Value *const *parts, int count, int axis) {
+  if (count == 1) return parts[0];
+  Node *node = node_new(&g->builder, &op_concat, parts, count);
+  node_set_int(node, "axis", axis);
+  return finish(node);
+}
+
+/* One half of x, or x. */
+static Value *make_chunk(Generator *g, Value *x, int axis) {
+  const Dim *starts[MAX_RANK], *sizes[MAX_RANK];
+  if (!fixed(x->type, axis) || x->type->dims[axis]->value < 2) return x;
+  for (int i = 0; i < x->type->rank; i++) {
+    starts[i] = number(g, 0);
+    sizes[i] = x->type->dims[i];
+  }
+  int64_t half = sizes[axis]->value / 2;
+  if (chance(g, 50)) starts[axis] = number(g, half);
+  sizes[axis] = number(g, half);
+  Node *node = node_new(&g->builder, &op_slice, &x, 1);
+  node_set_dims(node, "starts", starts, x->type->rank);
+  node_set_dims(node, "sizes", sizes, x->type->rank);
+  return finish(node);
+}
+
+/* Layers that each see all layers before them, or the last one, or half of it; all of them at the end. */
+static Value *make_growing(Generator *g) {
+  enum { LAYERS = 4 };
+  Value *parts[LAYERS], *x = parts[0] = pick(g, 2, 5);
+  if (!x) return NULL;
+  int axis = chance(g, 60) ? x->type->rank - 1 : below(g, x->type->rank);
+  for (int i = 1; i < LAYERS; i++) {
+    Value *seen = chance(g, 60) ? concat_of(g, parts, i, axis) : parts[i - 1];
+    if (seen && chance(g, 40)) seen = make_chunk(g, seen, axis);
+    if (seen && chance(g, 80)) seen = build_unary(&g->builder, chance(g, 50) ? &op_tanh : &op_relu, seen);
+    if (!seen) return NULL;
+    parts[i] = seen;
+    if (chance(g, 20) && g->count < MAX_POOL) g->pool[g->count++] = seen;
+  }
+  return concat_of(g, parts, LAYERS, axis);
+}
+
 static Value *make_pad(Generator *g) {
   static const char *const modes[] = {"constant", "reflect", "edge", "wrap"};
   Value *x = pick(g, 1, 4);
@@ -445,8 +486,8 @@ static const struct {
     {make_unary, 10},  {make_binary, 16}, {make_where, 2},      {make_clip, 3},      {make_conv, 10},
     {make_block, 6},   {make_pool, 5},    {make_batch_norm, 5}, {make_gemm, 5},      {make_conv_transpose, 3},
     {make_matmul, 4},  {make_reduce, 5},  {make_softmax, 3},    {make_transpose, 8}, {make_layer_norm, 2},
-    {make_reshape, 6}, {make_slice, 4},   {make_concat, 4},     {make_pad, 3},       {make_resize, 2},
-    {make_gather, 2},  {make_flatten, 4}, {make_broadcast, 2},
+    {make_reshape, 6}, {make_slice, 4},   {make_concat, 4},     {make_growing, 3},   {make_pad, 3},
+    {make_resize, 2},  {make_gather, 2},  {make_flatten, 4},    {make_broadcast, 2},
 };
 
 /* ---- the whole graph ---- */
