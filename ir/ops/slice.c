@@ -208,7 +208,33 @@ static bool concat_infer(Node *node) {
   return true;
 }
 
-/* Pieces without elements fall out, and pieces that are concats along the same axis give theirs. */
+/* One slice for two that lie side by side along the axis; NULL when they do not. */
+static Value *join_slices(Node *node, const Value *a, const Value *b, int axis) {
+  if (!node_is(a->def, &op_slice) || !node_is(b->def, &op_slice) || operand(a->def, 0) != operand(b->def, 0))
+    return NULL;
+  Module *module = node_module(node);
+  Value *x = operand(a->def, 0);
+  int rank = x->type->rank, count;
+  const Dim *sizes[MAX_RANK];
+  const Dim *const *first = node_dims(a->def, "starts", &count), *const *second =
+                                                                     node_dims(b->def, "starts", &count);
+  for (int i = 0; i < rank; i++) {
+    if (slice_step(a->def, i) != 1 || slice_step(b->def, i) != 1) return NULL;
+    sizes[i] = a->type->dims[i];
+    if (i == axis ? dim_add(module, first[i], sizes[i]) != second[i]
+                  : first[i] != second[i] || sizes[i] != b->type->dims[i])
+      return NULL;
+  }
+  sizes[axis] = dim_add(module, sizes[axis], b->type->dims[axis]);
+  Builder builder = builder_before(node);
+  Node *slice = node_new(&builder, &op_slice, &x, 1);
+  node_set_dims(slice, "starts", first, rank);
+  node_set_dims(slice, "sizes", sizes, rank);
+  return node_finish(slice) ? result(slice, 0) : NULL;
+}
+
+/* Pieces without elements fall out, pieces that are concats along the same axis give theirs, and neighbouring
+ * slices of one value become one. */
 static Value *concat_simplify(Node *node) {
   enum { MAX_PIECES = 256 };
   int rank = result(node, 0)->type->rank, count = 0;
@@ -222,8 +248,10 @@ static Value *concat_simplify(Node *node) {
     bool empty = dim_is(x->type->dims[axis], 0) && node->operand_count > 1;
     int more = empty ? 0 : same ? inner->operand_count : 1;
     if (count + more > MAX_PIECES) return NULL;
-    for (int j = 0; j < more; j++) pieces[count++] = same ? operand(inner, j) : x;
-    changed |= empty || same;
+    Value *joined = count > 0 && more == 1 ? join_slices(node, pieces[count - 1], x, (int)axis) : NULL;
+    if (joined) pieces[--count] = x = joined;
+    for (int j = 0; j < more; j++) pieces[count++] = same && !joined ? operand(inner, j) : x;
+    changed |= empty || same || joined;
   }
   if (count == 1) return value_if_typed(node, pieces[0]);
   return changed && count > 0 ? rebuild(node, pieces, count) : NULL;

@@ -92,6 +92,15 @@ static const Case cases[] = {
     {"%r: f32[2,6,4] = concat %x, %x, axis=1\n %y: f32[2,3,4] = slice %r, starts=[0,2,0], sizes=[2,3,4]",
      "concat slice"},
     {"%y: f32[2,3,4] = concat %x, axis=1", ""},
+    {"%l: f32[2,1,4] = slice %x, starts=[0,0,0], sizes=[2,1,4]\n %r: f32[2,2,4] = slice %x, starts=[0,1,0], "
+     "sizes=[2,2,4]\n %y: f32[2,3,4] = concat %l, %r, axis=1",
+     ""},
+    {"%l: f32[2,1,4] = slice %x, starts=[0,0,0], sizes=[2,1,4]\n %r: f32[2,1,4] = slice %x, starts=[0,1,0], "
+     "sizes=[2,1,4]\n %y: f32[2,2,4] = concat %l, %r, axis=1",
+     "slice"},
+    {"%l: f32[2,1,4] = slice %x, starts=[0,1,0], sizes=[2,1,4]\n %r: f32[2,1,4] = slice %x, starts=[0,0,0], "
+     "sizes=[2,1,4]\n %y: f32[2,2,4] = concat %l, %r, axis=1",
+     "slice slice concat"},
     {"%r: f32[2,6,4] = concat %x, %x, axis=1\n %y: f32[2,9,4] = concat %r, %x, axis=1", "concat"},
     {"%y: f32[2,3,4] = pad %x, pads=[0,0,0,0,0,0]", ""},
     {"%k: i64 = [2]\n %y: f32[2,4] = gather %x, %k, axis=1", "slice reshape"},
