@@ -84,12 +84,20 @@ static bool read_activations(Layer *layer) {
   return true;
 }
 
+static void set_factors(const Op *const *ops, int count, const char *name, const double *factors,
+                        Node *core) {
+  bool taken = false;
+  for (int i = 0; i < count; i++) taken |= op_attr_index(ops[i], name) >= 0;
+  if (taken) node_set_floats(core, name, factors, count);
+}
+
 static void set_activations(const Layer *layer, int direction, Node *core) {
   static const char *const names[] = {"f", "g", "h"};
   int each = layer->kind->activations, first = direction * each;
-  for (int i = 0; i < each; i++) node_set_string(core, names[i], layer->activations[first + i]->name);
-  node_set_floats(core, "alpha", layer->alpha + first, each);
-  node_set_floats(core, "beta", layer->beta + first, each);
+  const Op *const *ops = layer->activations + first;
+  for (int i = 0; i < each; i++) node_set_string(core, names[i], ops[i]->name);
+  set_factors(ops, each, "alpha", layer->alpha + first, core);
+  set_factors(ops, each, "beta", layer->beta + first, core);
 }
 
 /* ---- Inputs */

@@ -104,6 +104,14 @@ def onnx_seeds():
     external = weight("w", 2, 2)
     external.ClearField("raw_data")
     external.data_location = TensorProto.EXTERNAL
+    own = np.random.default_rng(2)
+    save_onnx("recurrent", [tensor("x", 3, 2, 4), tensor("lengths", 2, dtype=TensorProto.INT32)], [tensor("y", 3, 2, 2, 3), tensor("c", 2, 2, 3)],
+              [ints("shape", 3, 2, 6)] + [numpy_helper.from_array(own.standard_normal(shape).astype(np.float32), name) for name, shape in
+               (("w", (2, 12, 4)), ("r", (2, 12, 3)), ("b", (2, 24)), ("gw", (2, 9, 6)), ("gr", (2, 9, 3)), ("h", (2, 2, 3)))],
+              node("LSTM", "x w r b lengths h", "lstm h1 c", hidden_size=3, direction="bidirectional", clip=2.0,
+                   activations=["Sigmoid", "Tanh", "Affine", "HardSigmoid", "Softsign", "Tanh"], activation_alpha=[0.5, 0.3]),
+              node("Transpose", "lstm", "rows", perm=[0, 2, 1, 3]), node("Reshape", "rows shape", "flat"),
+              node("GRU", "flat gw gr", "y", hidden_size=3, direction="bidirectional", linear_before_reset=1))
     for key, value in (("location", "input.onnx"), ("offset", "0"), ("length", "16")):
         external.external_data.add(key=key, value=value)
     save_onnx("external", [tensor("x", 2, 2)], [tensor("y", 2, 2)], [external], node("MatMul", "x w", "y"))

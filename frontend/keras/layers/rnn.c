@@ -93,6 +93,7 @@ static Value *biases(Direction *d, Value *x, Value **inside) {
 static bool set_activations(Direction *d, Node *core) {
   static const char *const names[] = {"f", "g", "h"};
   double alpha[3], beta[3];
+  bool takes_alpha = false, takes_beta = false;
   int count = 0;
   for (; count < 3 && d->kind->activations[count]; count++) {
     const char *member = d->kind->activations[count];
@@ -100,9 +101,11 @@ static bool set_activations(Direction *d, Node *core) {
     const Op *op = call_activation_op(&d->call, member, normal, &alpha[count], &beta[count]);
     TRY(op);
     node_set_string(core, names[count], op->name);
+    takes_alpha |= op_attr_index(op, "alpha") >= 0;
+    takes_beta |= op_attr_index(op, "beta") >= 0;
   }
-  node_set_floats(core, "alpha", alpha, count);
-  node_set_floats(core, "beta", beta, count);
+  if (takes_alpha) node_set_floats(core, "alpha", alpha, count);
+  if (takes_beta) node_set_floats(core, "beta", beta, count);
   return true;
 }
 
