@@ -10,20 +10,29 @@
 
 enum { PANEL = 16 };
 
+/* x with zeros behind its last axis, up to whole panels. */
+static Value *whole_panels(Builder *builder, Value *x) {
+  Module *module = builder->graph->module;
+  int rank = x->type->rank;
+  int64_t rest = x->type->dims[rank - 1]->value % PANEL;
+  const Dim *pads[2 * MAX_RANK];
+  if (rest == 0) return x;
+  for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(module, i == 2 * rank - 1 ? PANEL - rest : 0);
+  Node *pad = node_new(builder, &op_pad, &x, 1);
+  node_set_dims(pad, "pads", pads, 2 * rank);
+  return node_finish(pad) ? result(pad, 0) : NULL;
+}
+
+static const Dim *panel_count(Module *module, const Dim *columns) {
+  return dim_const(module, (columns->value + PANEL - 1) / PANEL);
+}
+
 /* w[K,N] -> [ceil(N/16), K, 16], zeros in the missing columns. */
 static Value *packed_panels(Builder *builder, Value *w) {
   Module *module = builder->graph->module;
-  const Dim *k = w->type->dims[0], *width = dim_const(module, PANEL);
-  int64_t n = w->type->dims[1]->value;
-  const Dim *panels = dim_const(module, (n + PANEL - 1) / PANEL);
-  if (n % PANEL != 0) {
-    Node *pad = node_new(builder, &op_pad, (Value *[]){w}, 1);
-    const Dim *zero = dim_const(module, 0);
-    node_set_dims(pad, "pads", (const Dim *[]){zero, zero, zero, dim_const(module, PANEL - n % PANEL)}, 4);
-    if (!node_finish(pad)) return NULL;
-    w = result(pad, 0);
-  }
-  w = build_reshape(builder, w, 3, (const Dim *[]){k, panels, width});
+  const Dim *k = w->type->dims[0], *panels = panel_count(module, w->type->dims[1]);
+  w = whole_panels(builder, w);
+  if (w) w = build_reshape(builder, w, 3, (const Dim *[]){k, panels, dim_const(module, PANEL)});
   return w ? build_transpose(builder, w, (int64_t[]){1, 0, 2}) : NULL;
 }
 
@@ -131,18 +140,11 @@ static bool pack_cell(Node *node) {
   if (node_int(node, "packed") || r->type->dtype != DTYPE_F32) return false;
   Module *module = node->graph->module;
   Builder builder = builder_before(node);
-  int64_t hidden = r->type->dims[0]->value, gates = r->type->dims[1]->value / hidden;
-  const Dim *h = r->type->dims[0], *count = dim_const(module, gates), *width = dim_const(module, PANEL);
-  TRY(r = build_reshape(&builder, r, 3, (const Dim *[]){h, count, h}));
-  if (hidden % PANEL != 0) {
-    const Dim *zero = dim_const(module, 0), *missing = dim_const(module, PANEL - hidden % PANEL);
-    Node *pad = node_new(&builder, &op_pad, &r, 1);
-    node_set_dims(pad, "pads", (const Dim *[]){zero, zero, zero, zero, zero, missing}, 6);
-    TRY(node_finish(pad));
-    r = result(pad, 0);
-  }
-  const Dim *panels = dim_const(module, (hidden + PANEL - 1) / PANEL);
-  TRY(r = build_reshape(&builder, r, 4, (const Dim *[]){h, count, panels, width}));
+  const Dim *hidden = r->type->dims[0], *gates = dim_floordiv(module, r->type->dims[1], hidden);
+  const Dim *panels = panel_count(module, hidden);
+  TRY(r = build_reshape(&builder, r, 3, (const Dim *[]){hidden, gates, hidden}));
+  TRY(r = whole_panels(&builder, r));
+  TRY(r = build_reshape(&builder, r, 4, (const Dim *[]){hidden, gates, panels, dim_const(module, PANEL)}));
   TRY(r = build_transpose(&builder, r, (int64_t[]){2, 0, 1, 3}));
   node_set_int(node, "packed", PANEL);
   operand_set(node, CELL_R, r);

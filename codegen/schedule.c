@@ -122,7 +122,8 @@ Kernel *schedule_kernel(const Node *node, const char *name, const Target *target
 }
 
 const Pass codegen_passes[] = {
-    {"pack", pack_run, "conv, gemm with constant weights -> packed weight panels, explicit padding"},
+    {"pack", pack_run,
+     "conv, gemm with constant weights, recurrent cells -> packed weight panels, explicit padding"},
     {"collapse", collapse_run, "kernels of 1x1 convolutions -> the same over one long row of pixels"},
     {"schedule", schedule_run, "kernels -> kernels with a variant and its parameters"},
     {NULL, NULL, NULL},
