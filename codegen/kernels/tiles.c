@@ -27,7 +27,7 @@ static int lines_per_set(int rows, int64_t row_bytes) {
  * vector. Finishing and storing the results takes cycles, too, which the fma of the next tile hide if they
  * are few. */
 static double tile_cycles(const Target *target, const TileProblem *problem, int rows, double vectors) {
-  enum { LATENCY = 4, WAYS = 8, HIDDEN = 18 };
+  enum { LATENCY = 4, WAYS = 8, HIDDEN = 16 };
   double count = rows * vectors, cycles = count / target->fma_pipes;
   if (vectors > 1 && vectors < 2) cycles *= 1.08; /* whole and half in turns: 105 GFLOP/s; in two tiles 112 */
   if (cycles < LATENCY) cycles = LATENCY;
