@@ -70,10 +70,20 @@ bool build_target(Module *module, const Arguments *arguments, Target *target) {
   return target_describe(module, NULL, option_text(arguments, "cpu"), target);
 }
 
+static Preference preference(const Arguments *arguments) {
+  const char *text = option_text(arguments, "optimize");
+  if (!text || strcmp(text, "balanced") == 0) return PREFER_BALANCE;
+  return strcmp(text, "speed") == 0 ? PREFER_SPEED : PREFER_SIZE;
+}
+
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
+  const char *precision = option_text(arguments, "precision");
   PipelineOptions options = {
-      .pass = {.target = target, .executor = {codegen_execute, (void *)target}},
+      .pass = {.target = target,
+               .executor = {codegen_execute, (void *)target},
+               .preference = preference(arguments),
+               .strict = precision && strcmp(precision, "strict") == 0},
       .tables = tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,

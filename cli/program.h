@@ -44,7 +44,12 @@ typedef struct Program {
 #define PASSES_OPTION                                                                                        \
   {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define BUILD_OPTIONS                                                                                        \
-  {"cpu", 0, OPTION_TEXT, "NAME", "compile for this processor (default: this machine's)"}, PASSES_OPTION
+  {"cpu", 0, OPTION_TEXT, "NAME", "compile for this processor (default: this machine's)"},                   \
+      {"optimize", 0, OPTION_CHOICE, "balanced|speed|size",                                                  \
+       "balanced: fast, the library about as large as the model (default)"},                                 \
+      {"precision", 0, OPTION_CHOICE, "fast|strict",                                                         \
+       "strict: convolutions by the sums that define them, no Winograd (default fast)"},                     \
+      PASSES_OPTION
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
    "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LOCALS = 64 * 1024, MAX_TERMS = 24 };
+enum { MAX_LOCALS = 1 << 22, MAX_TERMS = 24 };
 
 /* ---- buffers ---- */
 

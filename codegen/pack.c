@@ -69,13 +69,43 @@ static bool make_pads_explicit(Builder *builder, Node *conv) {
   return true;
 }
 
-static bool pack_conv(Node *conv) {
+/* The tile for which a convolution is to be done by Winograd's minimal filtering, 0: by its own sums. */
+static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
+  Window window = node_window(conv);
+  const Type *x = operand(conv, 0)->type, *y = result(conv, 0)->type;
+  if (options->strict || options->preference == PREFER_SIZE || window.rank != 2) return 0;
+  for (int s = 0; s < 2; s++) {
+    if (window.kernel[s] != 3 || window.stride[s] != 1 || window.dilation[s] != 1) return 0;
+    if (!dim_is_const(x->dims[1 + s])) return 0;
+  }
+  return winograd_choose_tile(options->target, y->dims[1]->value, y->dims[2]->value, window.group_channels,
+                              window.channels);
+}
+
+/* w is constant, [3, 3, c, m]: transformed when the library is opened, or now if speed is preferred. */
+static bool transform_conv(Node *conv, int64_t tile) {
+  Builder builder = builder_before(conv);
+  int64_t channels = operand(conv, 1)->type->dims[3]->value;
+  Node *weights = node_new(&builder, &op_winograd_weights, (Value *[]){operand(conv, 1)}, 1);
+  node_set_int(weights, "tile", tile);
+  TRY(node_finish(weights));
+  operand_set(conv, 1, result(weights, 0));
+  node_set_int(conv, "packed", PANEL);
+  node_set_int(conv, "winograd", tile);
+  node_set_ints(conv, "kernel", (int64_t[]){3, 3}, 2);
+  node_set_int(conv, "channels", channels);
+  return node_reinfer(conv);
+}
+
+static bool pack_conv(Node *conv, const PassOptions *options) {
   Value *w = operand(conv, 1);
   if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
   if (node_int(conv, "packed") || !will_be_constant(w, 8) || !type_is_static(w->type)) return false;
   int rank = w->type->rank;
   int64_t channels = w->type->dims[rank - 1]->value;
   if (node_int(conv, "group") != 1 || channels == 0) return false;
+  int64_t tile = winograd_tile(conv, options);
+  if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
   bool open_width = !dim_is_const(operand(conv, 0)->type->dims[rank - 2]);
   if (open_width && attr_has_other(conv, "pads", 0)) TRY(make_pads_explicit(&builder, conv));
@@ -197,14 +227,13 @@ static bool split_conv_transpose(Node *node) {
 }
 
 bool pack_run(Graph *graph, const PassOptions *options) {
-  (void)options;
   bool changed = false;
   FOR_EACH_NODE_SAFE(node, graph) {
     if (node_is(node, &op_conv_transpose)) changed |= split_conv_transpose(node);
   }
   FOR_EACH_NODE(node, graph) {
     if (node_is(node, &op_conv))
-      changed |= pack_conv(node);
+      changed |= pack_conv(node, options);
     else if (node_is(node, &op_gemm))
       changed |= pack_gemm(node);
     else if (node_is_cell(node))

@@ -12,6 +12,8 @@
 #include <string.h>
 
 const Variant *const variant_table[] = {
+    &variant_winograd, /* conv over transformed weights */
+    &variant_winograd_weights,
     &variant_panels,    /* gemm, conv: register tiles over packed weights */
     &variant_matmul,    /* matmul, gemm: register tiles over plain operands */
     &variant_depthwise, /* conv with one channel per group */

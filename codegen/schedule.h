@@ -30,8 +30,22 @@ typedef struct Variant {
 
 /* In the order of preference; ends with NULL. */
 extern const Variant *const variant_table[];
-extern const Variant variant_panels, variant_matmul, variant_depthwise, variant_pool, variant_rows,
-    variant_boxes, variant_rnn, variant_elements;
+extern const Variant variant_boxes;
+extern const Variant variant_depthwise;
+extern const Variant variant_elements;
+extern const Variant variant_matmul;
+extern const Variant variant_panels;
+extern const Variant variant_pool;
+extern const Variant variant_rnn;
+extern const Variant variant_rows;
+extern const Variant variant_winograd;
+extern const Variant variant_winograd_weights;
+
+/* The tile (2 or 4) with which a 3x3 convolution of stride 1 with so many results, channels in and channels
+ * out is fastest by Winograd's filtering; 0: it is not faster than the sums themselves (kernels/winograd.c).
+ */
+int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns, int64_t inputs,
+                             int64_t outputs);
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);

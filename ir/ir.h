@@ -420,7 +420,8 @@ typedef enum Trait {
   TRAIT_VIEW = 1 << 2,      /* the result can be the operand's memory under another shape (reshape) */
   TRAIT_VARIADIC = 1 << 3,  /* the last operand spec repeats, at least once */
   TRAIT_CHEAP = 1 << 4,     /* element op that costs about an addition per element: may be recomputed */
-  TRAIT_STRUCTURE = 1 << 5  /* const, return, kernel: no meaning of their own */
+  TRAIT_STRUCTURE = 1 << 5, /* const, return, kernel: no meaning of their own */
+  TRAIT_PREPARE = 1 << 6 /* of constants: larger than they are, and quickly made when a library is opened */
 } Trait;
 
 typedef struct OperandSpec {
@@ -670,9 +671,18 @@ int target_lanes(const Target *target, Dtype dtype); /* elements per vector regi
 /* ---- 15. Passes: the shape of a row; the rows are in passes/ and codegen/ --------------------------------
  */
 
+/* What is worth more when speed costs bytes. */
+typedef enum Preference {
+  PREFER_BALANCE, /* a library of about the size of the model; memory is spent when it is opened */
+  PREFER_SPEED,
+  PREFER_SIZE
+} Preference;
+
 typedef struct PassOptions {
   const Target *target;
   Executor executor; /* for large constant folds */
+  Preference preference;
+  bool strict; /* nothing that computes a result from other sums than the op's own (Winograd) */
 } PassOptions;
 
 /* run returns whether it changed the graph; an error is a Diag in graph->module (compare error_count). */

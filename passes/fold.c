@@ -2,7 +2,8 @@
  * fold.c -- what depends on constants only is computed now.
  *
  * Before: any graph. After: no node has only constant operands, except those whose result would be much
- * larger than what it is made of (a broadcast stays a broadcast). Requires static types of what it folds;
+ * larger than what it is made of (a broadcast stays a broadcast), or is better made when a library is opened
+ * (TRAIT_PREPARE), unless speed is preferred. Requires static types of what it folds;
  * keeps all other nodes.
  *
  * Three steps. Constants whose elements are all equal become splats. Splats stay splats: pointwise ops on
@@ -144,17 +145,23 @@ static bool result_is_small(const Node *node) {
   return size <= ALWAYS_FOLD || size <= GROWTH * sources;
 }
 
-static bool must_fold(const Node *node) {
-  return !(node->op->traits & TRAIT_STRUCTURE) && !node->region_count && single_result_static(node) &&
-         operands_are_constant(node) && result_is_small(node);
+/* Whether the result is worth its bytes in the library. */
+static bool is_worth_storing(const Node *node, const PassOptions *options) {
+  if (node->op->traits & TRAIT_PREPARE) return options->preference == PREFER_SPEED;
+  return result_is_small(node);
 }
 
-static Batch batch_collect(Graph *graph) {
+static bool must_fold(const Node *node, const PassOptions *options) {
+  return !(node->op->traits & TRAIT_STRUCTURE) && !node->region_count && single_result_static(node) &&
+         operands_are_constant(node) && is_worth_storing(node, options);
+}
+
+static Batch batch_collect(Graph *graph, const PassOptions *options) {
   Batch batch = {.graph = NULL};
   FOR_EACH_NODE(node, graph) node->mark = 0;
   batch.nodes = NEW_ARRAY(graph->module->arena, Node *, graph_count_nodes(graph));
   FOR_EACH_NODE(node, graph) {
-    if (!must_fold(node)) continue;
+    if (!must_fold(node, options)) continue;
     batch.nodes[batch.count++] = node;
     node->mark = batch.count;
     double macs = node->op->macs ? value_weight(operand(node, 0)) * 64 : 0;
@@ -259,7 +266,7 @@ static bool batch_try(Batch *batch, Module *module, const PassOptions *options) 
 bool pass_fold(Graph *graph, const PassOptions *options) {
   bool changed = false;
   FOR_EACH_NODE_SAFE(node, graph) changed |= node->data ? const_compress(node) : splat_fold(node);
-  Batch batch = batch_collect(graph);
+  Batch batch = batch_collect(graph, options);
   if (batch.count > 0 && batch_try(&batch, graph->module, options)) changed = true;
   if (changed) graph_sweep(graph);
   return changed;

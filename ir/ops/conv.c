@@ -4,8 +4,8 @@
  *
  * Weights are [m, c/group, k...] in nchw and [k..., c/group, m] in nhwc (conv_transpose: [c, m/group, k...]
  * and [k..., c, m/group]). For the fast kernels, conv in nhwc takes weights packed like gemm's: the matrix
- * [k.. * c/group, m] in panels of columns. The plain nest reads through the panels, so that the interpreter
- * checks the packing, too.
+ * [k.. * c/group, m] in panels of columns; or transformed by winograd_weights. The plain nest reads through
+ * both forms, so that the interpreter checks the packing, too.
  */
 #include "ir/ops/ops.h"
 
@@ -28,7 +28,9 @@ static const AttrSpec conv_attrs[] = {
     {"packed", ATTR_INT, ROLE_NONE, "0",
      "w is in panels of so many columns, [ceil(m/packed), k.. * c/group, packed]", NULL},
     {"kernel", ATTR_INTS, ROLE_NONE, "[]", "sizes of a packed kernel, per spatial axis", NULL},
-    {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL}};
+    {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL},
+    {"winograd", ATTR_INT, ROLE_NONE, "0",
+     "w is in panels, and transformed for tiles of so many by so many results (see winograd_weights)", NULL}};
 
 /* ---- checks ---- */
 
@@ -64,13 +66,32 @@ static bool check_weights(const Node *node, int rank) {
 
 /* ---- conv ---- */
 
+/* w is what winograd_weights makes for a 3x3 kernel of stride 1. */
+static bool check_winograd(const Node *node, const Window *window, int64_t panels, const Dim *c) {
+  const Type *w = operand(node, 1)->type;
+  int64_t tile = node_int(node, "winograd"), points = winograd_points(tile);
+  bool fits = window->rank == 2 && window->group == 1 && w->dtype == DTYPE_F32 && points != 0;
+  for (int s = 0; fits && s < 2; s++)
+    fits = window->kernel[s] == 3 && window->stride[s] == 1 && window->dilation[s] == 1;
+  if (!fits)
+    return node_fail(node, "winograd=%lld: it is 2 or 4, for f32, a 3x3 kernel, stride 1, one group",
+                     (long long)tile);
+  TRY(check_weights(node, 4));
+  if (node_int(node, "packed") == 16 && dim_is(w->dims[0], panels) && dim_is(w->dims[1], points) &&
+      w->dims[2] == c && dim_is(w->dims[3], 16))
+    return true;
+  return node_fail(node, "w is %s; for winograd=%lld and packed=16 it must be f32[%lld,%lld,%lld,16]",
+                   operand_text(node, 1), (long long)tile, (long long)panels, (long long)points,
+                   (long long)c->value);
+}
+
 /* Fills kernel and channels from a packed w and the attributes that describe it. */
 static bool read_packed(const Node *node, Window *window, const Dim *c) {
   int count;
   const int64_t *kernel = node_ints(node, "kernel", &count);
   int64_t packed = node_int(node, "packed"), m = node_int(node, "channels"), rows;
   const Type *w = operand(node, 1)->type;
-  TRY(check_weights(node, 3) && check_count(node, "kernel", count, window->rank));
+  TRY(check_count(node, "kernel", count, window->rank));
   if (packed < 1 || packed > 4096 || m < 1 || !window->channels_last)
     return node_fail(node, "packed=%lld, channels=%lld, layout=%s cannot be", (long long)packed, (long long)m,
                      node_string(node, "layout"));
@@ -82,6 +103,8 @@ static bool read_packed(const Node *node, Window *window, const Dim *c) {
   }
   window->channels = m;
   int64_t panels = m / packed + (m % packed != 0);
+  if (node_int(node, "winograd")) return check_winograd(node, window, panels, c);
+  TRY(check_weights(node, 3));
   if (dim_is(w->dims[0], panels) && dim_is(w->dims[1], rows) && dim_is(w->dims[2], packed)) return true;
   return node_fail(node,
                    "w is %s; for %lld rows and %lld columns in panels of %lld it must be [%lld,%lld,%lld]",
@@ -104,7 +127,7 @@ static bool conv_infer(Node *node) {
   TRY(window_check(node, x->rank - 2, &window));
   const Dim *c = x->dims[window.channel_axis], *dims[MAX_RANK];
   window.group = node_int(node, "group");
-  bool packed = node_int(node, "packed") != 0;
+  bool packed = node_int(node, "packed") != 0 || node_int(node, "winograd") != 0;
   TRY(packed ? read_packed(node, &window, c) : read_plain(node, &window));
   const Type *w = operand(node, 1)->type;
   const Dim *inner = packed ? dim_const(node_module(node), c->value / (window.group > 0 ? window.group : 1))
@@ -166,15 +189,16 @@ static void conv_axes(const Node *node, int index, AxisLink *links) {
   }
 }
 
-/* Position of weight (m, c, k..) in w. */
-static void weight_position(Lower *lower, const Node *node, const Window *window, Index m, Index c,
-                            const Index *k, Index *at) {
-  int64_t packed = node_int(node, "packed");
+/* Weight (m, c, k..). */
+static Reg *weight(Lower *lower, const Node *node, const Window *window, Index m, Index c, const Index *k) {
+  int64_t packed = node_int(node, "packed"), tile = node_int(node, "winograd");
+  Index at[MAX_RANK];
+  if (tile) return winograd_weight(lower, node, 1, tile, m, c, k);
   if (packed == 0) {
     for (int s = 0; s < window->rank; s++) at[(window->channels_last ? 0 : 2) + s] = k[s];
     at[window->channels_last ? window->rank + 1 : 0] = m;
     at[window->channels_last ? window->rank : 1] = c;
-    return;
+    return lower_operand(lower, node, 1, at);
   }
   Index row = index_const(lower, 0);
   for (int s = 0; s < window->rank; s++)
@@ -182,6 +206,7 @@ static void weight_position(Lower *lower, const Node *node, const Window *window
   at[0] = index_div(lower, m, dim_const(lower->module, packed));
   at[1] = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
   at[2] = index_mod(lower, m, dim_const(lower->module, packed));
+  return lower_operand(lower, node, 1, at);
 }
 
 static Reg *zero_sum(Lower *lower, const Node *node) {
@@ -198,13 +223,12 @@ static Index group_channel(Lower *lower, const Window *window, Index m, Index c)
 /* sum + the products over the channels of one element of the window. */
 static Reg *conv_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
                           const Index *spatial, const Index *k, Reg *sum) {
-  Index x_at[MAX_RANK], w_at[MAX_RANK], m = at[window->channel_axis];
+  Index x_at[MAX_RANK], m = at[window->channel_axis];
   Nest nest = nest_begin(1, &sum);
   Index c = index_of(nest_for(lower, &nest, loop_int(&lower->loops, window->group_channels)));
   window_place(window, at[0], group_channel(lower, window, m, c), spatial, x_at);
-  weight_position(lower, node, window, m, c, k, w_at);
   Reg *x = compute(lower, lower_operand(lower, node, 0, x_at));
-  Reg *w = compute(lower, lower_operand(lower, node, 1, w_at));
+  Reg *w = compute(lower, weight(lower, node, window, m, c, k));
   nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
   nest_end(lower, &nest);
   return nest.carried[0];

@@ -1,8 +1,8 @@
 /*
  * ops.h -- what the operator files of this folder share.
  *
- *   1 checks for infer   2 axis maps   3 known values   4 simplify   5 element meanings   6 loop nests   7
- * windows
+ *   1 checks for infer   2 axis maps   3 known values   4 simplify   5 element meanings   6 loop nests
+ *   7 windows   8 Winograd's weights
  */
 #ifndef TENON_OPS_OPS_H
 #define TENON_OPS_OPS_H
@@ -147,5 +147,13 @@ Index window_position(Lower *lower, const Window *window, int s, Index o, Index 
 void window_nest(Lower *lower, Nest *nest, const Window *window, Index *k);
 /* Whether the positions lie inside x's spatial axes; NULL: certainly. */
 Reg *window_inside(Lower *lower, const Window *window, const Type *x, const Index *spatial);
+
+/* ---- 8. Winograd's weights (winograd.c) -----------------------------------------------------------------
+ */
+
+int64_t winograd_points(int64_t tile); /* (tile+2)^2; 0: there is no such tile */
+/* Weight (k, c, m) of the 3x3 kernel whose transformed weights are operand `index`. */
+Reg *winograd_weight(Lower *lower, const Node *node, int index, int64_t tile, Index m, Index c,
+                     const Index *k);
 
 #endif

@@ -67,11 +67,16 @@ static Value *input(Check *check, int rank, const int64_t *dims) {
   return middle_columns(check, whole, type);
 }
 
-static Value *weight(Check *check, int rank, const int64_t *dims) {
+static Value *weight_within(Check *check, int rank, const int64_t *dims, double size) {
   const Type *type = shape(check, rank, dims);
   Data *data = data_new(check->module, DTYPE_F32, type_static_count(type));
-  for (int64_t i = 0; i < data->count; i++) dtype_set(DTYPE_F32, data_bytes(data), i, next_random(check));
+  for (int64_t i = 0; i < data->count; i++)
+    dtype_set(DTYPE_F32, data_bytes(data), i, size * next_random(check));
   return build_const(&check->builder, type, data, NULL);
+}
+
+static Value *weight(Check *check, int rank, const int64_t *dims) {
+  return weight_within(check, rank, dims, 1);
 }
 
 /* The value in the middle of a concat. */
@@ -202,6 +207,46 @@ static void conv_cases(Check *check) {
   for (int i = 0; i < COUNT_OF(cases); i++) {
     for (int variant = 0; variant < 4; variant++) add_conv(check, &cases[i], variant & 1, variant & 2);
   }
+}
+
+/* n images of h by w pixels; the pads are 2, 1, 0 and `after`. Results are about 1 large: an error is
+ * relative to that, also of an element that happens to be small. */
+static void add_winograd(Check *check, int64_t tile, const int64_t *s, bool residual) {
+  int64_t n = s[0], h = s[1], w = s[2], c = s[3], m = s[4], after = s[5];
+  Value *u = weight_within(check, 4, (int64_t[]){3, 3, c, m}, 1 / sqrt((double)c));
+  Node *weights = node_new(&check->builder, &op_winograd_weights, &u, 1);
+  node_set_int(weights, "tile", tile);
+  if (!node_finish(weights)) return;
+  Value *operands[3] = {input(check, 4, (int64_t[]){n, h, w, c}), result(weights, 0), weight(check, 1, &m)};
+  Node *node = node_new(&check->builder, &op_conv, operands, residual ? 3 : 2);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "pads", (int64_t[]){2, 1, 0, after}, 4);
+  node_set_ints(node, "kernel", (int64_t[]){3, 3}, 2);
+  node_set_int(node, "packed", 16);
+  node_set_int(node, "channels", m);
+  node_set_int(node, "winograd", tile);
+  Value *y = node_finish(node) ? result(node, 0) : NULL;
+  if (y && residual) {
+    y = build_binary(&check->builder, &op_add, y, input(check, 4, (int64_t[]){n, h, w + after - 1, m}));
+    if (y) y = build_unary(&check->builder, &op_relu, y);
+  }
+  done(check, y,
+       NAME("winograd%d_n%d_%dx%d_c%d_m%d%s", (int)tile, (int)n, (int)h, (int)w, (int)c, (int)m,
+            residual ? "_add_relu" : ""));
+}
+
+/* One pixel; whole tiles and rests; channels and columns that fill vectors, panels and groups, or not; one
+ * block and many. */
+static void winograd_cases(Check *check) {
+  static const int64_t cases[][6] = {{1, 1, 1, 3, 5, 1},   {1, 8, 9, 16, 32, 0}, {2, 7, 13, 20, 33, 4},
+                                     {1, 5, 30, 7, 70, 1}, {1, 2, 2, 64, 16, 0}, {OPEN, 6, 5, 4, 9, 1},
+                                     {1, 9, 11, 37, 48, 1}};
+  static const int64_t two_blocks[6] = {1, 18, 34, 160, 2, 1};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    for (int variant = 0; variant < 4; variant++)
+      add_winograd(check, variant & 1 ? 2 : 4, cases[i], variant & 2);
+  }
+  add_winograd(check, 4, two_blocks, true);
 }
 
 static void depthwise_cases(Check *check) {
@@ -377,9 +422,11 @@ static void cell_cases(Check *check) {
 static const struct {
   const char *name;
   void (*add)(Check *);
-} families[] = {{"gemm", gemm_cases},           {"matmul", matmul_cases}, {"conv", conv_cases},
-                {"depthwise", depthwise_cases}, {"pool", pool_cases},     {"rows", row_cases},
-                {"movement", movement_cases},   {"rnn", cell_cases}};
+} families[] = {
+    {"gemm", gemm_cases},         {"matmul", matmul_cases},       {"conv", conv_cases},
+    {"winograd", winograd_cases}, {"depthwise", depthwise_cases}, {"pool", pool_cases},
+    {"rows", row_cases},          {"movement", movement_cases},   {"rnn", cell_cases},
+};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
