@@ -21,6 +21,7 @@ typedef struct Machine {
   LLVMTargetMachineRef ref;
   uint64_t features;              /* bits by row of runtime/cpu.def (x86; 0 elsewhere) */
   bool f16c, vnni512, vnni, bf16; /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
+  bool scalef;                    /* vscalefps on zmm, ymm and xmm */
 } Machine;
 
 /* The machine of target; false with a Diag. Freed by machine_close. */
@@ -96,7 +97,7 @@ typedef LLVMValueRef Emitter(Emit *emit, const Instr *instr);
 LLVMValueRef llvm_arg(const Emit *emit, const Instr *instr, int index);
 
 Emitter emit_const, emit_iota, emit_lanes_below;
-Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma,
+Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma, emit_scale,
     emit_min_max, emit_sign, emit_rounding, emit_libm;
 Emitter emit_conversion, emit_bitcast;
 Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_dot;

@@ -46,6 +46,7 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_MIN] = emit_min_max,
     [LOOP_MAX] = emit_min_max,
     [LOOP_FMA] = emit_fma,
+    [LOOP_SCALE] = emit_scale,
     [LOOP_NEG] = emit_sign,
     [LOOP_ABS] = emit_sign,
     [LOOP_AND] = emit_bits,

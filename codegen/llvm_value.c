@@ -217,6 +217,45 @@ LLVMValueRef emit_fma(Emit *emit, const Instr *instr) {
   return rounded(emit, instr, llvm_intrinsic(emit, "llvm.fma", &type, 1, args, 3));
 }
 
+/* The instruction for that many lanes of f32. */
+static LLVMValueRef scale_by_instruction(const Emit *emit, LLVMValueRef x, LLVMValueRef n, int lanes) {
+  LLVMTypeRef i8 = LLVMInt8TypeInContext(emit->context), i16 = LLVMInt16TypeInContext(emit->context);
+  LLVMValueRef current_rounding = llvm_int(LLVMInt32TypeInContext(emit->context), 4);
+  LLVMValueRef args[] = {x, n, x, llvm_int(lanes == 16 ? i16 : i8, -1), current_rounding};
+  const char *name = lanes == 16  ? "llvm.x86.avx512.mask.scalef.ps.512"
+                     : lanes == 8 ? "llvm.x86.avx512.mask.scalef.ps.256"
+                                  : "llvm.x86.avx512.mask.scalef.ps.128";
+  return llvm_intrinsic(emit, name, NULL, 0, args, lanes == 16 ? 5 : 4);
+}
+
+/* In two halves, as their product may be subnormal or infinite; the first step is exact. A power of two comes
+ * from a sum with a number whose last place is 1: n, rounded, is its lowest bits, with the exponent's bias.
+ */
+static LLVMValueRef scale_by_bits(const Emit *emit, LLVMValueRef x, LLVMValueRef n, LoopType type) {
+  LLVMBuilderRef builder = emit->builder;
+  bool is_double = type.dtype == DTYPE_F64;
+  LLVMTypeRef real = LLVMTypeOf(x), bits = llvm_type(emit, is_double ? DTYPE_I64 : DTYPE_I32, type.lanes);
+  LLVMValueRef anchor = llvm_float(real, is_double ? 0x1.8p52 + 1023 : 0x1.8p23 + 127);
+  LLVMValueRef part = LLVMBuildFMul(builder, n, llvm_float(real, 0.5), "");
+  for (int half = 0; half < 2; half++) {
+    LLVMValueRef sum = LLVMBuildFAdd(builder, part, anchor, "");
+    LLVMValueRef power = LLVMBuildBitCast(builder, sum, bits, "");
+    power = LLVMBuildShl(builder, power, llvm_int(bits, is_double ? 52 : 23), "");
+    x = LLVMBuildFMul(builder, x, LLVMBuildBitCast(builder, power, real, ""), "");
+    part = LLVMBuildFSub(builder, n, LLVMBuildFSub(builder, sum, anchor, ""), "");
+  }
+  return x;
+}
+
+LLVMValueRef emit_scale(Emit *emit, const Instr *instr) {
+  LoopType type = instr->results[0]->type;
+  LLVMValueRef x = number(emit, instr, 0), n = number(emit, instr, 1);
+  bool has_instruction = type.dtype != DTYPE_F64 && (type.lanes == 16 || type.lanes == 8 || type.lanes == 4);
+  return rounded(emit, instr,
+                 emit->machine->scalef && has_instruction ? scale_by_instruction(emit, x, n, type.lanes)
+                                                          : scale_by_bits(emit, x, n, type));
+}
+
 /* Exactly minps and maxps: the second operand when a NaN is there. */
 LLVMValueRef emit_min_max(Emit *emit, const Instr *instr) {
   Dtype dtype = instr->results[0]->type.dtype;

@@ -126,7 +126,8 @@ static Domain opcode_domain(Opcode op) {
   case LOOP_NOT: return INT_OR_BOOL;
   case LOOP_EQ:
   case LOOP_NE: return ANY;
-  case LOOP_FMA: return FLOAT;
+  case LOOP_FMA:
+  case LOOP_SCALE: return FLOAT;
   default: return op >= LOOP_FLOOR && op <= LOOP_POW ? FLOAT : NUMBER;
   }
 }

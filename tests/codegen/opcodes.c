@@ -53,7 +53,7 @@ static Reg *read_at(Make *make, int input, Reg *at, int lanes) {
 static bool takes(Opcode op, Dtype dtype) {
   bool real = dtype_is_float(dtype);
   if (op >= LOOP_FLOOR && op <= LOOP_POW) return real;
-  if (op == LOOP_FMA) return real;
+  if (op == LOOP_FMA || op == LOOP_SCALE) return real;
   if (op >= LOOP_AND && op <= LOOP_NOT) return !real;
   return (op != LOOP_FLOORDIV && op != LOOP_FLOORMOD && op != LOOP_SHL && op != LOOP_SHR) || !real;
 }
@@ -62,6 +62,13 @@ static double tolerance_of(Opcode op, Dtype dtype) {
   if (op == LOOP_FMA) return dtype == DTYPE_F32 ? 0x1p-22 : 0;
   if (op < LOOP_EXP || op > LOOP_POW) return 0;
   return dtype == DTYPE_F64 ? 1e-14 : dtype == DTYPE_F32 ? 5e-7 : dtype == DTYPE_F16 ? 0x1p-9 : 0x1p-6;
+}
+
+/* x where its magnitude compares with the limit, else 3. */
+static Reg *keep_where(Make *make, Reg *x, Opcode compare, double limit) {
+  Reg *magnitude = loop_unary(&make->loops, LOOP_ABS, x);
+  Reg *keep = loop_binary(&make->loops, compare, magnitude, loop_const(&make->loops, x->type, limit));
+  return loop_select(&make->loops, keep, x, loop_const(&make->loops, x->type, 3));
 }
 
 static void add_lanewise(Suite *suite, Opcode op, Dtype dtype, int lanes) {
@@ -75,6 +82,13 @@ static void add_lanewise(Suite *suite, Opcode op, Dtype dtype, int lanes) {
   if (divides && !dtype_is_float(dtype)) { /* a zero stops the interpreter */
     Reg *zero = loop_const_int(&make.loops, y->type, 0), *three = loop_const_int(&make.loops, y->type, 3);
     y = loop_select(&make.loops, loop_binary(&make.loops, LOOP_EQ, y, zero), three, y);
+  }
+  if (op == LOOP_SCALE) { /* |x| from 1/2 on, whole |n| up to 250 */
+    x = keep_where(&make, x, LOOP_GE, 0.5);
+    y = loop_binary(&make.loops, LOOP_MUL, loop_unary(&make.loops, LOOP_ROUND, y),
+                    loop_const(&make.loops, y->type, 16));
+    y = loop_binary(&make.loops, LOOP_ADD, y, loop_const(&make.loops, y->type, 7));
+    y = keep_where(&make, y, LOOP_LE, 250);
   }
   if (operands == 1)
     result = loop_unary(&make.loops, op, x);
