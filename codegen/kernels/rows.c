@@ -4,6 +4,10 @@
  * Over the last axis: lanes run along it and are combined at the end. Over other axes: lanes run along the
  * last axis, which stays, and the reduced axes are serial loops around one accumulator. Softmax keeps its
  * exponentials in a local row, so that each is computed once.
+ *
+ * Layer norm reads a block of rows three times (mean, variance, result), the second and third time from L1:
+ * four rows, whose sums hide each other's latency, or two long ones. Measured with AVX-512, read and write
+ * together: 71 GB/s for 128 rows of 768, 57 for 3136 of 96; L2 alone reads at 115.
  */
 #include "codegen/kernels/lanes.h"
 #include "codegen/kernels/tiles.h"

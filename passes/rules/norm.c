@@ -12,7 +12,7 @@
  */
 #include "passes/rewrite.h"
 
-/* A computation that the node is not the first to ask for may stand in the graph twice. */
+/* Equal computations meet only later, in cse: the difference and its mean may stand in the graph twice. */
 static bool same_value(const Value *a, const Value *b) {
   if (a == b) return true;
   if (!a->def || !b->def || a->def->op != b->def->op || a->type != b->type) return false;
@@ -74,11 +74,11 @@ static bool is_centered(const Value *value, Value **x) {
 }
 
 /* The norm of which c, or else c itself, is scaled to deviation 1. */
-static Value *norm_of(const Node *node, Value *c, double epsilon) {
+static Value *norm_of(Node *node, Value *c, double epsilon) {
   Value *x;
   if (!dtype_is_float(c->type->dtype) || c->type != result(node, 0)->type) return NULL;
   bool center = is_centered(c, &x);
-  Builder builder = builder_before((Node *)node);
+  Builder builder = builder_before(node);
   return build_norm(&builder, center ? x : c, center, epsilon);
 }
 
