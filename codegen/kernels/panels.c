@@ -74,8 +74,9 @@ static int64_t plane_size(const Type *x) {
   return size;
 }
 
-static void set_pitch(Problem *p, int64_t pitch) {
+static void set_steps(Problem *p, int64_t pitch, int64_t channel_step) {
   p->pitch = pitch;
+  p->channel_step = p->channels == 1 ? 1 : channel_step; /* of one channel there is no next */
   bool loop = p->last.kernel > 1 && taps_are_apart(p);
   p->column_taps = loop ? p->last.kernel : 1;
   p->run = loop ? p->channels : p->last.kernel * p->channels;
@@ -87,9 +88,8 @@ static bool describe_gemm(const Node *anchor, Problem *p) {
   if (node_bool(anchor, "trans_a") || !constant_dims(a, 1)) return false;
   p->row_axis = 0;
   p->last = (Axis){INT64_MAX, 1, 1, 1, 0};
-  p->channel_step = 1;
   p->channels = a->dims[1]->value;
-  set_pitch(p, p->channels);
+  set_steps(p, p->channels, 1);
   return true;
 }
 
@@ -116,8 +116,7 @@ static bool describe_conv(const Node *anchor, Problem *p) {
   p->last = (Axis){padded ? width->value : INT64_MAX, spatial_attr(anchor, "kernel", last, 1),
                    spatial_attr(anchor, "strides", last, 1), spatial_attr(anchor, "dilations", last, 1),
                    spatial_attr(anchor, "pads", last, 0)};
-  p->channel_step = p->planar ? plane_size(x) : 1;
-  set_pitch(p, p->planar ? 1 : p->channels);
+  set_steps(p, p->planar ? 1 : p->channels, p->planar ? plane_size(x) : 1);
   return true;
 }
 
@@ -560,8 +559,8 @@ static Buffer *flattened(Emit *e, Buffer *x) {
 static void bind_x(Emit *e) {
   Kernel *kernel = e->lower->loops.kernel;
   Buffer *x = image(e);
-  e->p.channel_step = buffer_stride(kernel, x, x->rank - 1)->value;
-  set_pitch(&e->p, buffer_stride(kernel, x, x->rank - 2)->value);
+  set_steps(&e->p, buffer_stride(kernel, x, x->rank - 2)->value,
+            buffer_stride(kernel, x, x->rank - 1)->value);
   e->x = flattened(e, x);
 }
 
