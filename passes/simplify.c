@@ -16,6 +16,7 @@ static const struct {
   Rule apply;
 } rules[] = {
     {NULL, rule_known},
+    {&op_average_pool, rule_pool_before_conv},
     {&op_add, rule_norm_sum},
     {&op_add, rule_shift_after},
     {&op_sub, rule_shift_after},

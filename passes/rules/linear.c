@@ -1,6 +1,6 @@
 /*
- * rules/linear.c -- matrix products in the one form that has the fast kernel: gemm with a plain constant
- * right side.
+ * rules/linear.c -- matrix products in the one form that has the fast kernel, gemm with a plain constant
+ * right side; and linear ops in the order that takes fewer operations.
  */
 #include "passes/rewrite.h"
 
@@ -81,4 +81,38 @@ Value *rule_gemm_flatten(Node *node) {
                         rows_permuted(&builder, b, transpose), operand(node, 2)};
   Node *copy = node_like(&builder, node, operands);
   return node_try(copy, result(node, 0)->type);
+}
+
+/* A convolution of single pixels, of stride 1 and without padding. */
+static bool is_pointwise(const Node *conv) {
+  Window window = node_window(conv);
+  for (int s = 0; s < window.rank; s++)
+    if (window.kernel[s] != 1 || window.stride[s] != 1 || window.before[s] != 0 || window.after[s] != 0)
+      return false;
+  return true;
+}
+
+/* Windows that are whole, and fewer than pixels. */
+static bool is_downsampling(const Node *pool) {
+  Window window = node_window(pool);
+  bool fewer = false;
+  for (int s = 0; s < window.rank; s++) {
+    if (window.before[s] != 0 || window.after[s] != 0) return false;
+    fewer = fewer || window.stride[s] > 1;
+  }
+  return fewer && !node_bool(pool, "ceil");
+}
+
+/* average_pool(conv1x1(x)) -> conv1x1(average_pool(x)): the convolution has fewer pixels (DenseNet). */
+Value *rule_pool_before_conv(Node *node) {
+  Value *y = operand(node, 0);
+  Node *conv = y->def;
+  if (!node_is(conv, &op_conv) || !value_has_one_use(y) || node_int(conv, "packed")) return NULL;
+  if (node_string(conv, "layout") != node_string(node, "layout")) return NULL;
+  if (!is_pointwise(conv) || !is_downsampling(node)) return NULL;
+  Builder builder = builder_before(node);
+  Value *pooled = node_try(node_like(&builder, node, (Value *[]){operand(conv, 0)}), NULL);
+  if (!pooled) return NULL;
+  Value *operands[3] = {pooled, operand(conv, 1), operand(conv, 2)};
+  return node_try(node_like(&builder, conv, operands), result(node, 0)->type);
 }
