@@ -592,8 +592,8 @@ ValuePlace value_place(const Places *places, const Value *value);
  * to the last. False, and nothing has changed, when the kernel cannot be in place. */
 Places *places_new(Module *module);
 bool places_join(Places *places, const Node *kernel);
-/* Whether operand `index` of a kernel around a concat can lie in its result. */
-bool place_operand_fits(const Places *places, const Node *kernel, int index);
+/* Of a kernel around a lone concat: which of the concat's operands can lie in its result; else NULL. */
+const bool *places_fit(const Places *places, const Node *kernel);
 
 /* ---- 12. Text forms (print.c, parse.c, safetensors.c) -------------------------------------------------- */
 

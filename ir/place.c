@@ -200,26 +200,33 @@ static bool find_own_place(Module *module, const Value *value, const ValuePlace 
          views_fit(module, root, own);
 }
 
+/* Sizes whose expression grew too large are not those of a place, and no error. */
+static bool take_back_errors(Module *module, Diag *last) {
+  bool none = module->last_diag == last;
+  if (!none) diags_take_back(module, last);
+  return none;
+}
+
 /* Places of the operands of a concat. */
 typedef struct Parts {
   const Node *kernel, *concat;
   int axis;
+  const Dim **begins; /* along the axis */
   ValuePlace whole;
   const Dim *const *strides; /* of the whole, never NULL */
 } Parts;
 
 static ValuePlace part_place(Module *module, const Parts *parts, int index) {
-  const Dim *begin = dim_const(module, 0);
-  for (int i = 0; i < index; i++)
-    begin = dim_add(module, begin, operand(parts->concat, i)->type->dims[parts->axis]);
+  const Dim *way = dim_mul(module, parts->begins[index], parts->strides[parts->axis]);
   ValuePlace place = parts->whole;
-  place.offset = dim_add(module, place.offset, dim_mul(module, begin, parts->strides[parts->axis]));
+  place.offset = dim_add(module, place.offset, way);
   place.strides = strides_normal(module, operand(parts->concat, index)->type, parts->strides);
   return place;
 }
 
 /* Whether all operands lie somewhere already, one behind the other; *whole is then what they make up. */
 static bool operands_are_joined(const Places *places, Parts *parts) {
+  Diag *last = places->module->last_diag;
   const Value *first = outer_operand(parts->kernel, parts->concat, 0), *whole = result(parts->kernel, 0);
   if (!placed(places, root_of(first)) || reaches_output(whole)) return false;
   parts->whole = value_place(places, first);
@@ -231,35 +238,61 @@ static bool operands_are_joined(const Places *places, Parts *parts) {
     ValuePlace wanted = part_place(places->module, parts, i), is = value_place(places, value);
     if (!same_place(value->type, &wanted, &is)) return false;
   }
-  return views_fit(places->module, whole, &parts->whole);
+  bool fit = views_fit(places->module, whole, &parts->whole);
+  return take_back_errors(places->module, last) && fit;
 }
 
 static Parts find_parts(const Places *places, const Node *kernel, const Node *concat) {
+  Module *module = places->module;
   const Value *whole = result(kernel, 0);
   Parts parts = {.kernel = kernel, .concat = concat};
   parts.axis = (int)node_axis(concat, "axis", whole->type->rank);
+  parts.begins = NEW_ARRAY(module->arena, const Dim *, concat->operand_count);
+  parts.begins[0] = dim_const(module, 0);
+  for (int i = 1; i < concat->operand_count; i++)
+    parts.begins[i] = dim_add(module, parts.begins[i - 1], operand(concat, i - 1)->type->dims[parts.axis]);
   if (!placed(places, whole) && operands_are_joined(places, &parts)) return parts;
   parts.whole = value_place(places, whole);
-  parts.strides = parts.whole.strides ? parts.whole.strides : row_major(places->module, whole->type);
+  parts.strides = parts.whole.strides ? parts.whole.strides : row_major(module, whole->type);
   return parts;
 }
 
 static bool operand_fits(const Places *places, const Parts *parts, int index) {
+  Module *module = places->module;
+  Diag *last = module->last_diag;
   const Value *value = outer_operand(parts->kernel, parts->concat, index), *root = root_of(value);
-  ValuePlace wanted = part_place(places->module, parts, index), own;
-  for (int i = 0; i < index; i++)
-    if (root_of(outer_operand(parts->kernel, parts->concat, i)) == root) return false;
-  if (dtype_bits(value->type->dtype) % 8 != 0) return false;
-  if (!placed(places, root)) return find_own_place(places->module, value, &wanted, &own);
-  ValuePlace is = value_place(places, value);
-  return same_place(value->type, &wanted, &is);
+  ValuePlace wanted = part_place(module, parts, index), own;
+  bool fits = dtype_bits(value->type->dtype) % 8 == 0;
+  if (placed(places, root)) {
+    ValuePlace is = value_place(places, value);
+    fits = fits && same_place(value->type, &wanted, &is);
+  } else {
+    fits = fits && find_own_place(module, value, &wanted, &own);
+  }
+  return take_back_errors(module, last) && fits;
 }
 
-bool place_operand_fits(const Places *places, const Node *kernel, int index) {
+/* fits[i]: operand i can lie in the result; of operands that share memory only the first. */
+static bool all_operands_fit(const Places *places, const Parts *parts, bool *fits) {
+  Table roots = {0};
+  bool all = true;
+  for (int i = 0; i < parts->concat->operand_count; i++) {
+    const Value *root = root_of(outer_operand(parts->kernel, parts->concat, i));
+    bool seen = map_get(&roots, root) != NULL;
+    fits[i] = !seen && operand_fits(places, parts, i);
+    all &= fits[i];
+    if (!seen) map_set(places->module->arena, &roots, root, (void *)root);
+  }
+  return all;
+}
+
+const bool *places_fit(const Places *places, const Node *kernel) {
   const Node *concat = only_op(kernel, &op_concat);
-  if (!concat) return false;
+  if (!concat) return NULL;
   Parts parts = find_parts(places, kernel, concat);
-  return operand_fits(places, &parts, index);
+  bool *fits = NEW_ARRAY(places->module->arena, bool, concat->operand_count);
+  all_operands_fit(places, &parts, fits);
+  return fits;
 }
 
 static void set_place(Places *places, const Value *value, ValuePlace place) {
@@ -268,16 +301,16 @@ static void set_place(Places *places, const Value *value, ValuePlace place) {
 }
 
 static bool join_concat(Places *places, const Node *kernel, const Node *concat) {
+  Module *module = places->module;
   Parts parts = find_parts(places, kernel, concat);
-  for (int i = 0; i < concat->operand_count; i++)
-    if (!operand_fits(places, &parts, i)) return false;
+  if (!all_operands_fit(places, &parts, NEW_ARRAY(module->arena, bool, concat->operand_count))) return false;
   const Value *whole = result(kernel, 0);
   if (parts.whole.root != whole && !placed(places, whole)) set_place(places, whole, parts.whole);
   for (int i = 0; i < concat->operand_count; i++) {
     const Value *value = outer_operand(kernel, concat, i), *root = root_of(value);
-    ValuePlace wanted = part_place(places->module, &parts, i), own;
+    ValuePlace wanted = part_place(module, &parts, i), own;
     if (placed(places, root)) continue;
-    find_own_place(places->module, value, &wanted, &own);
+    find_own_place(module, value, &wanted, &own);
     set_place(places, root, own);
   }
   return true;
@@ -285,6 +318,7 @@ static bool join_concat(Places *places, const Node *kernel, const Node *concat) 
 
 static bool join_slice(Places *places, const Node *kernel, const Node *slice) {
   Module *module = places->module;
+  Diag *last = module->last_diag;
   const Value *x = outer_operand(kernel, slice, 0), *y = result(kernel, 0);
   int rank = y->type->rank, count, step_count;
   const Dim *const *starts = node_dims(slice, "starts", &count), **strides;
@@ -301,7 +335,8 @@ static bool join_slice(Places *places, const Node *kernel, const Node *slice) {
     place.offset = dim_add(module, place.offset, dim_mul(module, starts[i], old[i]));
   }
   place.strides = strides_normal(module, y->type, strides);
-  if (!views_fit(module, y, &place)) return false;
+  bool fit = views_fit(module, y, &place);
+  if (!take_back_errors(module, last) || !fit) return false;
   set_place(places, y, place);
   return true;
 }

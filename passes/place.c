@@ -4,8 +4,9 @@
  * Before: fused kernels. After: a kernel around a lone concat has schedule="in_place" when the kernels before
  * it can write straight into its result, and a kernel around a lone slice when those behind it can read its
  * operand; ir/place.c says where everything lies then. An operand of such a concat that cannot lie there (an
- * input, a constant, an output, a part of another concat) gets a copy that can. A concat of which no operand
- * fits stays a kernel with code. Keeps: the meaning; every kernel takes strided operands and results.
+ * input, a constant, an output, a part of another concat) gets a copy that can. A concat that would consist
+ * of copies for the most part stays a kernel with code. Keeps: the meaning; every kernel takes strided
+ * operands and results.
  */
 #include "passes/rewrite.h"
 
@@ -28,18 +29,21 @@ static Value *build_copy(Node *user, Value *value, int number) {
   return result(kernel, 0);
 }
 
-static bool any_operand_fits(const Places *places, const Node *kernel) {
-  for (int i = 0; i < kernel->operand_count; i++)
-    if (place_operand_fits(places, kernel, i)) return true;
-  return false;
+/* Whether copying the operands that do not fit is less work than copying all. */
+static bool saves_work(const Node *kernel, const Node *concat, const bool *fits) {
+  double saved = 0, copied = 0;
+  for (int i = 0; i < concat->operand_count; i++)
+    *(fits[i] ? &saved : &copied) += value_weight(operand(concat, i));
+  return concat->operand_count == kernel->operand_count && saved > 0 && saved >= copied;
 }
 
 static bool place_concat(Places *places, Node *kernel) {
   const Node *concat = kernel->regions[0]->first;
-  if (concat->operand_count != kernel->operand_count || !any_operand_fits(places, kernel)) return false;
+  const bool *fits = places_fit(places, kernel);
+  if (!fits || !saves_work(kernel, concat, fits)) return false;
   for (int i = 0; i < concat->operand_count; i++) {
     int outside = operand(concat, i)->index;
-    if (place_operand_fits(places, kernel, i)) continue;
+    if (fits[i]) continue;
     Value *copy = build_copy(kernel, operand(kernel, outside), i);
     TRY(copy);
     operand_set(kernel, outside, copy);
