@@ -7,7 +7,7 @@
 
 static const Option options[] = {
     {"seconds", 0, OPTION_SECONDS, "S", "how long to measure (default 2)"},
-    {"threads", 't', OPTION_COUNT, "N", "threads to run with (libraries of this version run with one)"},
+    THREADS_OPTION,
     {"profile", 'p', OPTION_FLAG, NULL, "least time of each kernel, the slowest first"},
     INPUT_OPTIONS,
     MODEL_OPTIONS,
@@ -134,8 +134,10 @@ static void print_results(Bench *bench) {
   for (uint32_t i = 0; i < bench->program->library->kernel_count; i++) total += (double)macs[i];
   qsort(bench->times, (size_t)bench->count, sizeof *bench->times, compare_doubles);
   double median = bench->times[bench->count / 2];
-  printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, 1 thread, %.2f GFLOP/s\n", bench->times[0] * 1e3,
-         median * 1e3, bench->times[bench->count * 9 / 10] * 1e3, bench->count, 2e-9 * total / median);
+  int threads = (int)program_threads(bench->program);
+  printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, %d thread%s, %.2f GFLOP/s\n",
+         bench->times[0] * 1e3, median * 1e3, bench->times[bench->count * 9 / 10] * 1e3, bench->count,
+         threads, threads == 1 ? "" : "s", 2e-9 * total / median);
   if (bench->least) print_profile(bench, macs);
 }
 
@@ -156,8 +158,6 @@ static int run(const Arguments *arguments) {
   Program program;
   bool ok = program_open(&program, arguments->words[0], arguments);
   Tensor *inputs = tensors_new(program.input_count);
-  if (ok && option_count(arguments, "threads", 1) > 1 && !option_flag(arguments, "quiet"))
-    fprintf(stderr, "note: libraries of this version run with one thread\n");
   ok = ok && bench_program(&program, inputs);
   tensors_free(inputs, program.input_count);
   return program_finish(&program, ok, DONE);

@@ -21,6 +21,7 @@
 static const Option options[] = {
     {"jobs", 'j', OPTION_COUNT, "N", "folders tested at the same time (default 1)"},
     {"timeout", 0, OPTION_COUNT, "S", "seconds that one folder may take (default 60)"},
+    THREADS_OPTION,
     INTERPRET_OPTION,
     MODEL_OPTIONS,
     BUILD_OPTIONS,

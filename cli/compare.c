@@ -6,6 +6,7 @@
 
 static const Option options[] = {
     INPUT_OPTIONS,
+    THREADS_OPTION,
     {"tolerance", 0, OPTION_TEXT, "A,R", "exit with 1 unless |a-b| <= A + R |b| everywhere"},
     INTERPRET_OPTION,
     MODEL_OPTIONS,

@@ -117,12 +117,18 @@ static bool build_temporary(Program *program) {
   return ok;
 }
 
+uint32_t program_threads(const Program *program) {
+  int64_t threads = option_count(program->arguments, "threads", 1);
+  return threads < 1 ? 1 : threads > UINT32_MAX ? UINT32_MAX : (uint32_t)threads;
+}
+
 bool program_prepare(Program *program, bool profile) {
   if (program->interpret && program->is_library)
     return fail(program->module, "a library cannot be interpreted; name the model");
   if (program->interpret) return true;
   if (!program->library) TRY(build_temporary(program));
-  tenon_session_options options = {.size = sizeof options, .profile = profile};
+  tenon_session_options options = {
+      .size = sizeof options, .threads = program_threads(program), .profile = profile};
   int error = program->library->session_open(&options, &program->session);
   return !error || fail(program->module, "%s", program->library->error_text(error));
 }

@@ -54,6 +54,7 @@ typedef struct Program {
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
    "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \
       {"seed", 's', OPTION_COUNT, "N", "seed of the random inputs (default 1)"}
+#define THREADS_OPTION {"threads", 't', OPTION_COUNT, "N", "threads to run with (default 1)"}
 #define INTERPRET_OPTION                                                                                     \
   {"interpret", 0, OPTION_FLAG, NULL, "run models in the interpreter: slow, checked, the reference"}
 
@@ -63,6 +64,7 @@ bool program_open(Program *program, const char *path, const Arguments *arguments
 /* The same for a model of which some inputs are known: they become constants. */
 bool program_open_with(Program *program, const char *path, const Arguments *arguments,
                        const ImportConstant *constants, int constant_count);
+uint32_t program_threads(const Program *program); /* of --threads; 1 or more */
 /* Gets ready to run: compiles a model, opens a session. profile: count the time of each kernel. */
 bool program_prepare(Program *program, bool profile);
 /* Allocates the outputs. */

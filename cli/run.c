@@ -6,6 +6,7 @@ static const Option options[] = {
     INPUT_OPTIONS,
     {"output", 'o', OPTION_TEXT, "DIR", "write each output to DIR/NAME.npy"},
     {"save-inputs", 0, OPTION_FLAG, NULL, "write the inputs there too"},
+    THREADS_OPTION,
     INTERPRET_OPTION,
     MODEL_OPTIONS,
     BUILD_OPTIONS,

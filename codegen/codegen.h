@@ -24,6 +24,7 @@ typedef struct CodegenOptions {
   const char *name;   /* C identifier that prefixes every symbol */
   const char *source; /* provenance: the model file's base name */
   bool header;        /* write the typed header beside a .so or .o (same name, .h) */
+  int64_t task_ticks; /* 0, or the least work worth a thread (see runtime/model.h); tests make it small */
 } CodegenOptions;
 
 typedef struct CodegenStats {

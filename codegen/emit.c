@@ -88,6 +88,7 @@ static bool emit_with_machine(const Program *program, EmitKind kind, const char 
   Machine machine;
   WorkFolder folder;
   TRY(machine_open(program->module, &program->options->target, &machine));
+  if (program->options->task_ticks) machine.task_ticks = program->options->task_ticks;
   bool ok = work_folder_open(program->module, &folder);
   if (ok) {
     ok = emit_code(program, &machine, kind, &folder, path);

@@ -3,9 +3,43 @@
  * for tuning.
  */
 #include "codegen/library.h"
+#include "codegen/locals.h"
 #include "codegen/math.h"
 
 enum { MAX_SYMBOLS = 64 };
+
+/* Zeros for the kernel's large locals: one run at a time. */
+static LLVMValueRef local_memory(LLVMModuleRef llvm, const Kernel *kernel) {
+  LLVMTypeRef byte = LLVMInt8TypeInContext(LLVMGetModuleContext(llvm));
+  LLVMTypeRef type = LLVMArrayType2(byte, (uint64_t)kernel_local_memory(kernel, NULL));
+  LLVMValueRef memory = LLVMAddGlobal(llvm, type, "");
+  LLVMSetInitializer(memory, LLVMConstNull(type));
+  LLVMSetLinkage(memory, LLVMInternalLinkage);
+  LLVMSetAlignment(memory, 64);
+  return memory;
+}
+
+/* void NAME(params..., const int64_t *symbols): the kernel on one thread. */
+static void define_call(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel,
+                        LLVMValueRef function) {
+  LLVMContextRef context = LLVMGetModuleContext(llvm);
+  unsigned count = (unsigned)kernel->param_count + 1;
+  LLVMTypeRef pointer = LLVMPointerTypeInContext(context, 0);
+  LLVMTypeRef *types = NEW_ARRAY(kernel->module->arena, LLVMTypeRef, count);
+  LLVMValueRef *args = NEW_ARRAY(kernel->module->arena, LLVMValueRef, count + 2);
+  for (unsigned i = 0; i < count; i++) types[i] = pointer;
+  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(context), types, count, false);
+  LLVMValueRef call = LLVMAddFunction(llvm, kernel->name, type);
+  llvm_function_attributes(call, machine, true);
+  for (unsigned i = 0; i < count; i++) args[i] = LLVMGetParam(call, i);
+  args[kernel->param_count + KERNEL_TEAM] = LLVMConstNull(pointer);
+  args[kernel->param_count + KERNEL_MEMORY] = local_memory(llvm, kernel);
+  LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
+  LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, call, ""));
+  LLVMBuildCall2(builder, LLVMGlobalGetValueType(function), function, args, count + 2, "");
+  LLVMBuildRetVoid(builder);
+  LLVMDisposeBuilder(builder);
+}
 
 static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, Kernel *kernel) {
   TRY(kernel_verify(kernel));
@@ -14,9 +48,22 @@ static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, Kernel *kerne
   int count = kernel_symbols(kernel, symbols, MAX_SYMBOLS);
   if (count > MAX_SYMBOLS)
     return fail(kernel->module, "kernel '%s' has over %d symbolic sizes", kernel->name, MAX_SYMBOLS);
-  LLVMValueRef function = llvm_kernel(llvm, machine, kernel, kernel->name, symbols, count, false);
-  if (function) LLVMSetLinkage(function, LLVMExternalLinkage);
+  const char *name = arena_printf(kernel->module->arena, "%s.kernel", kernel->name);
+  LLVMValueRef function = llvm_kernel(llvm, machine, kernel, name, symbols, count, false);
+  if (function) define_call(llvm, machine, kernel, function);
   return function != NULL;
+}
+
+/* There is no runtime to divide anything, and nobody asks for it. */
+static void define_parallel(LLVMModuleRef llvm) {
+  LLVMValueRef function = LLVMGetNamedFunction(llvm, "tenon_runtime_parallel");
+  if (!function) return;
+  LLVMContextRef context = LLVMGetModuleContext(llvm);
+  LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
+  LLVMSetLinkage(function, LLVMInternalLinkage);
+  LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, function, ""));
+  LLVMBuildUnreachable(builder);
+  LLVMDisposeBuilder(builder);
 }
 
 static bool write_code(Module *module, LLVMModuleRef llvm, const Machine *machine, LLVMCodeGenFileType type,
@@ -54,6 +101,7 @@ bool codegen_kernels(Module *module, const Target *target, Kernel *const *kernel
   LLVMDisposeTargetData(layout);
   bool ok = true;
   for (int i = 0; ok && i < count; i++) ok = add_kernel(llvm, &machine, kernels[i]);
+  define_parallel(llvm);
   ok = ok && emit(module, llvm, &machine, path, asm_path);
   LLVMDisposeModule(llvm);
   LLVMContextDispose(context);

@@ -123,6 +123,7 @@ static void define_scratch_size(const Library *library) {
     LLVMValueRef more = LLVMBuildICmp(library->builder, LLVMIntUGT, size, largest, "");
     largest = LLVMBuildSelect(library->builder, more, size, largest, "");
   }
+  largest = LLVMBuildAdd(library->builder, largest, int64(library, program->local_bytes), "");
   LLVMValueRef sane = LLVMBuildICmp(library->builder, LLVMIntULT, largest, int64(library, INT64_MAX / 2), "");
   LLVMBuildRet(library->builder, LLVMBuildSelect(library->builder, sane, largest, int64(library, -1), ""));
 }
@@ -209,11 +210,13 @@ static void define_macs(const Library *library) {
 /* ---- the run ---- */
 
 /* Of tenon_model_run; tenon_model_prepare has the state only. */
-enum { ARG_STATE, ARG_SYMBOLS, ARG_INPUTS, ARG_OUTPUTS, ARG_SCRATCH, ARG_PROFILE, RUN_ARGS };
+enum { ARG_STATE, ARG_SYMBOLS, ARG_INPUTS, ARG_OUTPUTS, ARG_SCRATCH, ARG_PROFILE, ARG_TEAM, RUN_ARGS };
 
 typedef struct Run {
   LLVMValueRef function;
   LLVMValueRef *inputs, *outputs; /* loaded pointers */
+  LLVMValueRef locals, planned;   /* the two parts of scratch memory */
+  LLVMValueRef team;
   DimCode dims;
 } Run;
 
@@ -231,7 +234,7 @@ static LLVMValueRef memory(const Library *library, const Run *run, const Locatio
   case IN_OUTPUT: return run->outputs[location->index];
   case IN_WEIGHTS: return library->weights;
   case IN_STATE: return LLVMGetParam(run->function, ARG_STATE);
-  default: return LLVMGetParam(run->function, ARG_SCRATCH);
+  default: return run->planned;
   }
 }
 
@@ -261,10 +264,12 @@ static void profile_step(const Library *library, const Run *run, int number) {
 static void call_kernel(const Library *library, const Run *run, const Step *step) {
   LLVMValueRef kernel = library->kernels[step->code];
   int count = library->program->codes[step->code].kernel->param_count;
-  LLVMValueRef *args = NEW_ARRAY(library->module->arena, LLVMValueRef, count + 1);
+  LLVMValueRef *args = NEW_ARRAY(library->module->arena, LLVMValueRef, count + KERNEL_EXTRAS);
   for (int i = 0; i < count; i++) args[i] = address(library, run, &step->args[i]);
-  args[count] = run->dims.symbols;
-  call(library, kernel, args, count + 1);
+  args[count + KERNEL_SYMBOLS] = run->dims.symbols;
+  args[count + KERNEL_TEAM] = run->team;
+  args[count + KERNEL_MEMORY] = run->locals;
+  call(library, kernel, args, count + KERNEL_EXTRAS);
 }
 
 static void copy_output(const Library *library, const Run *run, const Copy *copy) {
@@ -281,6 +286,9 @@ static void define_run(const Library *library) {
   DimMemo memo = {.arena = library->module->arena};
   run.dims.memo = &memo;     /* nothing is computed inside the branches of profile_step */
   run.dims.saturate = false; /* the guards have passed */
+  run.team = LLVMGetParam(run.function, ARG_TEAM);
+  run.locals = LLVMGetParam(run.function, ARG_SCRATCH);
+  run.planned = byte_pointer(library, run.locals, int64(library, program->local_bytes));
   run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
   run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->graph->output_count);
   for (int i = 0; i < program->step_count; i++) {
@@ -296,6 +304,7 @@ static void define_prepare(const Library *library) {
   Run run = {.function = define(library, "tenon_model_prepare", library->nothing,
                                 (LLVMTypeRef[]){library->pointer}, 1)};
   run.dims = dim_code(library, LLVMConstNull(library->pointer));
+  run.team = run.locals = LLVMConstNull(library->pointer);
   for (int i = 0; i < program->start_count; i++) call_kernel(library, &run, &program->starts[i]);
   LLVMBuildRetVoid(library->builder);
 }
@@ -399,6 +408,10 @@ static LLVMValueRef function_named(const Library *library, const char *name) {
   return declare(library, name, library->nothing, NULL, 0);
 }
 
+static void define_number(const Library *library, const char *name, int64_t value) {
+  LLVMSetLinkage(constant_global(library, name, int64(library, value)), LLVMExternalLinkage);
+}
+
 static void define_bindings(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[] = {library->i32, library->i32},
@@ -411,13 +424,11 @@ static void define_bindings(const Library *library) {
   }
   LLVMValueRef list = constant_global(library, "tenon_model_bindings",
                                       LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
-  LLVMValueRef features = constant_global(library, "tenon_model_cpu_features",
-                                          int64(library, (int64_t)library->machine->features));
-  LLVMValueRef state_size =
-      constant_global(library, "tenon_model_state_size", int64(library, program->state_bytes));
+  define_number(library, "tenon_model_cpu_features", (int64_t)library->machine->features);
+  define_number(library, "tenon_model_state_size", program->state_bytes);
+  define_number(library, "tenon_model_local_bytes", program->local_bytes);
+  define_number(library, "tenon_model_task_ticks", library->machine->task_ticks);
   LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */
-  LLVMSetLinkage(features, LLVMExternalLinkage);
-  LLVMSetLinkage(state_size, LLVMExternalLinkage);
 }
 
 /* struct tenon_library, member by member. */

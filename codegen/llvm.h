@@ -4,7 +4,8 @@
  *
  * The translation is mechanical, opcode by opcode: llvm_kernel.c has functions, blocks and loops, and a table
  * from opcode to emitter; llvm_value.c has arithmetic, llvm_convert.c conversions, llvm_lanes.c what goes
- * across lanes, llvm_memory.c addresses, loads and stores. Registers of bool are i1, of f16 and bf16 their
+ * across lanes, llvm_memory.c addresses, loads and stores; llvm_tasks.c makes functions of parallel loops and
+ * llvm_ranges.c says which iterations a call of one runs. Registers of bool are i1, of f16 and bf16 their
  * bits (arithmetic on those is done in f32 and rounded).
  */
 #ifndef TENON_CODEGEN_LLVM_H
@@ -20,6 +21,7 @@ typedef struct Machine {
   const Target *target;
   LLVMTargetMachineRef ref;
   uint64_t features;              /* bits by row of runtime/cpu.def (x86; 0 elsewhere) */
+  int64_t task_ticks;             /* the least work worth a thread */
   bool f16c, vnni512, vnni, bf16; /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
   bool scalef;                    /* vscalefps on zmm, ymm and xmm */
 } Machine;
@@ -28,9 +30,12 @@ typedef struct Machine {
 bool machine_open(Module *module, const Target *target, Machine *machine);
 void machine_close(Machine *machine);
 
-/* Loads the kernel's memory through its parameters (pointers, in order) and then `symbols` (i64s, in the
- * order of the names). NULL with a Diag. The kernel is verified first. The function is internal. in_place:
- * params may overlap. */
+/* The parameters behind those of the kernel, all pointers: the values of the symbols (i64s, in the order of
+ * the names), the Team of the run (runtime/model.h; NULL: serial), memory for large locals. */
+enum { KERNEL_SYMBOLS, KERNEL_TEAM, KERNEL_MEMORY, KERNEL_EXTRAS };
+
+/* Loads the kernel's memory through its parameters (pointers, in order). NULL with a Diag. The kernel is
+ * verified first. The function is internal. in_place: params may overlap. */
 LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel, const char *name,
                          const char *const *symbols, int symbol_count, bool in_place);
 /* Attributes of a function: for kernels those of the target, else those of the oldest processor of its
@@ -75,7 +80,14 @@ struct Emit {
   LLVMBuilderRef entry;   /* stands at the end of the first block, which everything else follows */
   LLVMValueRef *regs;     /* by id */
   Place *params, *locals, *views;
+  LLVMValueRef team, memory; /* NULL in a task: it is not divided again; of this execution's large locals */
+  bool in_place;
   DimCode dims; /* in the first block */
+
+  /* In a task (llvm_ranges.c): the part of the nest that is being written for, or NULL when it is all of it;
+   * which registers the nest defines, by id. */
+  LLVMValueRef begin, end;
+  const bool *inside;
 };
 
 /* ---- types and constants (llvm_value.c) ---- */
@@ -94,6 +106,8 @@ LLVMValueRef llvm_intrinsic(const Emit *emit, const char *name, LLVMTypeRef cons
 /* ---- emitters: each writes one instruction and returns its result, or NULL when it has none ---- */
 
 typedef LLVMValueRef Emitter(Emit *emit, const Instr *instr);
+void emit_instr(Emit *emit, const Instr *instr);
+void emit_block(Emit *emit, const Block *block);
 LLVMValueRef llvm_arg(const Emit *emit, const Instr *instr, int index);
 
 Emitter emit_const, emit_iota, emit_lanes_below;
@@ -113,6 +127,27 @@ LLVMValueRef llvm_narrow(const Emit *emit, LLVMValueRef value, LoopType type);
 
 LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim); /* in the kernel's first block */
 
-bool emit_places(Emit *emit); /* buffers: bases, strides, locals; false with a Diag (llvm_memory.c) */
+/* Buffers: bases, strides, locals. Params and locals that have a base already keep it. */
+void emit_places(Emit *emit);
+
+/* ---- control (llvm_kernel.c) ---- */
+
+/* A loop over lo, lo + step, ... below hi. share: of each iteration only what [begin, end) has of it, when
+ * an iteration is `weight` wide; NULL: all of it. */
+void emit_loop(Emit *emit, const Instr *loop, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef weight);
+LLVMBasicBlockRef llvm_new_block(const Emit *emit);
+/* Attributes that the parameter of a function has that stands for a param of the kernel. */
+void llvm_param_attributes(const Emit *emit, LLVMValueRef function, unsigned index, const Buffer *param);
+
+/* ---- parallel nests ---- */
+
+/* Which iterations and sections a range holds (llvm_ranges.c). */
+LLVMValueRef nest_size(Emit *emit, const Instr *nest);
+void nest_mark_inside(const Instr *nest, bool *inside);
+void emit_share(Emit *emit, const Instr *nest); /* what [emit->begin, emit->end) has of it */
+
+/* Writes the nest as a function and a call, or a division among threads, of it; false when it is not worth
+ * that (llvm_tasks.c). */
+bool emit_task(Emit *emit, const Instr *nest);
 
 #endif

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void emit_block(Emit *emit, const Block *block);
 static LLVMValueRef emit_for(Emit *emit, const Instr *instr);
+static LLVMValueRef emit_parallel(Emit *emit, const Instr *instr);
+static LLVMValueRef emit_sections(Emit *emit, const Instr *instr);
 static LLVMValueRef emit_if(Emit *emit, const Instr *instr);
 
 static LLVMValueRef emit_dim(Emit *emit, const Instr *instr) {
@@ -93,14 +94,15 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_DOT_U8S8] = emit_dot,
     [LOOP_DOT_BF16] = emit_dot,
     [LOOP_FOR] = emit_for,
-    [LOOP_PARALLEL] = emit_for,
+    [LOOP_PARALLEL] = emit_parallel,
+    [LOOP_SECTIONS] = emit_sections,
     [LOOP_IF] = emit_if,
     [LOOP_YIELD] = emit_nothing,
 };
 
 /* ---- control ---- */
 
-static LLVMBasicBlockRef new_block(const Emit *emit) {
+LLVMBasicBlockRef llvm_new_block(const Emit *emit) {
   return LLVMAppendBasicBlockInContext(emit->context, emit->function, "");
 }
 
@@ -125,60 +127,89 @@ static const Instr *block_yield(const Block *block) {
   return block->last && block->last->op == LOOP_YIELD ? block->last : NULL;
 }
 
-static bool surely_runs(const Instr *loop) {
-  int64_t lo, hi;
-  return reg_const_int(loop->args[0], &lo) && reg_const_int(loop->args[1], &hi) && lo < hi;
+/* What the range [begin, end) has of the iteration that the builder stands in. */
+static void enter_iteration(Emit *emit, const Instr *loop, LLVMValueRef weight) {
+  LLVMValueRef counter = emit->regs[loop->blocks[0]->params[0]->id];
+  LLVMValueRef index = LLVMBuildSub(emit->builder, counter, llvm_arg(emit, loop, 0), "");
+  index = LLVMBuildExactSDiv(emit->builder, index, llvm_i64(emit, loop->step), "");
+  LLVMValueRef first = LLVMBuildMul(emit->builder, index, weight, "");
+  emit->begin = LLVMBuildSub(emit->builder, emit->begin, first, "");
+  emit->end = LLVMBuildSub(emit->builder, emit->end, first, "");
 }
 
 /* Writes the body; the counter and the carried values are phis at its start. Returns where it ended. */
-static LLVMBasicBlockRef emit_body(Emit *emit, const Instr *loop, LLVMBasicBlockRef from,
-                                   LLVMBasicBlockRef after) {
+static LLVMBasicBlockRef emit_body(Emit *emit, const Instr *loop, LLVMValueRef lo, LLVMValueRef hi,
+                                   LLVMValueRef weight, LLVMBasicBlockRef from, LLVMBasicBlockRef after) {
   const Block *block = loop->blocks[0];
   LLVMBasicBlockRef start = current_block(emit);
   for (int i = 0; i < block->param_count; i++)
     emit->regs[block->params[i]->id] = new_phi(emit, block->params[i]->type);
+  LLVMValueRef counter = emit->regs[block->params[0]->id], begin = emit->begin, end = emit->end;
+  if (weight)
+    enter_iteration(emit, loop, weight);
+  else
+    emit->begin = emit->end = NULL;
   emit_block(emit, block);
-  LLVMBasicBlockRef end = current_block(emit);
-  LLVMValueRef counter = emit->regs[block->params[0]->id];
+  emit->begin = begin;
+  emit->end = end;
+  LLVMBasicBlockRef last = current_block(emit);
   LLVMValueRef next = LLVMBuildNSWAdd(emit->builder, counter, llvm_i64(emit, loop->step), "");
-  LLVMValueRef more = LLVMBuildICmp(emit->builder, LLVMIntSLT, next, llvm_arg(emit, loop, 1), "");
-  LLVMBuildCondBr(emit->builder, more, start, after);
-  add_incoming(counter, llvm_arg(emit, loop, 0), from);
-  add_incoming(counter, next, end);
+  LLVMBuildCondBr(emit->builder, LLVMBuildICmp(emit->builder, LLVMIntSLT, next, hi, ""), start, after);
+  add_incoming(counter, lo, from);
+  add_incoming(counter, next, last);
   const Instr *yield = block_yield(block);
   for (int i = 1; i < block->param_count; i++) {
     LLVMValueRef phi = emit->regs[block->params[i]->id];
     add_incoming(phi, llvm_arg(emit, loop, i + 1), from);
-    add_incoming(phi, llvm_arg(emit, yield, i - 1), end);
+    add_incoming(phi, llvm_arg(emit, yield, i - 1), last);
   }
-  return end;
+  return last;
+}
+
+void emit_loop(Emit *emit, const Instr *loop, LLVMValueRef lo, LLVMValueRef hi, LLVMValueRef weight) {
+  LLVMBasicBlockRef before = current_block(emit), body = llvm_new_block(emit), after = llvm_new_block(emit);
+  LLVMValueRef runs = LLVMBuildICmp(emit->builder, LLVMIntSLT, lo, hi, "");
+  bool always = LLVMIsAConstantInt(runs) && LLVMConstIntGetZExtValue(runs);
+  if (always)
+    LLVMBuildBr(emit->builder, body);
+  else
+    LLVMBuildCondBr(emit->builder, runs, body, after);
+  enter(emit, body);
+  LLVMBasicBlockRef end = emit_body(emit, loop, lo, hi, weight, before, after);
+  enter(emit, after);
+  const Instr *yield = block_yield(loop->blocks[0]);
+  for (int i = 0; i < loop->result_count; i++) {
+    LLVMValueRef phi = new_phi(emit, loop->results[i]->type);
+    if (!always) add_incoming(phi, llvm_arg(emit, loop, i + 2), before);
+    add_incoming(phi, llvm_arg(emit, yield, i), end);
+    emit->regs[loop->results[i]->id] = phi;
+  }
 }
 
 static LLVMValueRef emit_for(Emit *emit, const Instr *instr) {
-  LLVMBasicBlockRef before = current_block(emit), body = new_block(emit), after = new_block(emit);
-  bool always = surely_runs(instr);
-  if (always) {
-    LLVMBuildBr(emit->builder, body);
-  } else {
-    LLVMValueRef runs =
-        LLVMBuildICmp(emit->builder, LLVMIntSLT, llvm_arg(emit, instr, 0), llvm_arg(emit, instr, 1), "");
-    LLVMBuildCondBr(emit->builder, runs, body, after);
-  }
-  enter(emit, body);
-  LLVMBasicBlockRef end = emit_body(emit, instr, before, after);
-  enter(emit, after);
-  const Instr *yield = block_yield(instr->blocks[0]);
-  for (int i = 0; i < instr->result_count; i++) {
-    LLVMValueRef phi = new_phi(emit, instr->results[i]->type);
-    if (!always) add_incoming(phi, llvm_arg(emit, instr, i + 2), before);
-    add_incoming(phi, llvm_arg(emit, yield, i), end);
-    emit->regs[instr->results[i]->id] = phi;
-  }
+  emit_loop(emit, instr, llvm_arg(emit, instr, 0), llvm_arg(emit, instr, 1), NULL);
+  return NULL;
+}
+
+static LLVMValueRef emit_parallel(Emit *emit, const Instr *instr) {
+  if (emit->begin)
+    emit_share(emit, instr);
+  else if (!emit_task(emit, instr))
+    emit_for(emit, instr);
+  return NULL;
+}
+
+static LLVMValueRef emit_sections(Emit *emit, const Instr *instr) {
+  if (emit->begin)
+    emit_share(emit, instr);
+  else if (!emit_task(emit, instr))
+    for (int i = 0; i < instr->block_count; i++) emit_block(emit, instr->blocks[i]);
   return NULL;
 }
 
 static LLVMValueRef emit_if(Emit *emit, const Instr *instr) {
-  LLVMBasicBlockRef starts[] = {new_block(emit), new_block(emit)}, ends[2], after = new_block(emit);
+  LLVMBasicBlockRef starts[] = {llvm_new_block(emit), llvm_new_block(emit)}, ends[2],
+                    after = llvm_new_block(emit);
   LLVMBuildCondBr(emit->builder, llvm_arg(emit, instr, 0), starts[0], starts[1]);
   for (int i = 0; i < 2; i++) {
     enter(emit, starts[i]);
@@ -196,11 +227,13 @@ static LLVMValueRef emit_if(Emit *emit, const Instr *instr) {
   return NULL;
 }
 
-static void emit_block(Emit *emit, const Block *block) {
-  for (const Instr *instr = block->first; instr; instr = instr->next) {
-    LLVMValueRef value = emitters[instr->op](emit, instr);
-    if (value) emit->regs[instr->results[0]->id] = value;
-  }
+void emit_instr(Emit *emit, const Instr *instr) {
+  LLVMValueRef value = emitters[instr->op](emit, instr);
+  if (value) emit->regs[instr->results[0]->id] = value;
+}
+
+void emit_block(Emit *emit, const Block *block) {
+  for (const Instr *instr = block->first; instr; instr = instr->next) emit_instr(emit, instr);
 }
 
 /* ---- functions ---- */
@@ -235,38 +268,42 @@ void llvm_function_attributes(LLVMValueRef function, const Machine *machine, boo
 }
 
 /* Buffers do not alias (docs/loop-ir.md): inputs may overlap each other, but nothing writes them. */
-static LLVMValueRef declare(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel,
-                            const char *name, bool in_place) {
-  LLVMContextRef context = LLVMGetModuleContext(llvm);
-  unsigned count = (unsigned)kernel->param_count + 1;
+void llvm_param_attributes(const Emit *emit, LLVMValueRef function, unsigned index, const Buffer *param) {
+  if (!emit->in_place) add_attribute(function, index + 1, "noalias");
+  if (!emit->in_place && param->kind == BUFFER_IN) add_attribute(function, index + 1, "readonly");
+  LLVMSetValueName2(LLVMGetParam(function, index), param->name, strlen(param->name));
+}
+
+static LLVMValueRef declare(const Emit *emit, const char *name) {
+  const Kernel *kernel = emit->kernel;
+  unsigned params = (unsigned)kernel->param_count, count = params + KERNEL_EXTRAS;
   LLVMTypeRef *types = NEW_ARRAY(kernel->module->arena, LLVMTypeRef, count);
-  for (unsigned i = 0; i < count; i++) types[i] = LLVMPointerTypeInContext(context, 0);
-  LLVMValueRef function =
-      LLVMAddFunction(llvm, name, LLVMFunctionType(LLVMVoidTypeInContext(context), types, count, false));
+  for (unsigned i = 0; i < count; i++) types[i] = LLVMPointerTypeInContext(emit->context, 0);
+  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(emit->context), types, count, false);
+  LLVMValueRef function = LLVMAddFunction(emit->llvm, name, type);
   LLVMSetLinkage(function, LLVMInternalLinkage);
-  llvm_function_attributes(function, machine, true);
-  for (unsigned i = 0; i < count; i++) {
-    bool reads = i == count - 1 || kernel->params[i]->kind == BUFFER_IN;
-    if (!in_place || i == count - 1) add_attribute(function, i + 1, "noalias");
-    if (reads && !in_place) add_attribute(function, i + 1, "readonly");
-    LLVMSetValueName2(LLVMGetParam(function, i), i < count - 1 ? kernel->params[i]->name : "symbols",
-                      i < count - 1 ? strlen(kernel->params[i]->name) : 7);
-  }
+  llvm_function_attributes(function, emit->machine, true);
+  for (unsigned i = 0; i < params; i++) llvm_param_attributes(emit, function, i, kernel->params[i]);
+  add_attribute(function, params + KERNEL_SYMBOLS + 1, "noalias");
+  add_attribute(function, params + KERNEL_SYMBOLS + 1, "readonly");
   return function;
 }
 
-static bool fill(Emit *emit) {
+static void fill(Emit *emit) {
   const Kernel *kernel = emit->kernel;
+  unsigned extras = (unsigned)kernel->param_count;
   LLVMBasicBlockRef first = LLVMAppendBasicBlockInContext(emit->context, emit->function, "entry"),
-                    body = new_block(emit);
+                    body = llvm_new_block(emit);
   LLVMPositionBuilderAtEnd(emit->entry, first);
   enter(emit, body);
-  emit->dims.symbols = LLVMGetParam(emit->function, (unsigned)kernel->param_count);
-  TRY(emit_places(emit));
+  for (unsigned i = 0; i < extras; i++) emit->params[i].base = LLVMGetParam(emit->function, i);
+  emit->dims.symbols = LLVMGetParam(emit->function, extras + KERNEL_SYMBOLS);
+  emit->team = LLVMGetParam(emit->function, extras + KERNEL_TEAM);
+  emit->memory = LLVMGetParam(emit->function, extras + KERNEL_MEMORY);
+  emit_places(emit);
   emit_block(emit, kernel->body);
   LLVMBuildRetVoid(emit->builder);
   LLVMBuildBr(emit->entry, body);
-  return true;
 }
 
 LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kernel *kernel, const char *name,
@@ -279,18 +316,19 @@ LLVMValueRef llvm_kernel(LLVMModuleRef llvm, const Machine *machine, const Kerne
       .machine = machine,
       .context = context,
       .llvm = llvm,
-      .function = declare(llvm, machine, kernel, name, in_place),
       .builder = LLVMCreateBuilderInContext(context),
       .entry = LLVMCreateBuilderInContext(context),
       .regs = NEW_ARRAY(arena, LLVMValueRef, kernel->reg_count),
       .params = NEW_ARRAY(arena, Place, kernel->param_count),
       .locals = NEW_ARRAY(arena, Place, kernel->local_count),
       .views = NEW_ARRAY(arena, Place, kernel->view_count),
+      .in_place = in_place,
   };
   DimMemo memo = {.arena = arena};
+  emit.function = declare(&emit, name);
   emit.dims = (DimCode){context, llvm, emit.entry, NULL, symbols, symbol_count, &memo, false};
-  bool ok = fill(&emit);
+  fill(&emit);
   LLVMDisposeBuilder(emit.builder);
   LLVMDisposeBuilder(emit.entry);
-  return ok ? emit.function : NULL;
+  return emit.function;
 }

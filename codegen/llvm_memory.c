@@ -7,11 +7,12 @@
  * first, so that the inner loop's term comes last and the rest leaves the loop.
  */
 #include "codegen/llvm.h"
+#include "codegen/locals.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LOCALS = 1 << 22, MAX_TERMS = 24 };
+enum { MAX_TERMS = 24 };
 
 /* ---- buffers ---- */
 
@@ -49,38 +50,24 @@ static Place *place_of(const Emit *emit, const Buffer *buffer) {
   return buffer->kind == BUFFER_VIEW ? &emit->views[buffer->index] : &emit->params[buffer->index];
 }
 
-static int64_t local_bytes(const Buffer *buffer) {
-  int64_t bytes = element_size(buffer->dtype);
-  for (int axis = 0; axis < buffer->rank; axis++)
-    bytes *= buffer->dims[axis]->value; /* verified: static and small */
-  return bytes;
+static LLVMValueRef local_base(const Emit *emit, const Buffer *local, int64_t offset) {
+  if (offset >= 0) return byte_offset(emit, emit->entry, emit->memory, llvm_i64(emit, offset));
+  LLVMTypeRef bytes = LLVMArrayType2(i8_type(emit), (uint64_t)local_bytes(local));
+  LLVMValueRef memory = LLVMBuildAlloca(emit->entry, bytes, local->name);
+  LLVMSetAlignment(memory, (unsigned)local->align);
+  return memory;
 }
 
-static bool place_locals(Emit *emit) {
-  int64_t total = 0;
-  for (int i = 0; i < emit->kernel->local_count; i++) {
-    const Buffer *local = emit->kernel->locals[i];
-    int64_t bytes = local_bytes(local);
-    total += bytes;
-    if (total > MAX_LOCALS)
-      return fail(emit->kernel->module, "kernel '%s': its local buffers take over %d bytes of stack",
-                  emit->kernel->name, MAX_LOCALS);
-    LLVMValueRef memory =
-        LLVMBuildAlloca(emit->entry, LLVMArrayType2(i8_type(emit), (uint64_t)bytes), local->name);
-    LLVMSetAlignment(memory, (unsigned)local->align);
-    emit->locals[i].base = memory;
-    place_strides(emit, local, &emit->locals[i]);
-  }
-  return true;
-}
-
-bool emit_places(Emit *emit) {
+void emit_places(Emit *emit) {
   const Kernel *kernel = emit->kernel;
-  for (int i = 0; i < kernel->param_count; i++) {
-    emit->params[i].base = LLVMGetParam(emit->function, (unsigned)i);
-    place_strides(emit, kernel->params[i], &emit->params[i]);
+  int64_t *offsets = NEW_ARRAY(kernel->module->arena, int64_t, kernel->local_count);
+  kernel_local_memory(kernel, offsets);
+  for (int i = 0; i < kernel->param_count; i++) place_strides(emit, kernel->params[i], &emit->params[i]);
+  for (int i = 0; i < kernel->local_count; i++) {
+    Place *place = &emit->locals[i];
+    if (!place->base) place->base = local_base(emit, kernel->locals[i], offsets[i]);
+    place_strides(emit, kernel->locals[i], place);
   }
-  TRY(place_locals(emit));
   for (int i = 0; i < kernel->view_count; i++) {
     const Buffer *view = kernel->views[i];
     LLVMValueRef base = place_of(emit, view->base)->base;
@@ -91,7 +78,6 @@ bool emit_places(Emit *emit) {
     emit->views[i].base = base;
     place_strides(emit, view, &emit->views[i]);
   }
-  return true;
 }
 
 /* ---- addresses ---- */

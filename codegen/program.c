@@ -8,6 +8,7 @@
  * in `mark`.
  */
 #include "codegen/program.h"
+#include "codegen/locals.h"
 #include "codegen/schedule.h"
 
 #include <stdlib.h>
@@ -394,6 +395,10 @@ static bool add_step(Build *build, const Node *node) {
     if (start && step->args[i].kind != IN_WEIGHTS && step->args[i].kind != IN_STATE)
       return node_fail(node, "a kernel that fills the state reads what only a run has");
   }
+  int64_t local_bytes = kernel_local_memory(kernel, NULL);
+  if (start && local_bytes > 0)
+    return node_fail(node, "a kernel that fills the state has no memory for locals");
+  if (local_bytes > program->local_bytes) program->local_bytes = local_bytes;
   step->code = find_code(build, node, kernel, overlaps(step, kernel));
   *(start ? &program->start_count : &program->step_count) += 1;
   return true;
@@ -474,7 +479,7 @@ int64_t program_scratch_bytes(const Program *program) {
     if (!dim_is_const(program->scratch[i])) return -1;
     if (program->scratch[i]->value > largest) largest = program->scratch[i]->value;
   }
-  return largest;
+  return largest + program->local_bytes;
 }
 
 static bool write_weight(const Weight *weight, FILE *out) {

@@ -84,7 +84,8 @@ typedef struct Program {
   Guard *guards;
   const Dim **scratch; /* scratch memory must reach to the largest of these, in bytes */
   int64_t weight_bytes, state_bytes;
-  bool loop_ir_only; /* for --emit=loops */
+  int64_t local_bytes; /* of scratch memory before all else: large locals of one thread, a multiple of 64 */
+  bool loop_ir_only;   /* for --emit=loops */
 } Program;
 
 /* Lowers every node and places every value. The graph's nodes keep numbers in `mark`. False with Diags. */

@@ -8,6 +8,7 @@
  */
 #include "codegen/codegen.h"
 #include "codegen/llvm.h"
+#include "runtime/model.h"
 
 #include <llvm-c/Error.h>
 #include <llvm-c/ErrorHandling.h>
@@ -131,7 +132,7 @@ bool machine_open(Module *module, const Target *target, Machine *machine) {
   LLVMTargetRef llvm_target;
   char *message = NULL;
   initialize_llvm();
-  *machine = (Machine){.target = target};
+  *machine = (Machine){.target = target, .task_ticks = TASK_TICKS};
   if (LLVMGetTargetFromTriple(target->triple, &llvm_target, &message)) {
     fail(module, "no code can be made for '%s': %s", target->triple, message);
     LLVMDisposeMessage(message);

@@ -202,7 +202,12 @@ Block *instr_add_block(Kernel *kernel, Instr *instr, int param_count, const Loop
   block->param_count = param_count;
   block->params = NEW_ARRAY(arena, Reg *, param_count);
   for (int i = 0; i < param_count; i++) block->params[i] = reg_new(kernel, instr, types[i]);
-  if (!instr->blocks) instr->blocks = NEW_ARRAY(arena, Block *, 2);
+  int count = instr->block_count;
+  if (count == 0 || (count >= 2 && (count & (count - 1)) == 0)) {
+    Block **bigger = NEW_ARRAY(arena, Block *, count ? 2 * count : 2);
+    if (count > 0) memcpy(bigger, instr->blocks, sizeof *bigger * (size_t)count);
+    instr->blocks = bigger;
+  }
   instr->blocks[instr->block_count++] = block;
   return block;
 }
@@ -438,6 +443,33 @@ void loop_end(Loops *loops, For *loop, Reg *const *yields) {
   assert(loops->block == loop->instr->blocks[0]);
   add_yield(loops, loop->instr->result_count, yields);
   loops->block = loop->outer;
+}
+
+Sections loop_sections(Loops *loops) {
+  return (Sections){instr_new(loops, LOOP_SECTIONS, 0, NULL, 0), loops->block};
+}
+
+void loop_section(Loops *loops, const Sections *sections) {
+  loops->block = instr_add_block(loops->kernel, sections->instr, 0, NULL);
+}
+
+/* Puts what is in the only block of the last instruction, or nothing, in its place. */
+static void unwrap_last(Block *outer) {
+  Instr *wrapper = outer->last, *before = wrapper->prev;
+  Instr *first = wrapper->block_count ? wrapper->blocks[0]->first : NULL;
+  for (Instr *instr = first; instr; instr = instr->next) instr->block = outer;
+  outer->last = first ? wrapper->blocks[0]->last : before;
+  if (first) first->prev = before;
+  if (before)
+    before->next = first;
+  else
+    outer->first = first;
+}
+
+void loop_end_sections(Loops *loops, const Sections *sections) {
+  assert(sections->outer->last == sections->instr);
+  loops->block = sections->outer;
+  if (sections->instr->block_count <= 1) unwrap_last(sections->outer);
 }
 
 If loop_if(Loops *loops, Reg *condition, int result_count, const LoopType *types) {

@@ -65,7 +65,8 @@ enum {
   MAX_LANES = 256 /* and a power of two */,
   MAX_NESTING = 64,
   MAX_INSTRS = 1 << 20,
-  MAX_LOCAL_BYTES = 1 << 24
+  MAX_LOCAL_BYTES = 1 << 24,
+  MAX_LOCAL_ALIGN = 64
 };
 
 struct Reg {
@@ -92,7 +93,7 @@ struct Instr {
   Reg **args; /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial
                  values */
   int block_count;
-  Block **blocks; /* for, parallel: the body; if: then, else (always both) */
+  Block **blocks; /* for, parallel: the body; if: then, else (always both); sections: each */
   Buffer *buffer; /* load, store, gather, scatter */
   int axis;       /* vector load/store: lane l addresses index[axis] + l*step */
   int64_t step;   /* of lanes (load/store; may be negative, not 0), of the counter (for, parallel; > 0) */
@@ -149,6 +150,7 @@ Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks int
  * most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
+bool instr_has_effect(const Instr *instr); /* it, or what is in its blocks, writes memory (loop_dead.c) */
 /* Removes instructions without effect whose results are unused (loop_dead.c). */
 void kernel_remove_dead(Kernel *kernel);
 
@@ -216,6 +218,16 @@ typedef struct For {
 For loop_for(Loops *loops, Reg *lo, Reg *hi, int64_t step, int carried_count, Reg *const *initial);
 For loop_parallel(Loops *loops, Reg *lo, Reg *hi, int64_t step);
 void loop_end(Loops *loops, For *loop, Reg *const *yields);
+
+/* Blocks that are independent of each other: what `parallel` is for iterations. The builder stands in none of
+ * them before the first loop_section; a single section leaves no block around it. */
+typedef struct Sections {
+  Instr *instr;
+  Block *outer;
+} Sections;
+Sections loop_sections(Loops *loops);
+void loop_section(Loops *loops, const Sections *sections); /* ends one, begins the next */
+void loop_end_sections(Loops *loops, const Sections *sections);
 
 /* if: begin stands in `then`; loop_else yields and moves to `else`; loop_end_if yields and leaves. Without
  * results loop_else may be left out. */
@@ -320,7 +332,7 @@ Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *con
 Kernel *lower_node_strided(const Node *node, const char *name, const Dim *const *const *strides,
                            LowerBody body, void *context);
 /* The body of elementwise kernels, and what lower_node appends for results that do not come from the anchor:
- * loops over every such result, the outermost parallel, `lanes` elements of the last axis at a time. With
+ * parallel loops over every such result, `lanes` elements of the last axis at a time. With
  * lanes > 1 contiguous axes are merged first, full runs are unmasked, and the rest of an axis is one masked
  * run. */
 void lower_elements(Lower *lower, int lanes);

@@ -2,7 +2,15 @@
  * goes here. */
 #include "ir/loop.h"
 
-static bool has_effect(const Instr *instr) {
+bool instr_has_effect(const Instr *instr) {
+  if (instr->op == LOOP_STORE || instr->op == LOOP_SCATTER) return true;
+  for (int i = 0; i < instr->block_count; i++)
+    for (const Instr *inner = instr->blocks[i]->first; inner; inner = inner->next)
+      if (instr_has_effect(inner)) return true;
+  return false;
+}
+
+static bool is_needed(const Instr *instr) {
   return instr->op == LOOP_STORE || instr->op == LOOP_SCATTER || instr->op == LOOP_YIELD;
 }
 
@@ -27,7 +35,7 @@ static void unlink_instr(Block *block, Instr *instr) {
 /* From the last instruction to the first, so that one walk is enough. */
 static void remove_dead(Block *block, int *uses) {
   for (Instr *instr = block->last, *prev; instr; instr = prev) {
-    bool used = has_effect(instr), empty = true;
+    bool used = is_needed(instr), empty = true;
     prev = instr->prev;
     for (int i = 0; i < instr->block_count; i++) {
       remove_dead(instr->blocks[i], uses);

@@ -42,7 +42,7 @@ struct Step {
   const int *all_args; /* slots of all */
   const int *strides;  /* by argument: 1 for a vector, 0 for a scalar: what a lane adds to the slot */
   Memory *memory;
-  Steps blocks[2];
+  Steps *blocks;   /* [block_count] */
   int local_count; /* parallel: locals that belong to one iteration */
   Memory **locals;
 };
@@ -236,6 +236,7 @@ static bool decode(Run *run, const Instr *instr, Step *step) {
     step->params = run->slot_of[instr->blocks[0]->params[0]->id];
     for (int i = 0; i < instr->result_count; i++) step->carried += instr->results[i]->type.lanes;
   }
+  step->blocks = NEW_ARRAY(run->arena, Steps, instr->block_count);
   for (int i = 0; i < instr->block_count; i++) TRY(decode_block(run, instr->blocks[i], &step->blocks[i]));
   return true;
 }
@@ -436,6 +437,11 @@ static bool run_loop(Run *run, const Step *step) {
   return true;
 }
 
+static bool run_sections(Run *run, const Step *step) {
+  for (int i = 0; i < step->instr->block_count; i++) TRY(run_steps(run, &step->blocks[i]));
+  return true;
+}
+
 static bool run_step(Run *run, const Step *step) {
   switch (step->op) {
   case LOOP_LOAD:
@@ -456,6 +462,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_DOT_BF16: return dot(run, step);
   case LOOP_FOR:
   case LOOP_PARALLEL: return run_loop(run, step);
+  case LOOP_SECTIONS: return run_sections(run, step);
   case LOOP_IF: return run_steps(run, &step->blocks[run->slots[step->args[0]].i ? 0 : 1]);
   case LOOP_YIELD: copy_args(run, step, 0, step->result); return true;
   default: return compute(run, step);

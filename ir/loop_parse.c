@@ -292,6 +292,14 @@ static bool parse_if(Parser *p, Instr *instr) {
   return lexer_next(&p->lexer) && lexer_skip(&p->lexer, '{') && parse_block(p, no);
 }
 
+static bool parse_sections(Parser *p, Instr *instr) {
+  do {
+    TRY(lexer_skip(&p->lexer, '{') && parse_block(p, instr_add_block(p->kernel, instr, 0, NULL)));
+    if (!token_is_word(&p->lexer, "and")) return true;
+  } while (lexer_next(&p->lexer));
+  return false;
+}
+
 static bool parse_yield(Parser *p, Instr *instr, const char *start) {
   const Instr *owner = instr->block->owner;
   if (!owner) return lexer_fail(&p->lexer, start, "yield stands in no loop and no if");
@@ -304,6 +312,7 @@ static int max_args(const Instr *owner, Opcode op, const Results *results) {
   if (opcode_infos[op].operands >= 0) return opcode_infos[op].operands;
   if (opcode_is_access(op)) return MAX_RANK + 2;
   if (op == LOOP_IF) return 1;
+  if (op == LOOP_SECTIONS) return 0;
   return op == LOOP_YIELD ? (owner ? owner->result_count : 0) : results->count + 2;
 }
 
@@ -315,6 +324,7 @@ static bool parse_operation(Parser *p, Instr *instr, const char *start) {
   case LOOP_SCATTER: return parse_access(p, instr);
   case LOOP_FOR:
   case LOOP_PARALLEL: return parse_loop(p, instr);
+  case LOOP_SECTIONS: return parse_sections(p, instr);
   case LOOP_IF: return parse_if(p, instr);
   case LOOP_YIELD: return parse_yield(p, instr, start);
   case LOOP_DIM:

@@ -266,10 +266,11 @@ static void print_block(Printer *p, const Block *block) {
     indent(p);
     print_head(p, instr);
     for (int i = 0; i < instr->block_count; i++) {
-      if (i > 0 && !instr->blocks[i]->first) continue; /* an empty else */
+      bool sections = instr->op == LOOP_SECTIONS;
+      if (i > 0 && !sections && !instr->blocks[i]->first) continue; /* an empty else */
       if (i > 0) {
         indent(p);
-        fputs("} else", p->out);
+        fputs(sections ? "} and" : "} else", p->out);
       }
       fputs(" {\n", p->out);
       print_block(p, instr->blocks[i]);

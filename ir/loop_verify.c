@@ -307,6 +307,17 @@ static bool check_loop(Verifier *v, const Instr *instr) {
   return verify_block(v, body, instr);
 }
 
+static bool check_sections(Verifier *v, const Instr *instr) {
+  if (instr->block_count == 0) return bad(v, instr, "there are no sections");
+  if (instr->arg_count + instr->result_count > 0)
+    return bad(v, instr, "sections have no arguments or results");
+  for (int i = 0; i < instr->block_count; i++) {
+    if (instr->blocks[i]->param_count > 0) return bad(v, instr, "sections have no parameters");
+    TRY(verify_block(v, instr->blocks[i], instr));
+  }
+  return true;
+}
+
 static bool check_if(Verifier *v, const Instr *instr) {
   const LoopType condition = {DTYPE_BOOL, 1};
   if (instr->arg_count != 1 || !loop_type_equal(instr->args[0]->type, condition))
@@ -326,7 +337,8 @@ static bool check_shape(const Verifier *v, const Instr *instr) {
   if (operands >= 0 && instr->op != LOOP_IF && (instr->arg_count != operands || instr->result_count != 1))
     return bad(v, instr, "%d arguments and %d results, not %d and 1", instr->arg_count, instr->result_count,
                operands);
-  bool control = instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL || instr->op == LOOP_IF;
+  bool control = instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL || instr->op == LOOP_SECTIONS ||
+                 instr->op == LOOP_IF;
   if (!control && instr->block_count > 0) return bad(v, instr, "has no blocks");
   return true;
 }
@@ -354,6 +366,7 @@ static bool check_instr(Verifier *v, const Instr *instr) {
   case LOOP_DOT_BF16: return check_dot(v, instr);
   case LOOP_FOR:
   case LOOP_PARALLEL: return check_loop(v, instr);
+  case LOOP_SECTIONS: return check_sections(v, instr);
   case LOOP_IF: return check_if(v, instr);
   case LOOP_YIELD:
     if (instr->next || !instr->block->owner || instr->block->owner->result_count == 0)
@@ -430,6 +443,9 @@ static bool check_local(const Verifier *v, const Buffer *buffer, int64_t *total)
     if (!dim_is_const(buffer->dims[i]) || buffer->strides)
       return bad(v, NULL, "local '%s' is not static and row-major", buffer->name);
   TRY(check_extent(v, buffer, &bytes));
+  if (buffer->align > MAX_LOCAL_ALIGN)
+    return bad(v, NULL, "local '%s' is aligned to %d, over %d", buffer->name, buffer->align,
+               (int)MAX_LOCAL_ALIGN);
   if (bytes > MAX_LOCAL_BYTES || (*total += bytes) > MAX_LOCAL_BYTES)
     return bad(v, NULL, "locals take over %d bytes", (int)MAX_LOCAL_BYTES);
   return true;

@@ -210,10 +210,8 @@ static void element_body(Lower *lower, const Nest *nest) {
       lower_store(lower, i, nest->at, lower_value(lower, lower->bindings->outputs[i], nest->at));
 }
 
-static For begin_group(Lower *lower, int group, Reg *hi, int64_t step) {
-  Reg *lo = loop_int(&lower->loops, 0);
-  return group == 0 ? loop_parallel(&lower->loops, lo, hi, step)
-                    : loop_for(&lower->loops, lo, hi, step, 0, NULL);
+static For begin_group(Lower *lower, Reg *hi, int64_t step) {
+  return loop_parallel(&lower->loops, loop_int(&lower->loops, 0), hi, step);
 }
 
 /* Iterations [0, full) of the last group in steps of the lanes. */
@@ -225,7 +223,7 @@ static void full_runs(Lower *lower, Nest *nest, Reg *full) {
     element_body(lower, nest);
     return;
   }
-  For loop = begin_group(lower, last, full, nest->lanes);
+  For loop = begin_group(lower, full, nest->lanes);
   nest->at[axis] = index_run(loop.counter, 1);
   element_body(lower, nest);
   loop_end(&lower->loops, &loop, NULL);
@@ -239,23 +237,42 @@ static void masked_run(Lower *lower, Nest *nest, Reg *full, Reg *rest) {
   lower->mask = NULL;
 }
 
-static void vector_loops(Lower *lower, Nest *nest) {
+static void constant_run(Lower *lower, Nest *nest, int64_t size) {
   Loops *loops = &lower->loops;
+  Sections sections = loop_sections(loops);
+  int64_t rest = size % nest->lanes, full = size - rest;
+  if (full > 0) {
+    loop_section(loops, &sections);
+    full_runs(lower, nest, loop_int(loops, full));
+  }
+  if (rest > 0) {
+    loop_section(loops, &sections);
+    masked_run(lower, nest, loop_int(loops, full), loop_int(loops, rest));
+  }
+  loop_end_sections(loops, &sections);
+}
+
+static void open_run(Lower *lower, Nest *nest, const Dim *size) {
+  Loops *loops = &lower->loops;
+  Reg *n = loop_dim(loops, size), *rest = loop_binary(loops, LOOP_FLOORMOD, n, loop_int(loops, nest->lanes)),
+      *full = loop_binary(loops, LOOP_SUB, n, rest);
+  Sections sections = loop_sections(loops);
+  loop_section(loops, &sections);
+  full_runs(lower, nest, full);
+  loop_section(loops, &sections);
+  If tail = loop_if(loops, loop_binary(loops, LOOP_GT, rest, loop_int(loops, 0)), 0, NULL);
+  masked_run(lower, nest, full, rest);
+  loop_end_if(loops, &tail, NULL);
+  loop_end_sections(loops, &sections);
+}
+
+static void vector_loops(Lower *lower, Nest *nest) {
   const Dim *size = nest->sizes[nest->groups - 1];
   lower->lanes = nest->lanes;
-  if (dim_is_const(size)) {
-    int64_t rest = size->value % nest->lanes, full = size->value - rest;
-    if (full > 0) full_runs(lower, nest, loop_int(loops, full));
-    if (rest > 0) masked_run(lower, nest, loop_int(loops, full), loop_int(loops, rest));
-  } else {
-    Reg *n = loop_dim(loops, size);
-    Reg *rest = loop_binary(loops, LOOP_FLOORMOD, n, loop_int(loops, nest->lanes));
-    Reg *full = loop_binary(loops, LOOP_SUB, n, rest);
-    full_runs(lower, nest, full);
-    If tail = loop_if(loops, loop_binary(loops, LOOP_GT, rest, loop_int(loops, 0)), 0, NULL);
-    masked_run(lower, nest, full, rest);
-    loop_end_if(loops, &tail, NULL);
-  }
+  if (dim_is_const(size))
+    constant_run(lower, nest, size->value);
+  else
+    open_run(lower, nest, size);
   lower->lanes = 1;
 }
 
@@ -265,7 +282,7 @@ static void nest_loops(Lower *lower, Nest *nest, int group) {
   } else if (group == nest->groups - 1 && nest->lanes > 1) {
     vector_loops(lower, nest);
   } else {
-    For loop = begin_group(lower, group, loop_dim(&lower->loops, nest->sizes[group]), 1);
+    For loop = begin_group(lower, loop_dim(&lower->loops, nest->sizes[group]), 1);
     nest->at[nest->axes[group]] = index_of(loop.counter);
     nest_loops(lower, nest, group + 1);
     loop_end(&lower->loops, &loop, NULL);

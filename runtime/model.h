@@ -18,6 +18,27 @@ typedef struct Profile {
   uint64_t *nanoseconds;                                  /* [kernel_count] */
 } Profile;
 
+/* What is needed of the C library, without the headers of the target's. */
+typedef struct ClockTime {
+  long seconds, nanoseconds;
+} ClockTime;
+
+/* A piece of a parallel loop: what [begin, end) of its range has. memory: for large locals. */
+typedef void TaskBody(void *context, int64_t begin, int64_t end, void *memory);
+
+/* TASK_TICKS: the usual least work for one thread, in vector operations as codegen/llvm_ranges.c estimates
+ * them, some microseconds. */
+enum { TASK_TICKS = 1 << 14, MAX_THREADS = 256 };
+
+/* Who runs the parts of parallel loops. */
+typedef struct Pool Pool;
+typedef struct Team {
+  uint32_t threads; /* with the caller */
+  tenon_parallel_for *parallel_for;
+  void *host;
+  Pool *pool; /* when there is no parallel_for */
+} Team;
+
 /* The input and axis whose size is the value of a symbol. */
 typedef struct Binding {
   uint32_t input, axis;
@@ -28,6 +49,8 @@ typedef struct Binding {
 extern const tenon_library tenon_model_library;
 extern const uint64_t tenon_model_cpu_features; /* bits by row of cpu.def */
 extern const Binding tenon_model_bindings[];    /* [symbol_count] */
+extern const int64_t tenon_model_task_ticks;    /* TASK_TICKS, or what tests want */
+extern const uint64_t tenon_model_local_bytes;  /* of large locals, for one thread; a multiple of 64 */
 uint64_t tenon_model_scratch_size(
     const int64_t *symbols);                   /* UINT64_MAX: a size is negative or out of all proportion */
 int tenon_model_guard(const int64_t *symbols); /* 0, or TENON_ERROR_GUARD with its index */
@@ -36,9 +59,11 @@ void tenon_model_output_dims(uint32_t index, const int64_t *symbols, int64_t *di
 void tenon_model_kernel_macs(const int64_t *symbols, int64_t *macs);
 extern const uint64_t tenon_model_state_size;
 void tenon_model_prepare(void *state); /* fills it */
-/* The kernels in order, unchecked. */
+/* The kernels in order, unchecked. team NULL: one thread. The memory for large locals of the first part of a
+ * loop is at the start of scratch, that of each further part lies tenon_model_local_bytes below the one
+ * before. */
 void tenon_model_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
-                     void *scratch, Profile *profile);
+                     void *scratch, Profile *profile, Team *team);
 
 /* ---- cpu.c ---- */
 
@@ -51,6 +76,13 @@ uint64_t tenon_runtime_state_size(const int64_t *symbols);
 int tenon_runtime_prepare(void *state);
 int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
                       void *scratch);
+
+/* ---- threads.c ---- */
+
+int tenon_runtime_team_open(Team *team, uint32_t threads, tenon_parallel_for *parallel_for, void *host);
+void tenon_runtime_team_close(Team *team);
+/* Called by kernels: body for all of [0, size), divided among the team. */
+void tenon_runtime_parallel(Team *team, int64_t size, TaskBody *body, void *context, void *memory);
 
 /* ---- session.c: the part that needs a C library ---- */
 

@@ -68,6 +68,6 @@ int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *in
   if ((error = tenon_model_guard(symbols))) return error;
   if ((error = check_memory(tenon_model_state_size, state))) return error;
   if ((error = check_scratch(symbols, scratch))) return error;
-  tenon_model_run(state, symbols, inputs, outputs, scratch, 0);
+  tenon_model_run(state, symbols, inputs, outputs, scratch, NULL, NULL);
   return TENON_OK;
 }

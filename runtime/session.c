@@ -8,9 +8,6 @@
 #include "model.h"
 
 /* What is needed of the C library, without the headers of the target's. */
-typedef struct ClockTime {
-  long seconds, nanoseconds;
-} ClockTime;
 void *aligned_alloc(size_t alignment, size_t size);
 void free(void *memory);
 int clock_gettime(int clock, ClockTime *time);
@@ -32,9 +29,8 @@ struct tenon_session {
   void **output_data;      /* [output_count] */
   Profile profile;
   uint64_t runs; /* since profiling was switched on */
-  uint32_t profiling, threads;
-  tenon_parallel_for *parallel_for;
-  void *parallel_for_host;
+  uint32_t profiling;
+  Team team;
   char error[ERROR_SIZE];
 };
 
@@ -120,6 +116,13 @@ static int has_option(const tenon_session_options *options, size_t offset, size_
 #define HAS_OPTION(options, member)                                                                          \
   has_option(options, offsetof(tenon_session_options, member), sizeof(options)->member)
 
+static int open_team(tenon_session *session, const tenon_session_options *options) {
+  uint32_t threads = HAS_OPTION(options, threads) ? options->threads : 1;
+  tenon_parallel_for *parallel_for = HAS_OPTION(options, parallel_for) ? options->parallel_for : NULL;
+  void *host = HAS_OPTION(options, parallel_for_host) ? options->parallel_for_host : NULL;
+  return tenon_runtime_team_open(&session->team, threads, parallel_for, host);
+}
+
 int tenon_runtime_session_open(const tenon_session_options *options, tenon_session **result) {
   if (!result) return TENON_ERROR_NULL;
   *result = NULL;
@@ -130,13 +133,11 @@ int tenon_runtime_session_open(const tenon_session_options *options, tenon_sessi
   uint64_t state_size = tenon_runtime_state_size(NULL);
   if (state_size) error = memory_grow(&session->state, state_size);
   if (!error) error = tenon_runtime_prepare(session->state.data);
+  if (!error) error = open_team(session, options);
   if (error) {
     tenon_runtime_session_close(session);
     return error;
   }
-  if (HAS_OPTION(options, threads)) session->threads = options->threads;
-  if (HAS_OPTION(options, parallel_for)) session->parallel_for = options->parallel_for;
-  if (HAS_OPTION(options, parallel_for_host)) session->parallel_for_host = options->parallel_for_host;
   if (HAS_OPTION(options, profile)) session->profiling = options->profile;
   *result = session;
   return TENON_OK;
@@ -144,6 +145,7 @@ int tenon_runtime_session_open(const tenon_session_options *options, tenon_sessi
 
 void tenon_runtime_session_close(tenon_session *session) {
   if (!session) return;
+  tenon_runtime_team_close(&session->team);
   for (uint32_t i = 0; i < tenon_model_library.output_count; i++) free(session->outputs[i].data);
   free(session->scratch.data);
   free(session->state.data);
@@ -154,13 +156,10 @@ const char *tenon_runtime_session_error(const tenon_session *session) {
   return session->error;
 }
 
-/* Kept for the day when kernels run in parallel; until then every run is serial. */
 int tenon_runtime_session_set_threads(tenon_session *session, uint32_t threads,
                                       tenon_parallel_for *parallel_for, void *host) {
-  session->threads = threads;
-  session->parallel_for = parallel_for;
-  session->parallel_for_host = host;
-  return TENON_OK;
+  tenon_runtime_team_close(&session->team);
+  return tenon_runtime_team_open(&session->team, threads, parallel_for, host);
 }
 
 /* ---- Checking tensors ---------------------------------------------------------------------------------- */
@@ -284,6 +283,11 @@ static int place_output(tenon_session *session, uint32_t i, tenon_tensor *output
 
 /* ---- Run ----------------------------------------------------------------------------------------------- */
 
+/* Bytes in front of the scratch memory for the large locals of all threads but the first. */
+static uint64_t more_locals(const tenon_session *session) {
+  return (session->team.threads - 1) * tenon_model_local_bytes;
+}
+
 static int find_memory(tenon_session *session, tenon_tensor *outputs) {
   uint64_t size = tenon_model_scratch_size(session->symbols);
   if (size == UINT64_MAX) {
@@ -291,6 +295,7 @@ static int find_memory(tenon_session *session, tenon_tensor *outputs) {
              "the inputs' sizes make a tensor of the model negative or too large");
     return TENON_ERROR_INPUT_SHAPE;
   }
+  size += more_locals(session);
   int error = size ? memory_grow(&session->scratch, size) : TENON_OK;
   for (uint32_t i = 0; !error && i < tenon_model_library.output_count; i++)
     error = place_output(session, i, &outputs[i]);
@@ -314,6 +319,8 @@ int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs
   session->runs++;
   session->profile.last = session->profiling ? now() : 0;
   tenon_model_run(session->state.data, session->symbols, session->input_data, session->output_data,
-                  session->scratch.data, session->profiling ? &session->profile : NULL);
+                  (char *)session->scratch.data + more_locals(session),
+                  session->profiling ? &session->profile : NULL,
+                  session->team.threads > 1 ? &session->team : NULL);
   return TENON_OK;
 }

@@ -1,4 +1,8 @@
 /* stub_c.c -- the names that compiled code may want of libc, to link against; never loaded. */
+void pthread_create(void) {}
+void pthread_join(void) {}
+void pthread_sigmask(void) {}
+void syscall(void) {}
 void aligned_alloc(void) {}
 void free(void) {}
 void clock_gettime(void) {}

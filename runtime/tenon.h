@@ -129,16 +129,17 @@ typedef struct tenon_tensor_info {
 /* State, scratch and output memory for one stream of runs, made and released by the library. */
 typedef struct tenon_session tenon_session;
 
-/* A host's own threads: calls task(context, begin, end) for disjoint ranges that cover 0..count, each at
- * least `grain` long except the last, on any threads, and returns when all are done. */
+/* A host's own threads, for at most `threads` tasks at once: calls task(context, begin, end) for disjoint
+ * ranges that cover 0..count, each at least `grain` long except the last, on any threads, and returns when
+ * all are done. */
 typedef void tenon_task(void *context, int64_t begin, int64_t end);
 typedef void tenon_parallel_for(void *host, int64_t count, int64_t grain, tenon_task *task, void *context);
 
 typedef struct tenon_session_options {
-  uint32_t size; /* sizeof(tenon_session_options) */
-  uint32_t
-      threads; /* 0 and 1: none beside the caller. Libraries of this version run serially whatever it says */
-  tenon_parallel_for *parallel_for; /* NULL: the library's own. Not called by libraries of this version */
+  uint32_t size;                    /* sizeof(tenon_session_options) */
+  uint32_t threads;                 /* how many run at once, the caller among them; 0 means 1, at most 256.
+                                       Results do not depend on it */
+  tenon_parallel_for *parallel_for; /* runs them; NULL: threads of the session's own */
   void *parallel_for_host;
   uint32_t profile; /* 1: count the nanoseconds of each kernel */
 } tenon_session_options;
@@ -199,6 +200,8 @@ typedef struct tenon_library {
   void (*session_close)(tenon_session *session); /* NULL is fine */
   const char *(*session_error)(
       const tenon_session *session); /* about the last failed call: names the input and the numbers */
+  /* As the members of the options. When there are no more threads to be had the session has one, and an error
+   * says so. */
   int (*session_set_threads)(tenon_session *session, uint32_t threads, tenon_parallel_for *parallel_for,
                              void *host);
   int (*session_set_profile)(tenon_session *session, uint32_t on); /* also sets all counters to 0 */

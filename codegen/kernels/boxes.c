@@ -31,7 +31,6 @@ static void box_vector(Lower *lower, Reg *first, void *context) {
 
 static void box_axes(Lower *lower, Box *box, int axis) {
   Loops *loops = &lower->loops;
-  if (dim_is(box->size[axis], 0)) return;
   if (axis == box->rank - 1) {
     for_lanes(lower, 0, box->size[axis]->value, box_vector, box);
     return;
@@ -42,10 +41,23 @@ static void box_axes(Lower *lower, Box *box, int axis) {
   loop_end(loops, &loop, NULL);
 }
 
+static bool is_empty(const Box *box) {
+  for (int i = 0; i < box->rank; i++)
+    if (dim_is(box->size[i], 0)) return true;
+  return false;
+}
+
+static void box_section(Lower *lower, Box *box, const Sections *sections) {
+  if (is_empty(box)) return;
+  loop_section(&lower->loops, sections);
+  box_axes(lower, box, 0);
+}
+
 static void concat_boxes(Lower *lower, const Node *concat) {
   Module *module = lower->module;
   const Dim *zero = dim_const(module, 0), *shift = zero;
   int rank = result(concat, 0)->type->rank, axis = (int)node_axis(concat, "axis", rank);
+  Sections sections = loop_sections(&lower->loops);
   for (int k = 0; k < concat->operand_count; k++) {
     const Type *type = operand(concat, k)->type;
     Box box = {.op = concat, .operand = k, .rank = rank};
@@ -53,9 +65,10 @@ static void concat_boxes(Lower *lower, const Node *concat) {
       box.size[i] = type->dims[i];
       box.shift[i] = i == axis ? shift : zero;
     }
-    box_axes(lower, &box, 0);
+    box_section(lower, &box, &sections);
     shift = dim_add(module, shift, type->dims[axis]);
   }
+  loop_end_sections(&lower->loops, &sections);
 }
 
 /* The inside, then for each axis the slabs before and after it: earlier axes only inside, later axes over the
@@ -70,10 +83,11 @@ static void pad_boxes(Lower *lower, const Node *pad) {
     box.size[i] = x->dims[i];
     box.shift[i] = pads[i];
   }
-  box_axes(lower, &box, 0);
-  box.operand = -1;
   box.fill = operand(pad, 1) ? lower_operand(lower, pad, 1, (Index[]){index_const(lower, 0)})
                              : loop_const(&lower->loops, (LoopType){x->dtype, 1}, 0);
+  Sections sections = loop_sections(&lower->loops);
+  box_section(lower, &box, &sections);
+  box.operand = -1;
   for (int axis = 0; axis < rank; axis++) {
     for (int end = 0; end < 2; end++) {
       for (int i = 0; i < rank; i++) {
@@ -82,9 +96,10 @@ static void pad_boxes(Lower *lower, const Node *pad) {
       }
       box.size[axis] = pads[end * rank + axis];
       if (end) box.shift[axis] = dim_add(module, pads[axis], x->dims[axis]);
-      box_axes(lower, &box, 0);
+      box_section(lower, &box, &sections);
     }
   }
+  loop_end_sections(&lower->loops, &sections);
 }
 
 static bool pad_fits(const Node *pad) {

@@ -114,8 +114,9 @@ static void tile(Emit *e, Reg *ow, int width) {
   }
 }
 
-static void edge_columns(Emit *e, int64_t from, int64_t to) {
+static void edge_columns(Emit *e, const Sections *sections, int64_t from, int64_t to) {
   for (int64_t ow = from; ow < to; ow += TILE) {
+    loop_section(&e->lower->loops, sections);
     e->edge = &ow;
     tile(e, loop_int(&e->lower->loops, ow), (int)(to - ow < TILE ? to - ow : TILE));
   }
@@ -126,14 +127,20 @@ static void columns(Emit *e) {
   Loops *loops = &e->lower->loops;
   Inside inside = inside_columns(e->anchor);
   int64_t full = inside.begin + (inside.end - inside.begin) / TILE * TILE;
-  edge_columns(e, 0, inside.begin);
+  Sections sections = loop_sections(loops);
+  edge_columns(e, &sections, 0, inside.begin);
   if (full > inside.begin) {
-    For loop = loop_for(loops, loop_int(loops, inside.begin), loop_int(loops, full), TILE, 0, NULL);
+    loop_section(loops, &sections);
+    For loop = loop_parallel(loops, loop_int(loops, inside.begin), loop_int(loops, full), TILE);
     tile(e, loop.counter, TILE);
     loop_end(loops, &loop, NULL);
   }
-  if (inside.end > full) tile(e, loop_int(loops, full), (int)(inside.end - full));
-  edge_columns(e, inside.end, result(e->anchor, 0)->type->dims[2]->value);
+  if (inside.end > full) {
+    loop_section(loops, &sections);
+    tile(e, loop_int(loops, full), (int)(inside.end - full));
+  }
+  edge_columns(e, &sections, inside.end, result(e->anchor, 0)->type->dims[2]->value);
+  loop_end_sections(loops, &sections);
 }
 
 /* Kernel row r is at input row oh*stride - before + r*dilation. */
@@ -154,18 +161,22 @@ static void inside_rows(Emit *e) {
 static void channel_vectors(Emit *e) {
   Loops *loops = &e->lower->loops;
   int64_t channels = e->x->dims[3]->value, full = channels / e->lanes * e->lanes;
+  Sections sections = loop_sections(loops);
   if (full) {
-    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), e->lanes, 0, NULL);
+    loop_section(loops, &sections);
+    For loop = loop_parallel(loops, loop_int(loops, 0), loop_int(loops, full), e->lanes);
     e->c = loop.counter;
     columns(e);
     loop_end(loops, &loop, NULL);
   }
   if (channels > full) {
+    loop_section(loops, &sections);
     e->lower->mask = loop_lanes_below(loops, loop_int(loops, channels - full), e->lanes);
     e->c = loop_int(loops, full);
     columns(e);
     e->lower->mask = NULL;
   }
+  loop_end_sections(loops, &sections);
 }
 
 static void depthwise_body(Lower *lower, void *context) {

@@ -25,17 +25,22 @@ void fold_lanes(Lower *lower, int64_t from, int64_t to, Reg **values, int count,
   }
 }
 
-typedef struct Plain {
-  LaneBody body;
-  void *context;
-} Plain;
-
-static void call_plain(Lower *lower, Reg *first, Reg **values, void *context) {
-  (void)values;
-  Plain *plain = context;
-  plain->body(lower, first, plain->context);
-}
-
 void for_lanes(Lower *lower, int64_t from, int64_t to, LaneBody body, void *context) {
-  fold_lanes(lower, from, to, NULL, 0, call_plain, &(Plain){body, context});
+  Loops *loops = &lower->loops;
+  int64_t full = from + (to - from) / lower->lanes * lower->lanes;
+  assert(!lower->mask);
+  Sections sections = loop_sections(loops);
+  if (full > from) {
+    loop_section(loops, &sections);
+    For loop = loop_parallel(loops, loop_int(loops, from), loop_int(loops, full), lower->lanes);
+    body(lower, loop.counter, context);
+    loop_end(loops, &loop, NULL);
+  }
+  if (to > full) {
+    loop_section(loops, &sections);
+    lower->mask = loop_lanes_below(loops, loop_int(loops, to - full), lower->lanes);
+    body(lower, loop_int(loops, full), context);
+    lower->mask = NULL;
+  }
+  loop_end_sections(loops, &sections);
 }

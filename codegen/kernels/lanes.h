@@ -9,7 +9,7 @@
 /* Called with the first element of the vector; lower->mask tells which lanes exist (NULL: all). */
 typedef void (*LaneBody)(Lower *lower, Reg *first, void *context);
 
-/* for first = from to below to step lower->lanes. */
+/* for first = from to below to step lower->lanes: the vectors are independent of each other. */
 void for_lanes(Lower *lower, int64_t from, int64_t to, LaneBody body, void *context);
 
 /* The same, with one carried value per entry of `values`, which the body replaces by its successors. */

@@ -171,21 +171,26 @@ static void column_groups(Emit *e) {
   full = dim_is_const(n)
              ? loop_int(loops, n->value / width * width)
              : loop_binary(loops, LOOP_MUL, loop_binary(loops, LOOP_FLOORDIV, size, group), group);
+  Sections sections = loop_sections(loops);
   if (!dim_is_const(n) || n->value >= width) {
+    loop_section(loops, &sections);
     For loop = loop_parallel(loops, zero, full, width);
     all_rows(e, loop.counter, e->vectors, NULL);
     loop_end(loops, &loop, NULL);
   }
-  if (dim_is_const(n)) {
+  if (!dim_is_const(n)) {
+    loop_section(loops, &sections);
+    For loop = loop_parallel(loops, full, size, e->lanes);
+    Reg *left = loop_binary(loops, LOOP_SUB, size, loop.counter);
+    all_rows(e, loop.counter, 1, loop_lanes_below(loops, left, e->lanes));
+    loop_end(loops, &loop, NULL);
+  } else if (n->value % width) {
     int64_t rest = n->value % width, tail = rest % e->lanes;
+    loop_section(loops, &sections);
     Reg *mask = tail ? loop_lanes_below(loops, loop_int(loops, tail), e->lanes) : NULL;
-    if (rest) all_rows(e, full, (int)((rest + e->lanes - 1) / e->lanes), mask);
-    return;
+    all_rows(e, full, (int)((rest + e->lanes - 1) / e->lanes), mask);
   }
-  For loop = loop_parallel(loops, full, size, e->lanes);
-  Reg *left = loop_binary(loops, LOOP_SUB, size, loop.counter);
-  all_rows(e, loop.counter, 1, loop_lanes_below(loops, left, e->lanes));
-  loop_end(loops, &loop, NULL);
+  loop_end_sections(loops, &sections);
 }
 
 static void batch_axes(Emit *e, int axis) {

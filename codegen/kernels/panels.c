@@ -460,7 +460,9 @@ static void for_each_panel_group(Emit *e, Tile tile, Inner inner) {
   const Problem *p = &e->p;
   bool ragged = p->columns % PANEL != 0;
   int64_t full = (p->columns / PANEL) / e->panels; /* groups without a tail */
+  Sections sections = loop_sections(loops);
   if (full > 0) {
+    loop_section(loops, &sections);
     For loop = loop_parallel(loops, loop_int(loops, 0), loop_int(loops, full * e->panels), e->panels);
     tile.panel = loop.counter;
     tile.vectors = e->panels * e->per_panel;
@@ -468,13 +470,15 @@ static void for_each_panel_group(Emit *e, Tile tile, Inner inner) {
     inner(e, tile);
     loop_end(loops, &loop, NULL);
   }
-  int64_t rest = p->panel_count - full * e->panels;
-  if (rest == 0) return;
-  tile.panel = loop_int(loops, full * e->panels);
-  tile.tail = ragged;
-  tile.tail_columns = p->columns - full * e->panels * PANEL;
-  tile.vectors = (int)((tile.tail_columns + e->lanes - 1) / e->lanes);
-  inner(e, tile);
+  if (p->panel_count > full * e->panels) {
+    loop_section(loops, &sections);
+    tile.panel = loop_int(loops, full * e->panels);
+    tile.tail = ragged;
+    tile.tail_columns = p->columns - full * e->panels * PANEL;
+    tile.vectors = (int)((tile.tail_columns + e->lanes - 1) / e->lanes);
+    inner(e, tile);
+  }
+  loop_end_sections(loops, &sections);
 }
 
 /* A strip of rows under construction. */

@@ -114,7 +114,7 @@ static void window(Lower *lower, Reg *channel, void *context) {
 
 static void windows_one_by_one(Emit *e) {
   Loops *loops = &e->lower->loops;
-  For columns = loop_for(loops, number(e, 0), lower_dim(e->lower, result(e->anchor, 0), 2), 1, 0, NULL);
+  For columns = loop_parallel(loops, number(e, 0), lower_dim(e->lower, result(e->anchor, 0), 2), 1);
   e->o[1] = columns.counter;
   e->span[1] = span_of(e, 1);
   for_lanes(e->lower, 0, e->x->dims[3]->value, window, e);

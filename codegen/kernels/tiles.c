@@ -110,39 +110,59 @@ static void strips_between(Loops *loops, Reg *from, Reg *to, int height, StripBo
   loop_end(loops, &loop, NULL);
 }
 
+typedef struct Strips {
+  Loops *loops;
+  Sections sections;
+  StripBody body;
+  void *context;
+} Strips;
+
 /* Whole strips, then smaller ones for what is left. */
-static void open_strips(Loops *loops, const Dim *count, int rows, StripBody body, void *context) {
-  Reg *size = loop_dim(loops, count), *from = loop_int(loops, 0);
-  for (int height = rows; height > 0; height = height > 4 ? 4 : height > 1 ? 1 : 0) {
-    Reg *step = loop_int(loops, height), *left = loop_binary(loops, LOOP_SUB, size, from);
+static void open_strips(Strips *strips, const Dim *count, int rows) {
+  Loops *loops = strips->loops;
+  Reg *bounds[4] = {loop_int(loops, 0)};
+  int heights[3] = {rows, rows > 4 ? 4 : 1, 1}, parts = rows > 4 ? 3 : rows > 1 ? 2 : 1;
+  for (int i = 0; i < parts; i++) {
+    Reg *step = loop_int(loops, heights[i]),
+        *left = loop_binary(loops, LOOP_SUB, loop_dim(loops, count), bounds[i]);
     left = loop_binary(loops, LOOP_MUL, loop_binary(loops, LOOP_FLOORDIV, left, step), step);
-    Reg *to = loop_binary(loops, LOOP_ADD, from, left);
-    strips_between(loops, from, to, height, body, context);
-    from = to;
+    bounds[i + 1] = loop_binary(loops, LOOP_ADD, bounds[i], left);
+  }
+  strips->sections = loop_sections(loops);
+  for (int i = 0; i < parts; i++) {
+    loop_section(loops, &strips->sections);
+    strips_between(loops, bounds[i], bounds[i + 1], heights[i], strips->body, strips->context);
   }
 }
 
 /* The strips of one height from row `first`: a loop over those inside, the others one by one. */
-static void even_strips(Loops *loops, int64_t first, int64_t strips, int height, int64_t from, int64_t to,
-                        StripBody body, void *context) {
-  for (int64_t i = 0; i < strips;) {
+static void even_strips(const Strips *strips, int64_t first, int64_t count, int height, int64_t from,
+                        int64_t to) {
+  Loops *loops = strips->loops;
+  for (int64_t i = 0; i < count;) {
     int64_t row = first + i * height, run = 0;
-    while (i + run < strips && row + run * height >= from && row + (run + 1) * height <= to) run++;
+    while (i + run < count && row + run * height >= from && row + (run + 1) * height <= to) run++;
+    loop_section(loops, &strips->sections);
+    Reg *begin = loop_int(loops, row);
     if (run > 0)
-      strips_between(loops, loop_int(loops, row), loop_int(loops, row + run * height), height, body, context);
+      strips_between(loops, begin, loop_int(loops, row + run * height), height, strips->body,
+                     strips->context);
     else
-      body(context, loop_int(loops, row), height);
+      strips->body(strips->context, begin, height);
     i += run > 0 ? run : 1;
   }
 }
 
 void tile_strips(Loops *loops, const Dim *count, int rows, int64_t from, int64_t to, StripBody body,
                  void *context) {
-  if (!dim_is_const(count)) {
-    open_strips(loops, count, rows, body, context);
-    return;
+  Strips strips = {loops, {NULL, NULL}, body, context};
+  if (dim_is_const(count)) {
+    strips.sections = loop_sections(loops);
+    Balance b = balance(count->value, rows);
+    even_strips(&strips, 0, b.tall, b.low + 1, from, to);
+    even_strips(&strips, b.tall * (b.low + 1), b.strips - b.tall, b.low, from, to);
+  } else {
+    open_strips(&strips, count, rows);
   }
-  Balance b = balance(count->value, rows);
-  even_strips(loops, 0, b.tall, b.low + 1, from, to, body, context);
-  even_strips(loops, b.tall * (b.low + 1), b.strips - b.tall, b.low, from, to, body, context);
+  loop_end_sections(loops, &strips.sections);
 }

@@ -41,7 +41,7 @@ Nest nest_over(Lower *lower, const Value *value, const bool *skip, Index *at) {
     at[axis] = index_const(lower, 0);
     if (skip && skip[axis]) continue;
     Reg *size = lower_dim(lower, value, axis);
-    at[axis] = index_of(nest.depth == 0 ? nest_parallel(lower, &nest, size) : nest_for(lower, &nest, size));
+    at[axis] = index_of(nest_parallel(lower, &nest, size));
   }
   return nest;
 }

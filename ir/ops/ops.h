@@ -118,7 +118,7 @@ Reg *nest_for(Lower *lower, Nest *nest, Reg *size);      /* the counter */
 Reg *nest_parallel(Lower *lower, Nest *nest, Reg *size); /* only without carried values */
 /* Closes all loops; nest->carried holds what the innermost iteration yields. */
 void nest_end(Lower *lower, Nest *nest);
-/* Loops over the axes of `value`, the first of them parallel, except those in `skip` (NULL: none; at[] is 0
+/* Parallel loops over the axes of `value`, except those in `skip` (NULL: none; at[] is 0
  * there). */
 Nest nest_over(Lower *lower, const Value *value, const bool *skip, Index *at);
 /* Adds loops over just the axes in `only`. */

@@ -2,14 +2,15 @@
  * checkop.c -- every fast kernel against the plain lowering of its op, on shapes that break things.
  *
  * A case adds one op (and perhaps an epilogue) to a graph. The cases of a family go through the whole
- * pipeline and are compiled together; the same graph, untouched, runs in the interpreter. Then all again with
- * operands that are columns of larger inputs and results that are columns of a concat, so that both have
- * strides.
+ * pipeline and are compiled together; the same graph, untouched, runs in the interpreter. Then the library
+ * runs with several threads, with its loops cut at every place. Then all again with operands that are columns
+ * of larger inputs and results that are columns of a concat, so that both have strides.
  *
  *   checkop [FAMILY [CPU]]      CPU as `tenon compile --cpu`; default: this machine's
  */
 #include "codegen/codegen.h"
 #include "passes/passes.h"
+#include "tests/divided.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -493,6 +494,11 @@ static int check_family(int index, bool parts, const char *cpu, int *passed) {
       (*passed)++;
     else
       failed++;
+  }
+  if (ok && !divided_agrees(graph, &target, x)) {
+    diags_print(check->module, stdout, 10);
+    printf("FAIL %s: threads change the results\n", families[index].name);
+    failed++;
   }
   for (int i = 0; i < inputs; i++) tensor_free(&x[i]);
   for (int i = 0; i < count; i++) {

@@ -66,6 +66,8 @@ TEST(control) {
   check_bad("%c: bool = const true\n%r: f32 = if %c {\nyield 1.0\n}", "a block without yield");
   check_bad("%c: boolx4 = const true\nif %c {\n}", "not a scalar bool");
   check_bad("for %k = 0 to 4 {\nyield\n}", "yield ends a block");
+  check_bad("sections {\n%a: i64 = const 1\n%b: i64 = add %a, 1\n} and {\n%c: i64 = add %b, 1\n}", "b");
+  check_bad("local %t: f32[4] align=128", "aligned to 128");
 }
 
 TEST(names) {

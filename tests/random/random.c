@@ -15,6 +15,7 @@
 
 #include "codegen/codegen.h"
 #include "passes/passes.h"
+#include "tests/divided.h"
 #include "tests/random/generate.h"
 
 enum { MAX_TENSORS = 128, SYMBOL = 3 };
@@ -63,6 +64,7 @@ static bool run_both(Graph *plain, Graph *fast, const Tensor *inputs, Target *ta
   ok = ok && (target ? codegen_execute(target, fast, inputs, got) : graph_interpret(fast, inputs, got));
   for (int i = 0; ok && i < plain->output_count; i++)
     ok = tensors_agree(plain->output_names[i], &want[i], &got[i]);
+  if (target) ok = ok && divided_agrees(fast, target, inputs);
   tensors_free(want, plain->output_count);
   tensors_free(got, plain->output_count);
   return ok;

@@ -1,0 +1,25 @@
+/* locals.c -- see locals.h. */
+#include "codegen/locals.h"
+
+enum { MAX_ON_STACK = 16 * 1024, MAX_STACK = 64 * 1024, ALIGNMENT = 64 };
+
+int64_t local_bytes(const Buffer *local) {
+  int64_t bytes = (dtype_bits(local->dtype) + 7) / 8;
+  for (int axis = 0; axis < local->rank; axis++) bytes *= local->dims[axis]->value; /* verified: static */
+  return bytes;
+}
+
+int64_t kernel_local_memory(const Kernel *kernel, int64_t *offsets) {
+  int64_t memory = 0, stack = 0;
+  for (int i = 0; i < kernel->local_count; i++) {
+    const Buffer *local = kernel->locals[i];
+    int64_t bytes = local_bytes(local);
+    bool fits = bytes <= MAX_ON_STACK && stack + bytes <= MAX_STACK;
+    if (offsets) offsets[i] = fits ? -1 : memory;
+    if (fits)
+      stack += bytes;
+    else
+      memory += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  }
+  return memory;
+}
