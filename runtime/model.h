@@ -28,7 +28,7 @@ typedef void TaskBody(void *context, int64_t begin, int64_t end, void *memory);
 
 /* TASK_TICKS: the usual least work for one thread, in vector operations as codegen/llvm_ranges.c estimates
  * them, some microseconds. */
-enum { TASK_TICKS = 1 << 14, MAX_THREADS = 256 };
+enum { TASK_TICKS = 1 << 14, MAX_THREADS = 64 };
 
 /* Who runs the parts of parallel loops. */
 typedef struct Pool Pool;

@@ -137,7 +137,7 @@ typedef void tenon_parallel_for(void *host, int64_t count, int64_t grain, tenon_
 
 typedef struct tenon_session_options {
   uint32_t size;                    /* sizeof(tenon_session_options) */
-  uint32_t threads;                 /* how many run at once, the caller among them; 0 means 1, at most 256.
+  uint32_t threads;                 /* how many run at once, the caller among them; 0 means 1, at most 64.
                                        Results do not depend on it */
   tenon_parallel_for *parallel_for; /* runs them; NULL: threads of the session's own */
   void *parallel_for_host;

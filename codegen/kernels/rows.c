@@ -12,7 +12,7 @@
 #include "codegen/kernels/lanes.h"
 #include "codegen/kernels/tiles.h"
 
-enum { MAX_LOCAL_ROW = 16384 }; /* floats: 64 KiB of stack */
+enum { MAX_LOCAL_ROW = 16384 }; /* floats */
 
 /* ---- reductions ---------------------------------------------------------------------------------------- */
 

@@ -315,7 +315,7 @@ static void norm_cases(Check *check) {
 }
 
 static void row_cases(Check *check) {
-  const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 15}, {3, 1, 16}, {1, 4, 33}, {5, 7, 100}};
+  const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 15}, {3, 1, 16}, {1, 4, 33}, {5, 7, 100}, {2, 3, 9001}};
   const Op *const reductions[] = {&op_reduce_sum, &op_reduce_mean, &op_reduce_max, &op_reduce_min};
   const struct {
     int count;
