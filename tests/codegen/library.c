@@ -6,6 +6,7 @@
 #include "tests/codegen/compile.h"
 
 #include <math.h>
+#include <pthread.h>
 
 /* A graph on its way through a library. */
 typedef struct Built {
@@ -318,6 +319,89 @@ TEST(profile) {
   drop(&built);
 }
 
+/* ---- threads ---- */
+
+static const char product[] = "graph product(%x: f32[N,256]) -> (%y: f32[N,256]) {\n"
+                              "  const %w: f32[256,256] = splat 0.01\n"
+                              "  %0: f32[N,256] = matmul %x, %w\n"
+                              "  %1: f32[N,256] = exp %0\n"
+                              "  %y: f32[N,256] = softmax %1, axis=-1\n"
+                              "  return %y\n"
+                              "}\n";
+enum { PRODUCT_ROWS = 150, PRODUCT_COUNT = PRODUCT_ROWS * 256 };
+
+static bool product_is(const tenon_library *library, tenon_session *session, float *x, const float *want) {
+  tenon_tensor in = {x, 0, TENON_F32, 2, {PRODUCT_ROWS, 256}}, out = {0};
+  if (!CHECK_INT(library->session_run(session, &in, &out), TENON_OK)) return false;
+  return !want || memcmp(out.data, want, sizeof(float) * PRODUCT_COUNT) == 0;
+}
+
+static void in_one_piece(void *host, int64_t count, int64_t grain, tenon_task *task, void *context) {
+  (void)grain;
+  ++*(int *)host;
+  task(context, 0, count);
+}
+
+typedef struct Runner {
+  const tenon_library *library;
+  float *x, *want;
+  bool ok;
+} Runner;
+
+static void *run_in_thread(void *argument) {
+  Runner *runner = argument;
+  tenon_session_options options = {.size = sizeof options, .threads = 3};
+  tenon_session *session;
+  runner->ok = !runner->library->session_open(&options, &session);
+  for (int i = 0; runner->ok && i < 50; i++)
+    runner->ok = product_is(runner->library, session, runner->x, runner->want);
+  runner->library->session_close(session);
+  return NULL;
+}
+
+static void check_threads(const tenon_library *library, tenon_session *session, float *x, float *want) {
+  int calls = 0;
+  tenon_tensor in = {x, 0, TENON_F32, 2, {PRODUCT_ROWS, 256}}, out = {want, 0, TENON_F32, 2, {0}};
+  CHECK_INT(library->session_run(session, &in, &out), TENON_OK);
+  for (uint32_t threads = 0; threads < 6; threads++) {
+    CHECK_INT(library->session_set_threads(session, threads, NULL, NULL), TENON_OK);
+    CHECK(product_is(library, session, x, want));
+  }
+  CHECK_INT(library->session_set_threads(session, 1, in_one_piece, &calls), TENON_OK);
+  CHECK(product_is(library, session, x, want) && calls == 0);
+  CHECK_INT(library->session_set_threads(session, 4, in_one_piece, &calls), TENON_OK);
+  CHECK(product_is(library, session, x, want) && calls > 0);
+  for (int i = 0; i < 100; i++) {
+    tenon_session_options options = {.size = sizeof options, .threads = 2};
+    tenon_session *other = NULL;
+    CHECK_INT(library->session_open(&options, &other), TENON_OK);
+    if (i % 10 == 0) CHECK(product_is(library, other, x, want));
+    library->session_close(other);
+  }
+  Runner runners[2] = {{library, x, want, false}, {library, x, want, false}};
+  pthread_t handles[2];
+  for (int i = 0; i < 2; i++) CHECK_INT(pthread_create(&handles[i], NULL, run_in_thread, &runners[i]), 0);
+  for (int i = 0; i < 2; i++) pthread_join(handles[i], NULL);
+  CHECK(runners[0].ok && runners[1].ok);
+}
+
+TEST(threads) {
+  Built built = build(product);
+  void *handle = NULL;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  tenon_session *session = NULL;
+  float *x = malloc(sizeof(float) * PRODUCT_COUNT), *want = malloc(sizeof(float) * PRODUCT_COUNT);
+  for (int i = 0; i < PRODUCT_COUNT; i++) x[i] = (float)(i * 7 % 101) / 50 - 1;
+  if (CHECK(library != NULL) && CHECK_INT(library->session_open(NULL, &session), TENON_OK)) {
+    check_threads(library, session, x, want);
+    library->session_close(session);
+    dlclose(handle);
+  }
+  free(x);
+  free(want);
+  drop(&built);
+}
+
 /* ---- the file ---- */
 
 TEST(exports_and_needs) {
@@ -518,6 +602,7 @@ int main(void) {
   RUN(session_errors);
   RUN(broadcast_guard);
   RUN(profile);
+  RUN(threads);
   RUN(exports_and_needs);
   RUN(same_bytes_again);
   RUN(header_compiles);
