@@ -7,12 +7,11 @@
 
 static const Option options[] = {
     {"output", 'o', OPTION_TEXT, "OUT.tn", "write the graph there, its weights beside it (.safetensors)"},
-    PASSES_OPTION,
     {"print-after", 0, OPTION_TEXT, "A,B,...|all", "print the graph after these passes"},
     {"print-changed", 0, OPTION_FLAG, NULL, "print what each pass changed, as a diff"},
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
     MODEL_OPTIONS,
-    {"cpu", 0, OPTION_TEXT, "NAME", "schedule for this processor (default: this machine's)"},
+    BUILD_OPTIONS,
     {0},
 };
 

@@ -41,15 +41,13 @@ typedef struct Program {
 #define MODEL_OPTIONS                                                                                        \
   {"dim", 0, OPTION_SIZES, "NAME=N", "give a named size of the model a value (repeatable)"},                 \
       {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
-#define PASSES_OPTION                                                                                        \
-  {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define BUILD_OPTIONS                                                                                        \
   {"cpu", 0, OPTION_TEXT, "NAME", "compile for this processor (default: this machine's)"},                   \
       {"optimize", 0, OPTION_CHOICE, "balanced|speed|size",                                                  \
        "balanced: fast, the library about as large as the model (default)"},                                 \
       {"precision", 0, OPTION_CHOICE, "fast|strict",                                                         \
        "strict: convolutions by the sums that define them, no Winograd (default fast)"},                     \
-      PASSES_OPTION
+      {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
    "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \

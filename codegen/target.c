@@ -182,7 +182,9 @@ static void describe_caches(Target *target, bool host) {
   if (!host) return;
   target->l1_bytes = cache_size(_SC_LEVEL1_DCACHE_SIZE, target->l1_bytes);
   target->l2_bytes = cache_size(_SC_LEVEL2_CACHE_SIZE, target->l2_bytes);
-  target->l3_bytes = cache_size(_SC_LEVEL3_CACHE_SIZE, target->l3_bytes);
+  /* What one core can count on: L3 is shared, and in virtual machines glibc reports that of more cores. */
+  int64_t l3 = cache_size(_SC_LEVEL3_CACHE_SIZE, target->l3_bytes);
+  if (l3 < target->l3_bytes) target->l3_bytes = l3;
 }
 
 static void describe_vectors(Target *target, const Machine *machine) {

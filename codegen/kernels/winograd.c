@@ -106,13 +106,35 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
 /* Vectors of a register tile: few streams of weights, which come from far away. */
 enum { TILE_VECTORS = 2 };
 
-/* Tiles whose transformed inputs and products fill a good half of L2. */
+/* Seconds that `blocks` blocks wait for memory: each reads all weights, and each group of panels reads the
+ * block's transformed inputs, which stay in L2 if they are small. */
+static double waiting(const Problem *p, const Target *target, int64_t blocks) {
+  int64_t height = (p->tile_count + blocks - 1) / blocks;
+  double l3 = 3.5e9 * target->read_gbps, memory = 1e9 * target->read_gbps;
+  double weights = 4.0 * (double)(p->points * p->channels * p->panel_count * PANEL);
+  double inputs = 4.0 * (double)(p->points * p->channels * height);
+  double products = 4.0 * (double)(p->points * height * TILE_VECTORS * PANEL);
+  double groups = (double)p->panel_count / TILE_VECTORS;
+  double time = (double)blocks * weights / (weights > 0.5 * (double)target->l3_bytes ? memory : l3);
+  if (inputs + products > 0.7 * (double)target->l2_bytes) time += (double)blocks * groups * inputs / l3;
+  return time;
+}
+
+/* Tiles of a block: as few as cost nothing, at least a register tile's rows, and no more than L3 has room
+ * for. */
 static int64_t choose_block(const Problem *p, const Target *target) {
-  int64_t bytes = p->points * (p->channels + TILE_VECTORS * PANEL) * 4,
-          fit = target->l2_bytes * 5 / 8 / bytes;
-  if (fit < 14) fit = 14;
-  int64_t blocks = (p->tile_count + fit - 1) / fit;
-  return (p->tile_count + blocks - 1) / blocks;
+  enum { LEAST = 14 };
+  static const double slack = 1.05;
+  int64_t most = (p->tile_count + LEAST - 1) / LEAST, best = most;
+  double least = waiting(p, target, most);
+  for (int64_t blocks = most - 1; blocks > 0; blocks--) {
+    int64_t height = (p->tile_count + blocks - 1) / blocks;
+    double time = waiting(p, target, blocks);
+    if (time * slack >= least || p->points * p->channels * height * 4 > target->l3_bytes / 8) continue;
+    least = time;
+    best = blocks;
+  }
+  return (p->tile_count + best - 1) / best;
 }
 
 static const char *winograd_choose(const Node *node, const Node *anchor, const Target *target) {
