@@ -122,6 +122,8 @@ static void gemm_cases(Check *check) {
     }
   }
   add_gemm(check, 128, 1024, 48, true, false);
+  for (int m = 1; m <= 5; m++)
+    add_gemm(check, m, 517, 283, m % 2, m == 3); /* weights beyond L2: few rows wait for them */
 }
 
 /* y = a*b with batches as in attention, scaled; and gemm of two inputs. */
