@@ -10,11 +10,12 @@
 /* What is needed of the C library, without the headers of the target's. */
 void *aligned_alloc(size_t alignment, size_t size);
 void free(void *memory);
+int madvise(void *memory, size_t size, int advice);
 int clock_gettime(int clock, ClockTime *time);
 int snprintf(char *text, size_t size, const char *format, ...);
 void *memset(void *memory, int byte, size_t size);
 
-enum { CLOCK_STEADY = 1, ERROR_SIZE = 256 };
+enum { CLOCK_STEADY = 1, ADVICE_HUGE_PAGES = 14, HUGE_PAGE = 2 << 20, ERROR_SIZE = 256 };
 
 typedef struct Memory {
   void *data;
@@ -36,10 +37,15 @@ struct tenon_session {
 
 /* ---- Memory -------------------------------------------------------------------------------------------- */
 
+/* Much memory asks for huge pages: activations that pass through it, and weights transformed at the start,
+ * are then not kept waiting for translations of their addresses. */
 static void *allocate(uint64_t size) {
-  uint64_t rounded = (size + TENON_ALIGNMENT - 1) / TENON_ALIGNMENT * TENON_ALIGNMENT;
+  uint64_t alignment = size >= 4 * HUGE_PAGE ? HUGE_PAGE : TENON_ALIGNMENT;
+  uint64_t rounded = (size + alignment - 1) / alignment * alignment;
   if (rounded < size || rounded > SIZE_MAX / 2) return NULL;
-  return aligned_alloc(TENON_ALIGNMENT, rounded ? (size_t)rounded : TENON_ALIGNMENT);
+  void *memory = aligned_alloc((size_t)alignment, rounded ? (size_t)rounded : TENON_ALIGNMENT);
+  if (memory && alignment == HUGE_PAGE) madvise(memory, (size_t)rounded, ADVICE_HUGE_PAGES);
+  return memory;
 }
 
 static int memory_grow(Memory *memory, uint64_t size) {

@@ -5,6 +5,7 @@ void pthread_sigmask(void) {}
 void syscall(void) {}
 void aligned_alloc(void) {}
 void free(void) {}
+void madvise(void) {}
 void clock_gettime(void) {}
 void snprintf(void) {}
 void memcpy(void) {}
