@@ -103,31 +103,34 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
 
 /* ---- choice of the block ------------------------------------------------------------------------------- */
 
-/* Vectors of a register tile: few streams of weights, which come from far away. */
-enum { TILE_VECTORS = 2 };
+/* Vectors of a register tile: few streams of weights, which come from far away. And of how many blocks each
+ * is one task, rather than divided. */
+enum { TILE_VECTORS = 2, MANY = 8 };
 
 /* Seconds that `blocks` blocks wait for memory: each reads all weights, and each group of panels reads the
- * block's transformed inputs, which stay in L2 if they are small. */
+ * block's transformed inputs. What stays in L2 costs nothing. */
 static double waiting(const Problem *p, const Target *target, int64_t blocks) {
   int64_t height = (p->tile_count + blocks - 1) / blocks;
-  double l3 = 3.5e9 * target->read_gbps, memory = 1e9 * target->read_gbps;
+  double l3 = 3.5e9 * target->read_gbps, memory = 1e9 * target->read_gbps, l2 = (double)target->l2_bytes;
   double weights = 4.0 * (double)(p->points * p->channels * p->panel_count * PANEL);
   double inputs = 4.0 * (double)(p->points * p->channels * height);
   double products = 4.0 * (double)(p->points * height * TILE_VECTORS * PANEL);
-  double groups = (double)p->panel_count / TILE_VECTORS;
-  double time = (double)blocks * weights / (weights > 0.5 * (double)target->l3_bytes ? memory : l3);
-  if (inputs + products > 0.7 * (double)target->l2_bytes) time += (double)blocks * groups * inputs / l3;
+  double groups = (double)p->panel_count / TILE_VECTORS, time = 0;
+  if (weights + inputs + products > l2)
+    time += (double)blocks * weights / (weights > 0.5 * (double)target->l3_bytes ? memory : l3);
+  if (inputs + products > 0.7 * l2) time += (double)blocks * groups * inputs / l3;
   return time;
 }
 
-/* Tiles of a block: as few as cost nothing, at least a register tile's rows, and no more than L3 has room
- * for. */
+/* Tiles of a block: as few as cost nothing, at least a register tile's rows, no more than L3 has room for.
+ * With few panels the blocks must be many, or there is nothing for several threads. */
 static int64_t choose_block(const Problem *p, const Target *target) {
   enum { LEAST = 14 };
   static const double slack = 1.05;
   int64_t most = (p->tile_count + LEAST - 1) / LEAST, best = most;
+  int64_t fewest = p->panel_count >= MANY * TILE_VECTORS || most < MANY ? 1 : MANY;
   double least = waiting(p, target, most);
-  for (int64_t blocks = most - 1; blocks > 0; blocks--) {
+  for (int64_t blocks = most - 1; blocks >= fewest; blocks--) {
     int64_t height = (p->tile_count + blocks - 1) / blocks;
     double time = waiting(p, target, blocks);
     if (time * slack >= least || p->points * p->channels * height * 4 > target->l3_bytes / 8) continue;
@@ -525,7 +528,6 @@ static void one_block(Emit *e, Reg *first) {
 
 /* Many blocks are independent; of few, each is divided among threads. */
 static void all_blocks(Emit *e) {
-  enum { MANY = 8 };
   Loops *loops = loops_of(e);
   const Value *y = result(e->p.anchor, 0);
   const Dim *images = y->type->dims[0];
