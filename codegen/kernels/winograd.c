@@ -122,13 +122,19 @@ static double waiting(const Problem *p, const Target *target, int64_t blocks) {
   return time;
 }
 
+/* Groups of panels: what a block can be divided into. */
+static int64_t group_count(const Problem *p) {
+  return (p->panel_count + TILE_VECTORS - 1) / TILE_VECTORS;
+}
+
 /* Tiles of a block: as few as cost nothing, at least a register tile's rows, no more than L3 has room for.
  * With few panels the blocks must be many, or there is nothing for several threads. */
 static int64_t choose_block(const Problem *p, const Target *target) {
   enum { LEAST = 14 };
   static const double slack = 1.05;
-  int64_t most = (p->tile_count + LEAST - 1) / LEAST, best = most;
-  int64_t fewest = p->panel_count >= MANY * TILE_VECTORS || most < MANY ? 1 : MANY;
+  int64_t most = (p->tile_count + LEAST - 1) / LEAST, fewest = group_count(p) >= MANY ? 1 : MANY;
+  if (most < fewest) fewest = most += most > 1 ? most % 2 : 0; /* two threads get the same */
+  int64_t best = most;
   double least = waiting(p, target, most);
   for (int64_t blocks = most - 1; blocks >= fewest; blocks--) {
     int64_t height = (p->tile_count + blocks - 1) / blocks;
@@ -526,13 +532,14 @@ static void one_block(Emit *e, Reg *first) {
   if (e->p.columns > full * PANEL) panel_group(e, number(e, full), e->p.columns - full * PANEL);
 }
 
-/* Many blocks are independent; of few, each is divided among threads. */
+/* Many blocks are independent; of few, each is divided among threads, if there is more to divide. */
 static void all_blocks(Emit *e) {
   Loops *loops = loops_of(e);
   const Value *y = result(e->p.anchor, 0);
   const Dim *images = y->type->dims[0];
   int64_t blocks = (e->p.tile_count + e->height - 1) / e->height;
-  bool many = !dim_is_const(images) || images->value * blocks >= MANY;
+  int64_t enough = group_count(&e->p) < MANY ? group_count(&e->p) : MANY;
+  bool many = !dim_is_const(images) || images->value * blocks >= enough;
   Reg *zero = number(e, 0), *image_count = lower_dim(e->lower, y, 0), *end = number(e, blocks * e->height);
   For outer =
       many ? loop_parallel(loops, zero, image_count, 1) : loop_for(loops, zero, image_count, 1, 0, NULL);
