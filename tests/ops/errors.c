@@ -27,6 +27,17 @@ static const Wrong wrongs[] = {
     {"%y: i64[2] = softmax %i", "x is i64"},
     {"%y: f32[3] = gather %v, %v", "indices is f32"},
     {"%y: u8[3] = neg %u", "x is u8; it must be float or signed integer"},
+    /* attention */
+    {"%y: f32[2,3,8,9] = attention %m, %x, %x", "q is f32[4,5]"},
+    {"%y: f32[2,3,8,9] = attention %x, %w, %x", "k is f32[4,3,3,3]: batch 4 against 2 of q"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, k_perm=[0,2,1,3]", "its 8 heads cannot serve the 3 of q"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, k_perm=[0,1,3,2]", "they have 9 and 8 channels"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, v_perm=[0,1,3,2]", "they have 8 and 9 positions"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, %m",
+     "mask of shape f32[4,5] does not broadcast to the scores"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, y_perm=[0,1,2]", "y_perm has 3 entries; it must have 4"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, q_perm=[0,1,2,2]", "q_perm mentions axis 2 twice"},
+    {"%y: f32[2,3,8,9] = attention %x, %x, %x, v_perm=[0,1,2,-1]", "must not be negative"},
     /* shapes */
     {"%y: f32[3] = add %v, %m", "y of shape f32[4,5] does not broadcast"},
     {"%y: f32[3] = prelu %v, %m", "does not broadcast"},

@@ -896,6 +896,36 @@ def rnn_goldens():
         golden.write()
 
 
+# ---- Attention
+
+
+def attention(q, k, v, mask=0, scale=1):
+    """On [batch, heads, positions, channels]; heads of k and v serve as many of q each."""
+    k, v = (np.repeat(x, q.shape[1] // x.shape[1], 1).astype(np.float64) for x in (k, v))
+    return softmax(scale * q.astype(np.float64) @ k.swapaxes(2, 3) + mask, 3) @ v
+
+
+def attention_golden():
+    golden = Golden("attention")
+    q, k, v = golden.input("q", normal(1, 4, 3, 2)), golden.input("k", normal(1, 2, 5, 2)), golden.input("v", normal(1, 2, 5, 3))
+    row, full = golden.input("row", normal(5)), golden.input("full", normal(4, 3, 5))
+    never = golden.input("never", [[0, -np.inf, 1, -np.inf, 2], [-np.inf] * 4 + [1], [-np.inf] * 5])
+    one_k, one_v = golden.input("one_k", normal(1, 1, 5, 2)), golden.input("one_v", normal(1, 1, 5, 3))
+    golden.result("attention %q, %k, %v", attention(q, k, v), np.float32)
+    golden.result("attention %q, %k, %v, scale=0.5", attention(q, k, v, scale=0.5), np.float32)
+    golden.result("attention %q, %k, %v, %row, scale=-2", attention(q, k, v, row, -2), np.float32)
+    golden.result("attention %q, %k, %v, %full", attention(q, k, v, full), np.float32)
+    with np.errstate(invalid="ignore"):
+        golden.result("attention %q, %k, %v, %never", attention(q, k, v, never), np.float32)
+    golden.result("attention %q, %one_k, %one_v", attention(q, one_k, one_v), np.float32)
+    for name, axes in (("first", (0, 2, 1, 3)), ("turned", (0, 1, 3, 2))):
+        for letter, x in (("q", q), ("k", k), ("v", v)):
+            golden.input(f"{letter}_{name}", x.transpose(axes))
+        perms = ", ".join(f"{letter}_perm=[{','.join(map(str, axes))}]" for letter in "qkvy")
+        golden.result(f"attention %q_{name}, %k_{name}, %v_{name}, {perms}", attention(q, k, v).transpose(axes), np.float32)
+    golden.write()
+
+
 def main():
     unary_goldens()
     integer_goldens()
@@ -917,6 +947,7 @@ def main():
     norm_goldens()
     resize_golden()
     rnn_goldens()
+    attention_golden()
 
 
 if __name__ == "__main__":
