@@ -30,6 +30,7 @@ typedef struct Variant {
 
 /* In the order of preference; ends with NULL. */
 extern const Variant *const variant_table[];
+extern const Variant variant_attention;
 extern const Variant variant_boxes;
 extern const Variant variant_depthwise;
 extern const Variant variant_elements;

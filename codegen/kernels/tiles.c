@@ -117,24 +117,6 @@ typedef struct Strips {
   void *context;
 } Strips;
 
-/* Whole strips, then smaller ones for what is left. */
-static void open_strips(Strips *strips, const Dim *count, int rows) {
-  Loops *loops = strips->loops;
-  Reg *bounds[4] = {loop_int(loops, 0)};
-  int heights[3] = {rows, rows > 4 ? 4 : 1, 1}, parts = rows > 4 ? 3 : rows > 1 ? 2 : 1;
-  for (int i = 0; i < parts; i++) {
-    Reg *step = loop_int(loops, heights[i]),
-        *left = loop_binary(loops, LOOP_SUB, loop_dim(loops, count), bounds[i]);
-    left = loop_binary(loops, LOOP_MUL, loop_binary(loops, LOOP_FLOORDIV, left, step), step);
-    bounds[i + 1] = loop_binary(loops, LOOP_ADD, bounds[i], left);
-  }
-  strips->sections = loop_sections(loops);
-  for (int i = 0; i < parts; i++) {
-    loop_section(loops, &strips->sections);
-    strips_between(loops, bounds[i], bounds[i + 1], heights[i], strips->body, strips->context);
-  }
-}
-
 /* The strips of one height from row `first`: a loop over those inside, the others one by one. */
 static void even_strips(const Strips *strips, int64_t first, int64_t count, int height, int64_t from,
                         int64_t to) {
@@ -155,14 +137,29 @@ static void even_strips(const Strips *strips, int64_t first, int64_t count, int 
 
 void tile_strips(Loops *loops, const Dim *count, int rows, int64_t from, int64_t to, StripBody body,
                  void *context) {
-  Strips strips = {loops, {NULL, NULL}, body, context};
-  if (dim_is_const(count)) {
-    strips.sections = loop_sections(loops);
-    Balance b = balance(count->value, rows);
-    even_strips(&strips, 0, b.tall, b.low + 1, from, to);
-    even_strips(&strips, b.tall * (b.low + 1), b.strips - b.tall, b.low, from, to);
-  } else {
-    open_strips(&strips, count, rows);
+  if (!dim_is_const(count)) {
+    tile_open_strips(loops, loop_dim(loops, count), rows, body, context);
+    return;
   }
+  Strips strips = {loops, loop_sections(loops), body, context};
+  Balance b = balance(count->value, rows);
+  even_strips(&strips, 0, b.tall, b.low + 1, from, to);
+  even_strips(&strips, b.tall * (b.low + 1), b.strips - b.tall, b.low, from, to);
   loop_end_sections(loops, &strips.sections);
+}
+
+void tile_open_strips(Loops *loops, Reg *count, int rows, StripBody body, void *context) {
+  Reg *bounds[4] = {loop_int(loops, 0)};
+  int heights[3] = {rows, rows > 4 ? 4 : 1, 1}, parts = rows > 4 ? 3 : rows > 1 ? 2 : 1;
+  for (int i = 0; i < parts; i++) {
+    Reg *step = loop_int(loops, heights[i]), *left = loop_binary(loops, LOOP_SUB, count, bounds[i]);
+    left = loop_binary(loops, LOOP_MUL, loop_binary(loops, LOOP_FLOORDIV, left, step), step);
+    bounds[i + 1] = loop_binary(loops, LOOP_ADD, bounds[i], left);
+  }
+  Sections sections = loop_sections(loops);
+  for (int i = 0; i < parts; i++) {
+    loop_section(loops, &sections);
+    strips_between(loops, bounds[i], bounds[i + 1], heights[i], body, context);
+  }
+  loop_end_sections(loops, &sections);
 }

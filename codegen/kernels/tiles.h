@@ -48,5 +48,7 @@ typedef void (*StripBody)(void *context, Reg *row, int height);
  * put into loops, so that their row is a literal; of a count that is not constant all are inside. */
 void tile_strips(Loops *loops, const Dim *count, int rows, int64_t from, int64_t to, StripBody body,
                  void *context);
+/* The same for a count that is known only when the kernel runs: whole strips, then smaller ones. */
+void tile_open_strips(Loops *loops, Reg *count, int rows, StripBody body, void *context);
 
 #endif
