@@ -16,6 +16,7 @@ bool pass_simplify(Graph *graph, const PassOptions *options);
 bool pass_fold(Graph *graph, const PassOptions *options);
 bool pass_cse(Graph *graph, const PassOptions *options);
 bool pass_dce(Graph *graph, const PassOptions *options);
+bool pass_attention(Graph *graph, const PassOptions *options);
 bool pass_layout(Graph *graph, const PassOptions *options);
 bool pass_fuse(Graph *graph, const PassOptions *options);
 bool pass_place(Graph *graph, const PassOptions *options);

@@ -297,6 +297,32 @@ static Value *make_layer_norm(Generator *g) {
   return finish(node);
 }
 
+/* The heads of x[b, s, c], or of a part of it: [b, heads, s, c / heads]. */
+static Value *split_heads(Generator *g, Value *x, const Dim *heads) {
+  static const int64_t perm[] = {0, 2, 1, 3};
+  const Type *type = x->type;
+  const Dim *dims[] = {type->dims[0], type->dims[1], heads, number(g, type->dims[2]->value / heads->value)};
+  return build_transpose(&g->builder, build_reshape(&g->builder, x, 4, dims), perm);
+}
+
+/* Attention as exporters write it, of x to itself. */
+static Value *make_attention(Generator *g) {
+  static const int64_t swap[] = {0, 1, 3, 2}, back[] = {0, 2, 1, 3};
+  Value *x = pick(g, 3, 3);
+  if (!x || !fixed(x->type, 2) || x->type->dims[2]->value == 0) return NULL;
+  Builder *b = &g->builder;
+  const Dim *heads = number(g, divisor(g, x->type->dims[2]->value));
+  Value *factor = build_scalar(b, DTYPE_F32, 0.5), *q = split_heads(g, x, heads);
+  Value *k = build_transpose(b, split_heads(g, build_unary(b, &op_tanh, x), heads), swap);
+  if (chance(g, 30)) q = build_binary(b, &op_mul, q, factor);
+  Value *scores = build_binary(b, &op_matmul, q, k);
+  if (chance(g, 50)) scores = build_binary(b, &op_div, scores, factor);
+  if (chance(g, 50)) scores = build_binary(b, &op_add, scores, constant_for(g, scores->type, -2, 2));
+  if (chance(g, 20)) scores = build_binary(b, &op_mul, factor, scores);
+  Value *y = build_binary(b, &op_matmul, build_unary(b, &op_softmax, scores), split_heads(g, x, heads));
+  return chance(g, 60) ? build_transpose(b, y, back) : y;
+}
+
 static Value *make_transpose(Generator *g) {
   Value *x = pick(g, 2, 5);
   if (!x) return NULL;
@@ -487,7 +513,7 @@ static const struct {
     {make_block, 6},   {make_pool, 5},    {make_batch_norm, 5}, {make_gemm, 5},      {make_conv_transpose, 3},
     {make_matmul, 4},  {make_reduce, 5},  {make_softmax, 3},    {make_transpose, 8}, {make_layer_norm, 2},
     {make_reshape, 6}, {make_slice, 4},   {make_concat, 4},     {make_growing, 3},   {make_pad, 3},
-    {make_resize, 2},  {make_gather, 2},  {make_flatten, 4},    {make_broadcast, 2},
+    {make_resize, 2},  {make_gather, 2},  {make_flatten, 4},    {make_broadcast, 2}, {make_attention, 3},
 };
 
 /* ---- the whole graph ---- */

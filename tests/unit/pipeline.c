@@ -36,9 +36,8 @@ TEST(unknown_pass_is_an_error_that_lists_the_known) {
   PipelineOptions options = {.passes = "simplify,nothing"};
   CHECK(!pipeline_run(module->main, &options));
   CHECK_INT(module->error_count, 1);
-  CHECK_STRING(
-      module->diags->text,
-      "unknown pass 'nothing'; there are expand, simplify, fold, cse, dce, layout, fuse, place, plan");
+  CHECK_STRING(module->diags->text, "unknown pass 'nothing'; there are expand, simplify, fold, cse, dce, "
+                                    "attention, layout, fuse, place, plan");
   module_free(module);
 }
 
