@@ -114,11 +114,12 @@ const Verb verb_compile = {
         "The\n"
         "library holds the weights and needs libc only; the header beside it declares one typed function to "
         "call.\n"
+        "For several processors, --cpu A,B,..., it has the kernels of each and runs the best that it meets.\n"
         "--emit writes another stage: obj (to be linked), llvm, asm, loops (the kernels) or tn (the graph).",
     .options = options,
     .min_words = 1,
     .max_words = 1,
     .examples = "tenon compile mnist.h5 -o mnist.so\n"
-                "tenon compile det.onnx -o det.so --input-shape x=1x3x640x640 --cpu x86-64-v3",
+                "tenon compile det.onnx -o det.so --input-shape x=1x3x640x640 --cpu x86-64-v3,x86-64-v4",
     .run = run,
 };

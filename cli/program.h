@@ -42,7 +42,7 @@ typedef struct Program {
   {"dim", 0, OPTION_SIZES, "NAME=N", "give a named size of the model a value (repeatable)"},                 \
       {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
 #define BUILD_OPTIONS                                                                                        \
-  {"cpu", 0, OPTION_TEXT, "NAME", "compile for this processor (default: this machine's)"},                   \
+  {"cpu", 0, OPTION_TEXT, "A,B,...", "compile for these processors (default: this machine's)"},              \
       {"optimize", 0, OPTION_CHOICE, "balanced|speed|size",                                                  \
        "balanced: fast, the library about as large as the model (default)"},                                 \
       {"precision", 0, OPTION_CHOICE, "fast|strict",                                                         \

@@ -3,6 +3,8 @@
 #include "cli/stats.h"
 #include "cli/verbs.h"
 
+#include <string.h>
+
 static const Option options[] = {MODEL_OPTIONS, {0}};
 
 static void show_model(const Program *program) {
@@ -13,6 +15,18 @@ static void show_model(const Program *program) {
   model_stats_print_ops(module, &stats);
   printf("%-9s %s parameters in %s, %s multiply-accumulates\n", "holds", count_text(stats.parameters, a),
          bytes_text(stats.parameter_bytes, b), stats.macs);
+}
+
+/* Which of several runs here, and whether one does. */
+static void show_cpus(const tenon_library *library) {
+  bool known = library->size > offsetof(tenon_library, running_cpu);
+  const char *running = known ? library->running_cpu() : library->cpu;
+  printf("%-9s %s, %s", "for", library->triple, library->cpu);
+  if (!running)
+    printf("; not for this processor");
+  else if (strcmp(running, library->cpu) != 0)
+    printf("; here %s", running);
+  printf("\n");
 }
 
 static void show_library(const Program *program) {
@@ -26,7 +40,7 @@ static void show_library(const Program *program) {
     printf("%-9s state %s, ", "needs", bytes_text((int64_t)library->state_size(NULL), text));
     printf("scratch %s\n", bytes_text((int64_t)library->scratch_size(NULL), text));
   }
-  printf("%-9s %s, %s\n", "for", library->triple, library->cpu);
+  show_cpus(library);
   printf("%-9s %s", "made", library->source);
   printf(*library->producer ? " (%s)" : "%s", library->producer);
   printf(" by tenon %s\n", library->version);
@@ -53,7 +67,7 @@ const Verb verb_show = {
     .usage = "MODEL|LIB [options]",
     .text = "Of a model: inputs, outputs, operators by count, parameters and work. Of a library: also what "
             "it was made\n"
-            "from, by whom and for which processor. A library is loaded into this process: see `tenon run "
+            "from, by whom and for which processors. A library is loaded into this process: see `tenon run "
             "--help`.",
     .options = options,
     .min_words = 1,

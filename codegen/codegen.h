@@ -9,9 +9,13 @@
 
 #include "ir/ir.h"
 
-/* The machine's own triple, cpu and features ("host"), or what the names say. Strings live in module's arena.
- * False with a Diag that lists what is known when LLVM does not know the triple or cpu. */
-bool target_describe(Module *module, const char *triple, const char *cpu, Target *target);
+/* The machine's own triple, cpu and features ("host"), or what the names say. Several cpus, "x86-64-v3,host",
+ * become a list, the best first: the one with the widest vectors, of equal ones that with more features.
+ * Strings and the rest of the list live in module's arena. False with a Diag that lists what is known when
+ * LLVM does not know the triple or a cpu. */
+bool target_describe(Module *module, const char *triple, const char *cpus, Target *target);
+/* "x86-64-v4,x86-64-v3" */
+const char *target_cpus(Module *module, const Target *target);
 
 /* Rows for the pipeline: `schedule` (variant and parameters of each kernel, written as attributes). Ends with
  * a NULL name. */
@@ -20,7 +24,7 @@ extern const Pass codegen_passes[];
 typedef enum EmitKind { EMIT_SO, EMIT_OBJ, EMIT_LLVM, EMIT_ASM, EMIT_LOOPS } EmitKind;
 
 typedef struct CodegenOptions {
-  Target target;
+  Target target;      /* the best; a library with several chooses the best that its processor can run */
   const char *name;   /* C identifier that prefixes every symbol */
   const char *source; /* provenance: the model file's base name */
   bool header;        /* write the typed header beside a .so or .o (same name, .h) */

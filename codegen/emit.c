@@ -29,10 +29,11 @@ static void last_words(const char *reason) {
 static bool emit_loops(const Program *program, const char *path) {
   FILE *out = fopen(path, "w");
   if (!out) return fail(program->module, "cannot write '%s': %s", path, strerror(errno));
-  for (int i = 0; i < program->code_count; i++) {
-    if (i > 0) fputc('\n', out);
-    kernel_print(program->codes[i].kernel, out);
-  }
+  for (int i = 0; i < program->code_count; i++)
+    for (int t = 0; t < program->target_count; t++) {
+      if (i + t > 0) fputc('\n', out);
+      kernel_print(program->codes[i].kernels[t], out);
+    }
   return fclose(out) == 0 || fail(program->module, "cannot write '%s': %s", path, strerror(errno));
 }
 
@@ -66,8 +67,8 @@ static bool emit_module(const Program *program, const Machine *machine, LLVMModu
   return link_library(module, machine->target, folder, object, path);
 }
 
-static bool emit_code(const Program *program, const Machine *machine, EmitKind kind, const WorkFolder *folder,
-                      const char *path) {
+static bool emit_code(const Program *program, const Machine *machines, EmitKind kind,
+                      const WorkFolder *folder, const char *path) {
   char *weights = NULL;
   if (program->weight_bytes > 0) {
     if (program->weight_bytes > INT32_MAX - (64 << 20))
@@ -77,24 +78,33 @@ static bool emit_code(const Program *program, const Machine *machine, EmitKind k
     TRY(program_write_weights(program, weights));
   }
   LLVMContextRef context = LLVMContextCreate();
-  LLVMModuleRef llvm = library_module(context, program, machine, weights);
-  bool ok = llvm && emit_module(program, machine, llvm, kind, folder, path);
+  LLVMModuleRef llvm = library_module(context, program, machines, weights);
+  bool ok = llvm && emit_module(program, machines, llvm, kind, folder, path);
   if (llvm) LLVMDisposeModule(llvm);
   LLVMContextDispose(context);
   return ok;
 }
 
-static bool emit_with_machine(const Program *program, EmitKind kind, const char *path) {
-  Machine machine;
+static bool emit_in_folder(const Program *program, const Machine *machines, EmitKind kind, const char *path) {
   WorkFolder folder;
-  TRY(machine_open(program->module, &program->options->target, &machine));
-  if (program->options->task_ticks) machine.task_ticks = program->options->task_ticks;
-  bool ok = work_folder_open(program->module, &folder);
-  if (ok) {
-    ok = emit_code(program, &machine, kind, &folder, path);
-    work_folder_close(&folder);
+  TRY(work_folder_open(program->module, &folder));
+  bool ok = emit_code(program, machines, kind, &folder, path);
+  work_folder_close(&folder);
+  return ok;
+}
+
+/* A machine for each target. */
+static bool emit_with_machines(const Program *program, EmitKind kind, const char *path) {
+  const CodegenOptions *options = program->options;
+  Machine *machines = NEW_ARRAY(program->module->arena, Machine, program->target_count);
+  bool ok = true;
+  int count = 0;
+  for (const Target *target = &options->target; ok && target; target = target->next, count++) {
+    ok = machine_open(program->module, target, &machines[count]);
+    if (options->task_ticks) machines[count].task_ticks = options->task_ticks;
   }
-  machine_close(&machine);
+  ok = ok && emit_in_folder(program, machines, kind, path);
+  while (count-- > 0) machine_close(&machines[count]);
   return ok;
 }
 
@@ -137,7 +147,7 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
   TRY(program_build(&program, graph, options));
   model_in_work = options->source ? options->source : options->name;
   LLVMInstallFatalErrorHandler(last_words);
-  bool ok = kind == EMIT_LOOPS ? emit_loops(&program, path) : emit_with_machine(&program, kind, path);
+  bool ok = kind == EMIT_LOOPS ? emit_loops(&program, path) : emit_with_machines(&program, kind, path);
   LLVMResetFatalErrorHandler();
   if (ok && options->header && (kind == EMIT_SO || kind == EMIT_OBJ))
     ok = program_write_header(&program, header_path(graph->module, path));

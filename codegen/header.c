@@ -134,10 +134,9 @@ static void write_member(FILE *out, Module *module, const char *qualifier, const
 
 static void write_head(FILE *out, const Program *program, const CNames *names) {
   Arena *arena = program->module->arena;
-  const Target *target = &program->options->target;
   fprintf(out, "/*\n * %s.h -- made by tenon %s from %s for %s.\n *\n", names->name, TENON_VERSION,
           comment_text(arena, program->options->source ? program->options->source : "a model"),
-          comment_text(arena, target->cpu));
+          comment_text(arena, target_cpus(program->module, &program->options->target)));
 }
 
 static void write_call(FILE *out, const Program *program, const CNames *names) {

@@ -2,9 +2,10 @@
  * library.c -- a program as an LLVM module: its kernels, the function that calls them in order, and
  * everything that runtime/model.h says a model must have.
  *
- * The functions here are compiled for the oldest processor of the family, only kernels for the target, so
- * that a lesser processor gets as far as being refused. Weights come in through .incbin: they never become
- * LLVM constants.
+ * The functions here are compiled for the oldest processor of the family, only kernels for the targets, so
+ * that a lesser processor gets as far as being refused. With several targets kernels are called through the
+ * table of those for this processor (runtime/cpu.c); everything else is there once. Weights come in through
+ * .incbin: they never become LLVM constants.
  */
 #include "codegen/library.h"
 #include "codegen/math.h"
@@ -16,13 +17,13 @@
 
 typedef struct Library {
   const Program *program;
-  const Machine *machine;
+  const Machine *machines; /* by target */
   Module *module;
   LLVMContextRef context;
   LLVMModuleRef llvm;
   LLVMBuilderRef builder;
   LLVMTypeRef i8, i32, i64, pointer, nothing;
-  LLVMValueRef *kernels; /* by code */
+  LLVMValueRef *kernels; /* by target and code */
   LLVMValueRef weights;
 } Library;
 
@@ -68,7 +69,7 @@ static LLVMValueRef declare(const Library *library, const char *name, LLVMTypeRe
   LLVMValueRef function = LLVMGetNamedFunction(library->llvm, name);
   if (function) return function;
   function = LLVMAddFunction(library->llvm, name, LLVMFunctionType(result, types, (unsigned)count, false));
-  llvm_function_attributes(function, library->machine, false);
+  llvm_function_attributes(function, library->machines, false);
   return function;
 }
 
@@ -216,6 +217,7 @@ typedef struct Run {
   LLVMValueRef function;
   LLVMValueRef *inputs, *outputs; /* loaded pointers */
   LLVMValueRef locals, planned;   /* the two parts of scratch memory */
+  LLVMValueRef kernels;           /* their addresses by code, for this processor; NULL: there is one target */
   LLVMValueRef team;
   DimCode dims;
 } Run;
@@ -261,15 +263,33 @@ static void profile_step(const Library *library, const Run *run, int number) {
   LLVMPositionBuilderAtEnd(builder, next);
 }
 
+/* struct Cpu */
+static LLVMTypeRef cpu_type(const Library *library) {
+  LLVMTypeRef types[] = {library->pointer, library->i64, library->pointer};
+  return LLVMStructTypeInContext(library->context, types, 3, false);
+}
+
+/* tenon_runtime_cpu()->kernels */
+static LLVMValueRef chosen_kernels(const Library *library) {
+  if (library->program->target_count == 1) return NULL;
+  LLVMValueRef cpu = call(library, declare(library, "tenon_runtime_cpu", library->pointer, NULL, 0), NULL, 0);
+  LLVMValueRef at = LLVMBuildStructGEP2(library->builder, cpu_type(library), cpu, 2, "");
+  return LLVMBuildLoad2(library->builder, library->pointer, at, "");
+}
+
 static void call_kernel(const Library *library, const Run *run, const Step *step) {
   LLVMValueRef kernel = library->kernels[step->code];
-  int count = library->program->codes[step->code].kernel->param_count;
+  LLVMTypeRef type = LLVMGlobalGetValueType(kernel);
+  if (run->kernels)
+    kernel = LLVMBuildLoad2(library->builder, library->pointer,
+                            element_pointer(library, library->pointer, run->kernels, step->code), "");
+  int count = library->program->codes[step->code].kernels[0]->param_count;
   LLVMValueRef *args = NEW_ARRAY(library->module->arena, LLVMValueRef, count + KERNEL_EXTRAS);
   for (int i = 0; i < count; i++) args[i] = address(library, run, &step->args[i]);
   args[count + KERNEL_SYMBOLS] = run->dims.symbols;
   args[count + KERNEL_TEAM] = run->team;
   args[count + KERNEL_MEMORY] = run->locals;
-  call(library, kernel, args, count + KERNEL_EXTRAS);
+  LLVMBuildCall2(library->builder, type, kernel, args, (unsigned)(count + KERNEL_EXTRAS), "");
 }
 
 static void copy_output(const Library *library, const Run *run, const Copy *copy) {
@@ -289,6 +309,7 @@ static void define_run(const Library *library) {
   run.team = LLVMGetParam(run.function, ARG_TEAM);
   run.locals = LLVMGetParam(run.function, ARG_SCRATCH);
   run.planned = byte_pointer(library, run.locals, int64(library, program->local_bytes));
+  run.kernels = chosen_kernels(library);
   run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
   run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->graph->output_count);
   for (int i = 0; i < program->step_count; i++) {
@@ -305,6 +326,7 @@ static void define_prepare(const Library *library) {
                                 (LLVMTypeRef[]){library->pointer}, 1)};
   run.dims = dim_code(library, LLVMConstNull(library->pointer));
   run.team = run.locals = LLVMConstNull(library->pointer);
+  if (program->start_count > 0) run.kernels = chosen_kernels(library);
   for (int i = 0; i < program->start_count; i++) call_kernel(library, &run, &program->starts[i]);
   LLVMBuildRetVoid(library->builder);
 }
@@ -412,6 +434,23 @@ static void define_number(const Library *library, const char *name, int64_t valu
   LLVMSetLinkage(constant_global(library, name, int64(library, value)), LLVMExternalLinkage);
 }
 
+static void define_cpus(const Library *library) {
+  const Program *program = library->program;
+  int count = program->target_count, codes = program->code_count;
+  LLVMValueRef *cpus = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int t = 0; t < count; t++) {
+    LLVMValueRef fields[] = {
+        string(library, library->machines[t].target->cpu),
+        int64(library, (int64_t)library->machines[t].features),
+        pointer_array(library, &library->kernels[(size_t)t * (size_t)codes], count > 1 ? codes : 0)};
+    cpus[t] = structure(library, fields, COUNT_OF(fields));
+  }
+  LLVMSetLinkage(
+      constant_global(library, "tenon_model_cpus", LLVMConstArray2(cpu_type(library), cpus, (uint64_t)count)),
+      LLVMExternalLinkage);
+  define_number(library, "tenon_model_cpu_count", count);
+}
+
 static void define_bindings(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[] = {library->i32, library->i32},
@@ -424,10 +463,9 @@ static void define_bindings(const Library *library) {
   }
   LLVMValueRef list = constant_global(library, "tenon_model_bindings",
                                       LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
-  define_number(library, "tenon_model_cpu_features", (int64_t)library->machine->features);
   define_number(library, "tenon_model_state_size", program->state_bytes);
   define_number(library, "tenon_model_local_bytes", program->local_bytes);
-  define_number(library, "tenon_model_task_ticks", library->machine->task_ticks);
+  define_number(library, "tenon_model_task_ticks", library->machines->task_ticks);
   LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */
 }
 
@@ -435,13 +473,13 @@ static void define_bindings(const Library *library) {
 static void define_table(const Library *library) {
   const Program *program = library->program;
   const Graph *graph = program->graph;
-  const Target *target = library->machine->target;
+  const Target *target = library->machines->target;
   LLVMValueRef fields[] = {
       int32(library, sizeof(tenon_library)),
       int32(library, TENON_ABI_VERSION),
       string(library, program->options->name),
       string(library, target->triple),
-      string(library, target->cpu),
+      string(library, target_cpus(library->module, target)),
       string(library, target->features),
       string(library, program->options->source),
       string(library, program->module->producer),
@@ -472,10 +510,11 @@ static void define_table(const Library *library) {
       function_named(library, "tenon_runtime_session_set_threads"),
       function_named(library, "tenon_runtime_session_set_profile"),
       function_named(library, "tenon_runtime_session_profile"),
+      function_named(library, "tenon_runtime_cpu_name"),
   };
   LLVMValueRef table =
       constant_global(library, "tenon_model_library", structure(library, fields, COUNT_OF(fields)));
-  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(library->machine->ref);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(library->machines->ref);
   assert(LLVMABISizeOfType(layout, LLVMTypeOf(LLVMGetInitializer(table))) == sizeof(tenon_library));
   LLVMDisposeTargetData(layout);
   LLVMSetLinkage(table, LLVMExternalLinkage);
@@ -574,22 +613,25 @@ static void declare_weights(Library *library, const char *path) {
 
 static bool define_kernels(Library *library) {
   const Program *program = library->program;
+  int count = program->target_count * program->code_count;
   bool ok = true;
-  library->kernels = NEW_ARRAY(library->module->arena, LLVMValueRef, program->code_count);
-  for (int i = 0; i < program->code_count; i++) {
-    const Code *code = &program->codes[i];
-    if (!kernel_verify(code->kernel)) return false;
-    loops_expand_math(code->kernel);
-    library->kernels[i] = llvm_kernel(library->llvm, library->machine, code->kernel, code->name,
+  library->kernels = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++) {
+    int target = i / program->code_count;
+    const Code *code = &program->codes[i % program->code_count];
+    Kernel *kernel = code->kernels[target];
+    if (!kernel_verify(kernel)) return false;
+    loops_expand_math(kernel);
+    library->kernels[i] = llvm_kernel(library->llvm, &library->machines[target], kernel, kernel->name,
                                       program->symbols, program->symbol_count, code->in_place);
     ok = ok && library->kernels[i];
   }
   return ok;
 }
 
-LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machine,
+LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machines,
                              const char *weights_path) {
-  Library library = {.program = program, .machine = machine, .module = program->module, .context = context};
+  Library library = {.program = program, .machines = machines, .module = program->module, .context = context};
   library.llvm = LLVMModuleCreateWithNameInContext(program->options->name, context);
   library.builder = LLVMCreateBuilderInContext(context);
   library.i8 = LLVMInt8TypeInContext(context);
@@ -597,8 +639,8 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
   library.i64 = LLVMInt64TypeInContext(context);
   library.pointer = LLVMPointerTypeInContext(context, 0);
   library.nothing = LLVMVoidTypeInContext(context);
-  LLVMSetTarget(library.llvm, machine->target->triple);
-  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine->ref);
+  LLVMSetTarget(library.llvm, machines->target->triple);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machines->ref);
   LLVMSetModuleDataLayout(library.llvm, layout);
   LLVMDisposeTargetData(layout);
   bool ok = define_kernels(&library);
@@ -613,6 +655,7 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
     define_run(&library);
     define_named_calls(&library);
     define_bindings(&library);
+    define_cpus(&library);
     define_table(&library);
     define_query(&library, "tenon_query", true);
     define_query(&library, prefixed(&library, "query"), false);

@@ -10,9 +10,10 @@
 
 #include <llvm-c/Core.h>
 
-/* Kernels, the functions of runtime/model.h, the table, and the calls that carry the model's name.
- * weights_path: the packed file to .incbin, NULL when there is none. NULL with a Diag. */
-LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machine,
+/* Kernels, the functions of runtime/model.h, the table, and the calls that carry the model's name. machines:
+ * of the program's targets. weights_path: the packed file to .incbin, NULL when there is none. NULL with a
+ * Diag. */
+LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machines,
                              const char *weights_path);
 
 /* Links the runtime in, hides everything but the interface, and runs the passes that explicit vector code

@@ -1,5 +1,5 @@
 /*
- * program.c -- from an optimised graph to steps: one kernel per node, an address for every value.
+ * program.c -- from an optimised graph to steps: one kernel per node and target, an address for every value.
  *
  * A value lies in its root (ir/place.c): reshapes share the memory of what they view, parts of a concat lie
  * in the whole. Roots are inputs, weights, outputs of the graph (written in place when nothing forbids it),
@@ -319,37 +319,46 @@ static bool overlaps(const Step *step, const Kernel *kernel) {
   return false;
 }
 
-/* The kernel's text with params named by position, so that equal code prints equally. */
-static const char *neutral_text(Build *build, Kernel *kernel) {
-  for (int i = 0; i < kernel->param_count; i++)
-    kernel->params[i]->name = arena_printf(build->arena, "p%d", i);
-  kernel->name = "k";
+/* The text of all kernels with params named by position, so that equal code prints equally. */
+static const char *neutral_text(Build *build, Kernel **kernels) {
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  if (!out) return arena_printf(build->arena, "%p", (void *)kernel);
-  kernel_print(kernel, out);
+  if (!out) return arena_printf(build->arena, "%p", (void *)kernels);
+  for (int t = 0; t < build->program->target_count; t++) {
+    for (int i = 0; i < kernels[t]->param_count; i++)
+      kernels[t]->params[i]->name = arena_printf(build->arena, "p%d", i);
+    kernels[t]->name = "k";
+    kernel_print(kernels[t], out);
+  }
   fclose(out);
   const char *copy = arena_copy(build->arena, text, length + 1);
   free(text);
   return copy;
 }
 
-static const char *code_name(Build *build, const Node *node, int number) {
-  char *name = arena_printf(build->arena, "k%d_%s", number, step_name(node));
+static const char *identifier(char *name) {
   for (char *c = name; *c; c++)
     if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9'))) *c = '_';
   return name;
 }
 
-static int find_code(Build *build, const Node *node, Kernel *kernel, bool in_place) {
+static void name_kernels(Build *build, Kernel **kernels, const char *name) {
+  const Target *target = &build->program->options->target;
+  for (int t = 0; target; t++, target = target->next)
+    kernels[t]->name = build->program->target_count == 1
+                           ? name
+                           : identifier(arena_printf(build->arena, "%s_%s", name, target->cpu));
+}
+
+static int find_code(Build *build, const Node *node, Kernel **kernels, bool in_place) {
   Program *program = build->program;
-  const char *text = neutral_text(build, kernel);
+  const char *text = neutral_text(build, kernels);
   for (int i = 0; i < program->code_count; i++)
     if (program->codes[i].in_place == in_place && strcmp(program->codes[i].text, text) == 0) return i;
-  const char *name = code_name(build, node, program->code_count);
-  kernel->name = name;
-  program->codes[program->code_count] = (Code){kernel, name, text, in_place};
+  const char *name = identifier(arena_printf(build->arena, "k%d_%s", program->code_count, step_name(node)));
+  name_kernels(build, kernels, name);
+  program->codes[program->code_count] = (Code){kernels, name, text, in_place};
   return program->code_count++;
 }
 
@@ -372,16 +381,39 @@ static const Dim *const *const *node_strides(Build *build, const Node *node) {
   return strides;
 }
 
+/* The kernel of the node for each target; NULL with a Diag. They have the same params. */
+static Kernel **build_kernels(Build *build, const Node *node) {
+  int count = build->program->target_count, index = 0, errors = build->module->error_count;
+  const Dim *const *const *strides = node_strides(build, node);
+  Kernel **kernels = NEW_ARRAY(build->arena, Kernel *, count);
+  for (const Target *target = &build->program->options->target; target; target = target->next, index++) {
+    const char *schedule = schedule_text(node, target, index, count);
+    if (schedule) kernels[index] = schedule_kernel(node, step_name(node), target, strides, schedule);
+    if (kernels[index]) continue;
+    if (build->module->error_count == errors) node_fail(node, "cannot be lowered to loops");
+    return NULL;
+  }
+  return kernels;
+}
+
+/* Large locals of the kernels for all targets lie in the same memory. */
+static int64_t local_memory(const Program *program, Kernel *const *kernels) {
+  int64_t largest = 0;
+  for (int t = 0; t < program->target_count; t++) {
+    int64_t bytes = kernel_local_memory(kernels[t], NULL);
+    if (bytes > largest) largest = bytes;
+  }
+  return largest;
+}
+
 static bool add_step(Build *build, const Node *node) {
   Program *program = build->program;
   if (node->op->call) return node_fail(node, "'%s' cannot be compiled yet", node->op->name);
   if (node->op->expand)
     return node_fail(node, "'%s' was not expanded into what can be compiled", node->op->name);
-  int errors = build->module->error_count;
-  Kernel *kernel =
-      schedule_kernel(node, step_name(node), &program->options->target, node_strides(build, node));
-  if (!kernel)
-    return build->module->error_count > errors ? false : node_fail(node, "cannot be lowered to loops");
+  Kernel **kernels = build_kernels(build, node);
+  if (!kernels) return false;
+  const Kernel *kernel = kernels[0];
   bool start = is_start(node);
   Step *step = start ? &program->starts[program->start_count] : &program->steps[program->step_count];
   *step = (Step){.node = node,
@@ -395,11 +427,11 @@ static bool add_step(Build *build, const Node *node) {
     if (start && step->args[i].kind != IN_WEIGHTS && step->args[i].kind != IN_STATE)
       return node_fail(node, "a kernel that fills the state reads what only a run has");
   }
-  int64_t local_bytes = kernel_local_memory(kernel, NULL);
+  int64_t local_bytes = local_memory(program, kernels);
   if (start && local_bytes > 0)
     return node_fail(node, "a kernel that fills the state has no memory for locals");
   if (local_bytes > program->local_bytes) program->local_bytes = local_bytes;
-  step->code = find_code(build, node, kernel, overlaps(step, kernel));
+  step->code = find_code(build, node, kernels, overlaps(step, kernel));
   *(start ? &program->start_count : &program->step_count) += 1;
   return true;
 }
@@ -456,6 +488,7 @@ static void number_results(Build *build) {
 
 bool program_build(Program *program, Graph *graph, const CodegenOptions *options) {
   *program = (Program){.module = graph->module, .graph = graph, .options = options};
+  for (const Target *target = &options->target; target; target = target->next) program->target_count++;
   Build build = {.program = program, .module = graph->module, .arena = graph->module->arena};
   TRY(check_types(&build));
   TRY((build.places = places_find(graph)));

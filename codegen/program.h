@@ -20,9 +20,9 @@ typedef struct Location {
 
 /* A kernel that several steps may share. */
 typedef struct Code {
-  Kernel *kernel;
+  Kernel **kernels; /* by target; with several their names tell it, "k3_gemm_relu_x86_64_v4" */
   const char *name; /* "k3_gemm_relu" */
-  const char *text; /* what makes it distinct: its loop IR with neutral names */
+  const char *text; /* what makes it distinct: the loop IR of all with neutral names */
   bool in_place;    /* params may overlap */
 } Code;
 
@@ -70,6 +70,7 @@ typedef struct Program {
   Module *module;
   Graph *graph;
   const CodegenOptions *options;
+  int target_count;
 
   int symbol_count;
   const char **symbols; /* sorted */

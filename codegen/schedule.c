@@ -1,10 +1,10 @@
 /*
  * schedule.c -- picks a variant for every kernel and writes it into the IR.
  *
- * IR before: kernel nodes with an empty `schedule`. IR after: the same with the variant's text where one
- * matches; kernels that no variant wants keep the empty text and get the plain lowering. Keeps: the meaning,
- * always; a schedule never changes results beyond the order of floating-point sums. A text that is already
- * there (from a .tn file) stays.
+ * IR before: kernel nodes with an empty `schedule`. IR after: the same with the variant's text (one for each
+ * processor, where they differ) where one matches; kernels that no variant wants keep the empty text and get
+ * the plain lowering. Keeps: the meaning, always; a schedule never changes results beyond the order of
+ * floating-point sums. A text that is already there (from a .tn file) stays.
  */
 #include "codegen/schedule.h"
 
@@ -95,11 +95,52 @@ static const char *choose_schedule(const Node *node, const Target *target) {
   return variant->choose(node, kernel_anchor(node), target);
 }
 
+/* ---- several processors ---- */
+
+/* The schedules of all targets, or the one that all of them have. */
+static const char *choose_schedules(const Node *node, const Target *target) {
+  const char *first = choose_schedule(node, target), *list = first;
+  bool differ = false;
+  while ((target = target->next)) {
+    const char *text = choose_schedule(node, target);
+    differ = differ || strcmp(text, first) != 0;
+    list = arena_printf(node->graph->module->arena, "%s | %s", list, text);
+  }
+  return differ ? list : first;
+}
+
+static int count_parts(const char *list) {
+  int count = 1;
+  while ((list = strchr(list, '|'))) list++, count++;
+  return count;
+}
+
+/* Number `index` of the parts between bars, without the spaces around it. */
+static const char *part_at(Module *module, const char *list, int index) {
+  while (index-- > 0) list = strchr(list, '|') + 1;
+  list += strspn(list, " ");
+  int length = (int)strcspn(list, "|");
+  while (length > 0 && list[length - 1] == ' ') length--;
+  return arena_printf(module->arena, "%.*s", length, list);
+}
+
+const char *schedule_text(const Node *node, const Target *target, int index, int count) {
+  if (!node_is(node, &op_kernel)) return choose_schedule(node, target);
+  const char *list = node_string(node, "schedule");
+  int parts = count_parts(list);
+  if (parts == 1) return list;
+  if (parts == count) return part_at(node->graph->module, list, index);
+  node_fail(node, "schedule '%s' is for %d cpus, not for %d", list, parts, count);
+  return NULL;
+}
+
+/* ---- the pass ---- */
+
 static bool schedule_run(Graph *graph, const PassOptions *options) {
   bool changed = false;
   FOR_EACH_NODE(node, graph) {
     if (!node_is(node, &op_kernel) || *node_string(node, "schedule")) continue;
-    const char *text = choose_schedule(node, options->target);
+    const char *text = choose_schedules(node, options->target);
     if (!*text) continue;
     node_set_string(node, "schedule", text);
     changed = true;
@@ -108,19 +149,17 @@ static bool schedule_run(Graph *graph, const PassOptions *options) {
 }
 
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
-                        const Dim *const *const *strides) {
-  const char *text =
-      node_is(node, &op_kernel) ? node_string(node, "schedule") : choose_schedule(node, target);
-  const Variant *variant = variant_named(text);
-  if (*text && !variant) {
-    node_fail(node, "no kernel variant is called '%s'", text);
+                        const Dim *const *const *strides, const char *schedule) {
+  const Variant *variant = variant_named(schedule);
+  if (*schedule && !variant) {
+    node_fail(node, "no kernel variant is called '%s'", schedule);
     return NULL;
   }
   if (variant && !variant->match(node, kernel_anchor(node), target)) {
-    node_fail(node, "schedule '%s' does not fit this kernel on this target", text);
+    node_fail(node, "schedule '%s' does not fit this kernel on this target", schedule);
     return NULL;
   }
-  VariantContext context = {target, text};
+  VariantContext context = {target, schedule};
   return lower_node_strided(node, name, strides, variant ? variant->body : NULL, &context);
 }
 

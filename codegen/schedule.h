@@ -3,8 +3,10 @@
  *
  * A variant is a way to build the kernel of some anchor op. `schedule` (the pass) picks one for every kernel
  * node and writes it as text, e.g. schedule="panels rows=14 panels=2", where it can be read, edited in a .tn
- * file and forced. An empty text is the plain lowering. What a variant needs of the graph (packed weights,
- * explicit padding) is made before by `pack`.
+ * file and forced. An empty text is the plain lowering. A library for several processors has a schedule for
+ * each, the best processor first, "panels rows=14 panels=2 | panels rows=6 panels=1"; a text without bars is
+ * that of all. What a variant needs of the graph (packed weights, explicit padding) is made before by `pack`,
+ * once for all processors.
  */
 #ifndef TENON_SCHEDULE_H
 #define TENON_SCHEDULE_H
@@ -65,10 +67,14 @@ int64_t spatial_attr(const Node *node, const char *name, int i, int64_t normal);
 /* Whether any entry of a list attribute is something else. */
 bool attr_has_other(const Node *node, const char *name, int64_t value);
 
-/* The kernel of `node`, by its schedule (a plain node is scheduled on the spot); strides as for
- * lower_node_strided. */
+/* The schedule of `node` for `target`, which is number `index` of `count`; a plain node is scheduled on the
+ * spot. NULL with a Diag. */
+const char *schedule_text(const Node *node, const Target *target, int index, int count);
+
+/* The kernel of `node` by a schedule; strides as for lower_node_strided. NULL with a Diag when the text does
+ * not fit. */
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
-                        const Dim *const *const *strides);
+                        const Dim *const *const *strides, const char *schedule);
 
 /* Whether it is an lstm, gru or rnn. */
 bool node_is_cell(const Node *node);

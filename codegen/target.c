@@ -1,6 +1,6 @@
 /*
- * target.c -- which machine code is made for: names to a Target, a Target to LLVM's target machine, and which
- * of the x86 instruction sets in runtime/cpu.def that machine has.
+ * target.c -- which machine code is made for: names to a list of Targets, a Target to LLVM's target machine,
+ * and which of the x86 instruction sets in runtime/cpu.def that machine has.
  *
  * LLVM's C API does not tell what a cpu name implies. But its inliner knows: a function that needs a feature
  * is inlined only into one whose cpu has it. So one tiny function per feature is called from one function of
@@ -296,12 +296,8 @@ static bool known_triple(Module *module, const char *triple) {
   return fail(module, "LLVM knows no target '%s'; it knows: %s", triple, list);
 }
 
-bool target_describe(Module *module, const char *triple, const char *cpu, Target *target) {
-  initialize_llvm();
-  *target = (Target){.features = ""};
-  const char *host_triple = take_message(module, LLVMGetDefaultTargetTriple());
-  target->triple = is_host(triple) ? host_triple : full_triple(module, triple);
-  TRY(known_triple(module, target->triple));
+/* One cpu of target->triple. */
+static bool describe_cpu(Module *module, const char *host_triple, const char *cpu, Target *target) {
   bool host = is_host(cpu) && strncmp(target->triple, host_triple, strcspn(host_triple, "-") + 1) == 0;
   if (host) {
     target->cpu = take_message(module, LLVMGetHostCPUName());
@@ -316,6 +312,50 @@ bool target_describe(Module *module, const char *triple, const char *cpu, Target
   TRY(machine_open(module, target, &machine));
   describe_caches(target, host);
   describe_vectors(target, &machine);
+  target->feature_count = __builtin_popcountll(machine.features);
   machine_close(&machine);
   return true;
+}
+
+/* A processor that has all that another one has, and more, comes before it. */
+static bool is_better(const Target *a, const Target *b) {
+  return a->vector_bytes != b->vector_bytes ? a->vector_bytes > b->vector_bytes
+                                            : a->feature_count > b->feature_count;
+}
+
+static bool list_insert(Module *module, Target **best, Target *target) {
+  for (const Target *other = *best; other; other = other->next)
+    if (strcmp(other->cpu, target->cpu) == 0) return fail(module, "cpu '%s' is named twice", target->cpu);
+  Target **at = best;
+  while (*at && !is_better(target, *at)) at = &(*at)->next;
+  target->next = *at;
+  *at = target;
+  return true;
+}
+
+bool target_describe(Module *module, const char *triple, const char *cpus, Target *target) {
+  initialize_llvm();
+  const char *host_triple = take_message(module, LLVMGetDefaultTargetTriple());
+  const char *full = is_host(triple) ? host_triple : full_triple(module, triple),
+             *rest = cpus ? cpus : "host";
+  Target *best = NULL;
+  TRY(known_triple(module, full));
+  if (strchr(rest, ',') && strncmp(full, "x86_64", 6) != 0)
+    return fail(module, "one cpu only for %s: its libraries cannot tell processors apart", full);
+  do {
+    size_t length = strcspn(rest, ",");
+    Target *one = NEW(module->arena, Target);
+    *one = (Target){.triple = full, .features = ""};
+    TRY(describe_cpu(module, host_triple, arena_printf(module->arena, "%.*s", (int)length, rest), one));
+    TRY(list_insert(module, &best, one));
+    rest += length;
+  } while (*rest++ == ',');
+  *target = *best;
+  return true;
+}
+
+const char *target_cpus(Module *module, const Target *target) {
+  const char *list = target->cpu;
+  while ((target = target->next)) list = arena_printf(module->arena, "%s,%s", list, target->cpu);
+  return list;
 }

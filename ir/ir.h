@@ -654,12 +654,14 @@ typedef struct Executor {
 
 /* What the cost models and kernels need to know of a machine. */
 typedef struct Target {
+  struct Target *next;  /* of the processors of one library the next lesser one; NULL: the last */
   const char *triple;   /* LLVM's */
   const char *cpu;      /* LLVM's name */
   const char *features; /* LLVM's feature string */
   int vector_bytes;     /* 64 AVX-512, 32 AVX2, 16 SSE/NEON */
   int vector_registers; /* 32 or 16 */
   int fma_pipes;        /* vectors multiplied in a cycle */
+  int feature_count;    /* of those in runtime/cpu.def */
   bool fma, mask;       /* fused multiply-add; cheap masked loads and stores */
   int64_t l1_bytes, l2_bytes, l3_bytes;
   double peak_gflops; /* f32, one core */
@@ -679,8 +681,8 @@ typedef enum Preference {
 } Preference;
 
 typedef struct PassOptions {
-  const Target *target;
-  Executor executor; /* for large constant folds */
+  const Target *target; /* the best of the library's; only schedules differ between them */
+  Executor executor;    /* for large constant folds */
   Preference preference;
   bool strict; /* nothing that computes a result from other sums than the op's own (Winograd) */
 } PassOptions;

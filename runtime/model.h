@@ -44,13 +44,21 @@ typedef struct Binding {
   uint32_t input, axis;
 } Binding;
 
+/* A processor that there are kernels for. */
+typedef struct Cpu {
+  const char *name;     /* LLVM's */
+  uint64_t features;    /* that it must have: bits by row of cpu.def */
+  const void **kernels; /* addresses, for tenon_model_run; NULL when this is the only processor */
+} Cpu;
+
 /* ---- Emitted by codegen/library.c ---- */
 
 extern const tenon_library tenon_model_library;
-extern const uint64_t tenon_model_cpu_features; /* bits by row of cpu.def */
-extern const Binding tenon_model_bindings[];    /* [symbol_count] */
-extern const int64_t tenon_model_task_ticks;    /* TASK_TICKS, or what tests want */
-extern const uint64_t tenon_model_local_bytes;  /* of large locals, for one thread; a multiple of 64 */
+extern const Cpu tenon_model_cpus[]; /* [tenon_model_cpu_count], the best first */
+extern const uint64_t tenon_model_cpu_count;
+extern const Binding tenon_model_bindings[];   /* [symbol_count] */
+extern const int64_t tenon_model_task_ticks;   /* TASK_TICKS, or what tests want */
+extern const uint64_t tenon_model_local_bytes; /* of large locals, for one thread; a multiple of 64 */
 uint64_t tenon_model_scratch_size(
     const int64_t *symbols);                   /* UINT64_MAX: a size is negative or out of all proportion */
 int tenon_model_guard(const int64_t *symbols); /* 0, or TENON_ERROR_GUARD with its index */
@@ -67,7 +75,9 @@ void tenon_model_run(void *state, const int64_t *symbols, const void *const *inp
 
 /* ---- cpu.c ---- */
 
-int tenon_runtime_check_cpu(void); /* TENON_OK or TENON_ERROR_CPU; the first answer is kept */
+const Cpu *tenon_runtime_cpu(void); /* the best that this processor can be; NULL: none. The answer is kept */
+int tenon_runtime_check_cpu(void);  /* TENON_OK or TENON_ERROR_CPU */
+const char *tenon_runtime_cpu_name(void);
 
 /* ---- run.c ---- */
 

@@ -159,8 +159,8 @@ typedef struct tenon_library {
 
   const char *name;     /* prefix of its symbols */
   const char *triple;   /* what it was compiled for: LLVM's target triple, */
-  const char *cpu;      /* cpu */
-  const char *features; /* and feature string */
+  const char *cpu;      /* cpus, the best first: "x86-64-v4,x86-64-v3", */
+  const char *features; /* and feature string of the first */
   const char *source;   /* the model's file name */
   const char *producer; /* the tool that wrote the model, "" when unknown */
   const char *version;  /* of tenon */
@@ -208,6 +208,8 @@ typedef struct tenon_library {
   /* Nanoseconds in each kernel since then, kernel_count of them, and the number of runs (either may be NULL).
    */
   void (*session_profile)(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs);
+
+  const char *(*running_cpu)(void); /* the one of `cpu` whose kernels run here; NULL: none can */
 } tenon_library;
 
 /* The one generic export, "tenon_query". NULL when the library does not know that version of the interface.

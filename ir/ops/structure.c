@@ -85,8 +85,9 @@ static const AttrSpec kernel_attrs[] = {
      .kind = ATTR_STRING,
      .value = "",
      .doc =
-         "the variant of the kernel and its parameters, written by the schedule pass; `in_place`, written by "
-         "the place pass: a lone concat or slice without code"},
+         "the variant of the kernel and its parameters, written by the schedule pass, or with bars between "
+         "them one for each processor; `in_place`, written by the place pass: a lone concat or slice "
+         "without code"},
     {.name = "memory",
      .kind = ATTR_STRING,
      .value = "scratch",
