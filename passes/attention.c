@@ -4,15 +4,16 @@
  * Before: matmul(softmax(matmul(q, k) with scales and masks), v), as exporters write it. After: attention,
  * which has taken in
  *   - multiplications and divisions by a number, of q, k or the scores,
- *   - additive masks, and `where` with a number that no score can lift (-inf, the lowest float),
+ *   - additive masks, and `where` with a number that no finite score can lift (-inf, the lowest float),
  *   - transposes of q, k, v and the result, as permutations,
  *   - the repetition of key and value heads that serve several query heads (grouped queries).
- * Where anything
- * between the two products has another use, or heads are not of a constant size up to 256 channels, nothing
- * changes. Requires simplified chains; stands before layout, which would move the transposes elsewhere.
+ * Where anything between the two products has another use, or heads are not of a constant size up to 256
+ * channels, nothing changes. Requires simplified chains; stands before layout, which would move the
+ * transposes elsewhere.
  */
 #include "passes/rewrite.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { AXES = 4, MAX_CHAIN = 8, MAX_HEAD = 256 };
@@ -33,7 +34,7 @@ static Value *scaled(const Node *node, double *factor) {
   for (int i = 1; i >= (divides ? 1 : 0); i--) {
     if (!value_scalar(operand(node, i), &x) || operand(node, !i)->type != result(node, 0)->type) continue;
     *factor = divides ? 1 / x : x;
-    return operand(node, !i);
+    return isfinite(*factor) ? operand(node, !i) : NULL;
   }
   return NULL;
 }
@@ -51,8 +52,7 @@ static bool reaches_product(const Value *value, int depth) {
   return false;
 }
 
-/* where(condition, x, low) is x + where(condition, 0, low) if x + low is low: for -inf and the lowest floats.
- */
+/* where(condition, x, low) is x + where(condition, 0, low) if x + low is low, for a low of -1e30 or less. */
 static Value *mask_of_where(Builder *builder, const Node *node, int kept) {
   double low;
   if (kept == 0 || !value_scalar(operand(node, 3 - kept), &low) || low > -1e30) return NULL;
@@ -106,8 +106,7 @@ typedef struct Side {
   int64_t perm[AXES];
 } Side;
 
-/* [b, heads, n, d] that repeats each head of [b, groups, n, d], by reshape(broadcast(reshape)): the latter.
- */
+/* Of [b, heads, n, d] that repeats heads, by reshape(broadcast(reshape(x))): x, [b, groups, n, d]. */
 static Value *heads_repeated(Builder *builder, const Value *value, int64_t head_axis) {
   const Node *reshape = value->def;
   if (!node_is(reshape, &op_reshape) || !node_is(operand(reshape, 0)->def, &op_broadcast)) return NULL;
