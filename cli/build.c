@@ -76,25 +76,65 @@ static Preference preference(const Arguments *arguments) {
   return strcmp(text, "speed") == 0 ? PREFER_SPEED : PREFER_SIZE;
 }
 
+/* ---- Tuning ---- */
+
+typedef struct TuneTalk {
+  const Arguments *arguments;
+  int count, measured, changed;
+  double start;
+} TuneTalk;
+
+static void tune_report(void *context, const Tuned *tuned) {
+  TuneTalk *talk = context;
+  bool measured = tuned->best_seconds > 0;
+  talk->count = tuned->count;
+  talk->measured += measured;
+  talk->changed += strcmp(tuned->predicted, tuned->best) != 0;
+  progress_count(tuned->number, tuned->count);
+  if (!option_flag(talk->arguments, "verbose")) return;
+  fprintf(stderr, "%s: %s", tuned->name, tuned->predicted);
+  if (measured) fprintf(stderr, " %.2f us", 1e6 * tuned->predicted_seconds);
+  if (tuned->best != tuned->predicted) fprintf(stderr, " -> %s", tuned->best);
+  if (measured && tuned->best != tuned->predicted) fprintf(stderr, " %.2f us", 1e6 * tuned->best_seconds);
+  fprintf(stderr, "%s\n", measured ? "" : " (known)");
+}
+
+static void tune_summary(const TuneTalk *talk) {
+  if (option_flag(talk->arguments, "quiet")) return;
+  fprintf(stderr, "tuned %d kernels: ", talk->count);
+  if (talk->measured)
+    fprintf(stderr, "%d measured in %.1f s", talk->measured, seconds_now() - talk->start);
+  else
+    fprintf(stderr, "none measured");
+  fprintf(stderr, ", %d not scheduled as predicted\n", talk->changed);
+}
+
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   const char *precision = option_text(arguments, "precision");
+  bool is_opt = strcmp(arguments->verb->name, "opt") == 0, tune = option_flag(arguments, "tune");
+  TuneTalk talk = {.arguments = arguments, .start = seconds_now()};
+  Tuning tuning = {.candidates = (int)(is_opt ? option_count(arguments, "candidates", 12) : 12),
+                   .seconds = option_seconds(arguments, "tune-seconds", 60),
+                   .report = tune_report,
+                   .context = &talk};
   PipelineOptions options = {
       .pass = {.target = target,
                .executor = {codegen_execute, (void *)target},
                .preference = preference(arguments),
-               .strict = precision && strcmp(precision, "strict") == 0},
+               .strict = precision && strcmp(precision, "strict") == 0,
+               .tuning = tune ? &tuning : NULL},
       .tables = tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,
       .print_to = stdout,
   };
-  bool is_opt = strcmp(arguments->verb->name, "opt") == 0;
   if (is_opt) options.print_after = option_text(arguments, "print-after");
   if (is_opt) options.print_changed = option_flag(arguments, "print-changed");
   progress_begin(arguments, "optimising", module->file);
   bool ok = pipeline_run(module->main, &options);
   progress_end();
+  if (tune && ok) tune_summary(&talk);
   return ok;
 }
 

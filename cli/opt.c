@@ -12,6 +12,7 @@ static const Option options[] = {
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
+    {"candidates", 0, OPTION_COUNT, "N", "schedules that --tune tries for a kernel (default 12)"},
     {0},
 };
 

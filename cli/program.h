@@ -47,6 +47,9 @@ typedef struct Program {
        "balanced: fast, the library about as large as the model (default)"},                                 \
       {"precision", 0, OPTION_CHOICE, "fast|strict",                                                         \
        "strict: convolutions by the sums that define them, no Winograd (default fast)"},                     \
+      {"tune", 0, OPTION_FLAG, NULL,                                                                         \
+       "measure on this machine which schedules are fastest, and remember them"},                            \
+      {"tune-seconds", 0, OPTION_SECONDS, "S", "begin no measurements after S seconds (default 60)"},        \
       {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
@@ -122,6 +125,8 @@ int tensor_shape_text(const Tensor *tensor, char *text, size_t size);
 /* Shown on a terminal while what follows takes over a second, and with --verbose with its time. */
 void progress_begin(const Arguments *arguments, const char *what, const char *of);
 void progress_end(void);
+/* A bar, while a stage lasts of which the parts are known. */
+void progress_count(int done, int count);
 double seconds_now(void);
 const char *bytes_text(int64_t bytes, char text[32]); /* "4.6 MB"; "depends on the dims" below 0 */
 const char *count_text(int64_t count, char text[32]); /* "101,770" */

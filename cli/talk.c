@@ -62,6 +62,16 @@ void progress_end(void) {
   stage.ticking = false;
 }
 
+/* The timer's dots follow behind. */
+void progress_count(int done, int count) {
+  enum { WIDTH = 30 };
+  if (!stage.ticking || count <= 0) return;
+  int filled = (int)((int64_t)WIDTH * done / count);
+  stage.shown = 1;
+  fprintf(stderr, "\r%s[%.*s%*s] %d/%d \033[K", stage.text, filled, "##############################",
+          WIDTH - filled, "", done, count);
+}
+
 const char *bytes_text(int64_t bytes, char text[32]) {
   static const char *const units[] = {"KB", "MB", "GB", "TB"};
   if (bytes < 0) return "depends on the dims";

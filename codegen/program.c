@@ -319,20 +319,17 @@ static bool overlaps(const Step *step, const Kernel *kernel) {
   return false;
 }
 
-/* The text of all kernels with params named by position, so that equal code prints equally. */
-static const char *neutral_text(Build *build, Kernel **kernels) {
+const char *kernel_neutral_text(Kernel *kernel) {
+  Arena *arena = kernel->module->arena;
+  for (int i = 0; i < kernel->param_count; i++) kernel->params[i]->name = arena_printf(arena, "p%d", i);
+  kernel->name = "k";
   char *text = NULL;
   size_t length = 0;
   FILE *out = open_memstream(&text, &length);
-  if (!out) return arena_printf(build->arena, "%p", (void *)kernels);
-  for (int t = 0; t < build->program->target_count; t++) {
-    for (int i = 0; i < kernels[t]->param_count; i++)
-      kernels[t]->params[i]->name = arena_printf(build->arena, "p%d", i);
-    kernels[t]->name = "k";
-    kernel_print(kernels[t], out);
-  }
+  if (!out) return arena_printf(arena, "%p", (void *)kernel);
+  kernel_print(kernel, out);
   fclose(out);
-  const char *copy = arena_copy(build->arena, text, length + 1);
+  const char *copy = arena_copy(arena, text, length + 1);
   free(text);
   return copy;
 }
@@ -349,6 +346,14 @@ static void name_kernels(Build *build, Kernel **kernels, const char *name) {
     kernels[t]->name = build->program->target_count == 1
                            ? name
                            : identifier(arena_printf(build->arena, "%s_%s", name, target->cpu));
+}
+
+/* Of the kernels for all targets: equal code prints equally. */
+static const char *neutral_text(Build *build, Kernel **kernels) {
+  const char *text = kernel_neutral_text(kernels[0]);
+  for (int t = 1; t < build->program->target_count; t++)
+    text = arena_printf(build->arena, "%s%s", text, kernel_neutral_text(kernels[t]));
+  return text;
 }
 
 static int find_code(Build *build, const Node *node, Kernel **kernels, bool in_place) {
@@ -370,25 +375,13 @@ static const Dim *node_macs(Module *module, const Node *node) {
   return sum;
 }
 
-/* Of the operands, then of the results. */
-static const Dim *const *const *node_strides(Build *build, const Node *node) {
-  int count = node->operand_count;
-  const Dim *const **strides = NEW_ARRAY(build->arena, const Dim *const *, count + node->result_count);
-  for (int i = 0; i < count; i++)
-    if (operand(node, i)) strides[i] = value_place(build->places, operand(node, i)).strides;
-  for (int i = 0; i < node->result_count; i++)
-    strides[count + i] = value_place(build->places, result(node, i)).strides;
-  return strides;
-}
-
 /* The kernel of the node for each target; NULL with a Diag. They have the same params. */
 static Kernel **build_kernels(Build *build, const Node *node) {
   int count = build->program->target_count, index = 0, errors = build->module->error_count;
-  const Dim *const *const *strides = node_strides(build, node);
   Kernel **kernels = NEW_ARRAY(build->arena, Kernel *, count);
   for (const Target *target = &build->program->options->target; target; target = target->next, index++) {
     const char *schedule = schedule_text(node, target, index, count);
-    if (schedule) kernels[index] = schedule_kernel(node, step_name(node), target, strides, schedule);
+    if (schedule) kernels[index] = schedule_kernel(node, step_name(node), target, build->places, schedule);
     if (kernels[index]) continue;
     if (build->module->error_count == errors) node_fail(node, "cannot be lowered to loops");
     return NULL;

@@ -92,6 +92,9 @@ typedef struct Program {
 /* Lowers every node and places every value. The graph's nodes keep numbers in `mark`. False with Diags. */
 bool program_build(Program *program, Graph *graph, const CodegenOptions *options);
 const Dim *type_bytes(Module *module, const Type *type); /* of a packed tensor */
+/* The kernel's text with params named by position, so that equal code prints equally. They keep these names.
+ */
+const char *kernel_neutral_text(Kernel *kernel);
 /* Bytes of scratch and of the weights when no symbol matters, else -1. */
 int64_t program_scratch_bytes(const Program *program);
 /* Writes all weights into a file that .incbin can take. */

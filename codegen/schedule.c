@@ -88,21 +88,20 @@ static const Variant *variant_for(const Node *node, const Target *target) {
   return NULL;
 }
 
-static const char *choose_schedule(const Node *node, const Target *target) {
+const char *schedule_choose(const Node *node, const Target *target, int rank) {
   const Variant *variant = variant_for(node, target);
-  if (!variant) return "";
-  if (!variant->choose) return variant->name;
-  return variant->choose(node, kernel_anchor(node), target);
+  if (variant && variant->choose) return variant->choose(node, kernel_anchor(node), target, rank);
+  return rank > 0 ? NULL : variant ? variant->name : "";
 }
 
 /* ---- several processors ---- */
 
 /* The schedules of all targets, or the one that all of them have. */
 static const char *choose_schedules(const Node *node, const Target *target) {
-  const char *first = choose_schedule(node, target), *list = first;
+  const char *first = schedule_choose(node, target, 0), *list = first;
   bool differ = false;
   while ((target = target->next)) {
-    const char *text = choose_schedule(node, target);
+    const char *text = schedule_choose(node, target, 0);
     differ = differ || strcmp(text, first) != 0;
     list = arena_printf(node->graph->module->arena, "%s | %s", list, text);
   }
@@ -125,7 +124,7 @@ static const char *part_at(Module *module, const char *list, int index) {
 }
 
 const char *schedule_text(const Node *node, const Target *target, int index, int count) {
-  if (!node_is(node, &op_kernel)) return choose_schedule(node, target);
+  if (!node_is(node, &op_kernel)) return schedule_choose(node, target, 0);
   const char *list = node_string(node, "schedule");
   int parts = count_parts(list);
   if (parts == 1) return list;
@@ -148,8 +147,20 @@ static bool schedule_run(Graph *graph, const PassOptions *options) {
   return changed;
 }
 
-Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
-                        const Dim *const *const *strides, const char *schedule) {
+/* Of the operands, then of the results. */
+static const Dim *const *const *node_strides(const Places *places, const Node *node) {
+  int count = node->operand_count;
+  const Dim *const **strides =
+      NEW_ARRAY(node->graph->module->arena, const Dim *const *, count + node->result_count);
+  for (int i = 0; i < count; i++)
+    if (operand(node, i)) strides[i] = value_place(places, operand(node, i)).strides;
+  for (int i = 0; i < node->result_count; i++)
+    strides[count + i] = value_place(places, result(node, i)).strides;
+  return strides;
+}
+
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target, const Places *places,
+                        const char *schedule) {
   const Variant *variant = variant_named(schedule);
   if (*schedule && !variant) {
     node_fail(node, "no kernel variant is called '%s'", schedule);
@@ -160,13 +171,14 @@ Kernel *schedule_kernel(const Node *node, const char *name, const Target *target
     return NULL;
   }
   VariantContext context = {target, schedule};
-  return lower_node_strided(node, name, strides, variant ? variant->body : NULL, &context);
+  return lower_node_strided(node, name, node_strides(places, node), variant ? variant->body : NULL, &context);
 }
 
 const Pass codegen_passes[] = {
     {"pack", pack_run,
      "conv, gemm with constant weights, recurrent cells -> packed weight panels, explicit padding"},
     {"collapse", collapse_run, "kernels of 1x1 convolutions -> the same over one long row of pixels"},
+    {"tune", tune_run, "with --tune: kernels -> kernels with the schedules that were measured to be fastest"},
     {"schedule", schedule_run, "kernels -> kernels with a variant and its parameters"},
     {NULL, NULL, NULL},
 };

@@ -25,8 +25,10 @@ typedef struct Variant {
   const char *doc;
   /* Whether it can build this kernel; `anchor` is the op inside that is not element-wise (or the only op). */
   bool (*match)(const Node *node, const Node *anchor, const Target *target);
-  /* The full text with parameters, in the module's arena; NULL: the name alone. */
-  const char *(*choose)(const Node *node, const Node *anchor, const Target *target);
+  /* The full text with the parameters that the cost model ranks as number `rank`, 0 the best, in the module's
+   * arena; NULL: there are no more. Different ranks may come to the same code. Without the function: the name
+   * alone. */
+  const char *(*choose)(const Node *node, const Node *anchor, const Target *target, int rank);
   LowerBody body; /* context is a VariantContext */
 } Variant;
 
@@ -53,6 +55,7 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
 bool collapse_run(Graph *graph, const PassOptions *options);
+bool tune_run(Graph *graph, const PassOptions *options);
 
 /* The op of `node` that decides its kernel: of a `kernel` the node of its region that is not element-wise, or
  * its only node; NULL when it is a chain of element ops. A plain node is its own anchor. */
@@ -71,10 +74,13 @@ bool attr_has_other(const Node *node, const char *name, int64_t value);
  * spot. NULL with a Diag. */
 const char *schedule_text(const Node *node, const Target *target, int index, int count);
 
-/* The kernel of `node` by a schedule; strides as for lower_node_strided. NULL with a Diag when the text does
- * not fit. */
-Kernel *schedule_kernel(const Node *node, const char *name, const Target *target,
-                        const Dim *const *const *strides, const char *schedule);
+/* The text that ranks as number `rank` for the node: "" is the plain lowering, NULL: there are no more. */
+const char *schedule_choose(const Node *node, const Target *target, int rank);
+
+/* The kernel of `node` by a schedule, its operands and results where they lie. NULL with a Diag when the text
+ * does not fit. */
+Kernel *schedule_kernel(const Node *node, const char *name, const Target *target, const Places *places,
+                        const char *schedule);
 
 /* Whether it is an lstm, gru or rnn. */
 bool node_is_cell(const Node *node);

@@ -24,7 +24,6 @@ typedef bool (*TableEqual)(const void *item, const void *key);
 void *table_find(const Table *table, uint64_t hash, const void *key, TableEqual equal);
 void table_add(Arena *arena, Table *table, uint64_t hash, void *item);
 
-uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed);
 uint64_t hash_pointer(const void *pointer);
 
 /* A map from pointers to pointers, for copying graphs. */

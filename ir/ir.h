@@ -51,6 +51,7 @@ void *arena_alloc(Arena *arena, size_t size);
 void *arena_copy(Arena *arena, const void *bytes, size_t size);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 size_t arena_used(const Arena *arena);
+uint64_t hash_bytes(const void *bytes, size_t size, uint64_t seed); /* not against an adversary (intern.c) */
 
 #define NEW(arena, T) ((T *)arena_alloc((arena), sizeof(T)))
 #define NEW_ARRAY(arena, T, count) ((T *)arena_alloc((arena), sizeof(T) * (size_t)(count)))
@@ -680,11 +681,28 @@ typedef enum Preference {
   PREFER_SIZE
 } Preference;
 
+/* What tuning found for one of the kernels that are distinct. */
+typedef struct Tuned {
+  int number, count; /* it is the number-th of so many */
+  const char *name;
+  const char *predicted, *best;           /* schedules: by the cost model, by measurement */
+  double predicted_seconds, best_seconds; /* of one run; 0: known from an earlier compilation */
+} Tuned;
+
+/* Schedules by measurement instead of by the cost models. */
+typedef struct Tuning {
+  int candidates; /* schedules that are tried for a kernel, the best by the cost model */
+  double seconds; /* after so many no more kernels are measured */
+  void (*report)(void *context, const Tuned *tuned); /* after each distinct kernel */
+  void *context;
+} Tuning;
+
 typedef struct PassOptions {
   const Target *target; /* the best of the library's; only schedules differ between them */
   Executor executor;    /* for large constant folds */
   Preference preference;
-  bool strict; /* nothing that computes a result from other sums than the op's own (Winograd) */
+  bool strict;          /* nothing that computes a result from other sums than the op's own (Winograd) */
+  const Tuning *tuning; /* NULL: the cost models decide */
 } PassOptions;
 
 /* run returns whether it changed the graph; an error is a Diag in graph->module (compare error_count). */

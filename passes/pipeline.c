@@ -47,6 +47,7 @@ const PipelineStep default_pipeline[] = {
     {"fuse", "the last step that looks at single ops: from here on kernels"},
     {"collapse", "looks at whole kernels; changes the shapes that schedule sees"},
     {"place", "needs the final kernels; those it adds have to be scheduled"},
+    {"tune", "knows better than schedule, when asked to; leaves the rest to it"},
     {"schedule", "picks each kernel's variant; needs its whole body"},
     {"plan", "needs the final kernels in their final order"},
     {NULL, NULL},

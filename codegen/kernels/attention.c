@@ -76,15 +76,16 @@ static int64_t even_block(const Dim *count, int64_t most) {
   return (count->value + blocks - 1) / blocks;
 }
 
-static const char *attention_choose(const Node *node, const Node *anchor, const Target *target) {
+static const char *attention_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
   const Dim *m = size_of(anchor, QUERY, POSITION), *n = size_of(anchor, KEY, POSITION);
   int64_t d = size_of(anchor, KEY, CHANNEL)->value;
   int lanes = target_lanes(target, DTYPE_F32);
   int64_t most = MAX_PANEL / d < MAX_KEYS ? MAX_PANEL / d : MAX_KEYS;
   bool all = dim_is_const(n) && n->value <= most;
   int64_t vectors = all ? round_up(n->value, lanes) / lanes : most / lanes;
-  TileSize tile =
-      tile_choose(target, &(TileProblem){.row_count = m, .columns = vectors * lanes, .panel = lanes});
+  TileProblem problem = {.row_count = m, .columns = vectors * lanes, .panel = lanes};
+  TileSize tile;
+  if (!tile_choose(target, &problem, rank, &tile)) return NULL;
   int64_t width = (int64_t)tile.panels * lanes, keys = most < USUAL_KEYS ? most : USUAL_KEYS;
   return arena_printf(node->graph->module->arena, "attention rows=%d vectors=%d queries=%lld keys=%lld",
                       tile.rows, tile.panels, (long long)even_block(m, MAX_QUERIES),

@@ -46,18 +46,19 @@ static bool matmul_match(const Node *node, const Node *anchor, const Target *tar
   return batches_fit(a->type, y) && batches_fit(b->type, y);
 }
 
-static const char *matmul_choose(const Node *node, const Node *anchor, const Target *target) {
+static const char *matmul_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
   const Type *y = result(anchor, 0)->type;
   const Dim *n = y->dims[y->rank - 1];
   int lanes = target_lanes(target, DTYPE_F32);
   const Type *a = operand(anchor, 0)->type;
   const Dim *k = a->dims[a->rank - 1];
-  TileSize tile =
-      tile_choose(target, &(TileProblem){.row_count = y->dims[y->rank - 2],
-                                         .row_bytes = dim_is_const(k) ? k->value * (int64_t)sizeof(float) : 0,
-                                         .k = dim_is_const(k) ? k->value : 0,
-                                         .columns = dim_is_const(n) ? n->value : 1 << 20,
-                                         .panel = lanes});
+  TileProblem problem = {.row_count = y->dims[y->rank - 2],
+                         .row_bytes = dim_is_const(k) ? k->value * (int64_t)sizeof(float) : 0,
+                         .k = dim_is_const(k) ? k->value : 0,
+                         .columns = dim_is_const(n) ? n->value : 1 << 20,
+                         .panel = lanes};
+  TileSize tile;
+  if (!tile_choose(target, &problem, rank, &tile)) return NULL;
   return arena_printf(node->graph->module->arena, "matmul rows=%d vectors=%d", tile.rows, tile.panels);
 }
 

@@ -183,18 +183,22 @@ static bool waits_for_weights(const Problem *p, const Target *target) {
   return rows > 0 && rows <= FEW_ROWS && constant_bytes(operand(p->anchor, 1)->type) > target->l2_bytes / 2;
 }
 
-static const char *panels_choose(const Node *node, const Node *anchor, const Target *target) {
+/* Of rank 1 is the best tile with the loops in the other order. */
+static const char *panels_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
   Problem p;
   describe(node, anchor, &p);
-  TileSize tile = tile_choose(target, &(TileProblem){.row_count = p.row_count,
-                                                     .row_bytes = p.row_step * (int64_t)sizeof(float),
-                                                     .k = operand(anchor, 1)->type->dims[1]->value,
-                                                     .columns = p.columns,
-                                                     .panel = PANEL,
-                                                     .narrow = tile_narrow_lanes(target)});
-  if (tile.panels > 4 && waits_for_weights(&p, target)) tile.panels = 4;
+  TileProblem problem = {.row_count = p.row_count,
+                         .row_bytes = p.row_step * (int64_t)sizeof(float),
+                         .k = operand(anchor, 1)->type->dims[1]->value,
+                         .columns = p.columns,
+                         .panel = PANEL,
+                         .narrow = tile_narrow_lanes(target)};
+  TileSize tile;
+  if (!tile_choose(target, &problem, rank > 0 ? rank - 1 : 0, &tile)) return NULL;
+  if (rank < 2 && tile.panels > 4 && waits_for_weights(&p, target)) tile.panels = 4;
+  bool outside = prefers_panels_outside(&p, tile, target) != (rank == 1);
   return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
-                      prefers_panels_outside(&p, tile, target) ? " outside=1" : "");
+                      outside ? " outside=1" : "");
 }
 
 /* ---- code ---------------------------------------------------------------------------------------------- */

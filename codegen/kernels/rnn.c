@@ -44,14 +44,15 @@ static bool rnn_match(const Node *node, const Node *anchor, const Target *target
   return !cell.resets_state || cell.hidden * 4 <= MAX_RESET_BYTES;
 }
 
-/* Accumulators beside the weights of one k and a broadcast. */
-static const char *rnn_choose(const Node *node, const Node *anchor, const Target *target) {
+/* Accumulators beside the weights of one k and a broadcast; fewer rows are worse. */
+static const char *rnn_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
   Cell cell = node_cell(anchor);
   int rows = (target->vector_registers - cell.gates - 1) / cell.gates;
   if (rows > MAX_ROWS) rows = MAX_ROWS;
   if (cell.resets_state && rows * cell.hidden * 4 > MAX_RESET_BYTES)
     rows = (int)(MAX_RESET_BYTES / (cell.hidden * 4));
-  return arena_printf(node->graph->module->arena, "rnn rows=%d", rows < 1 ? 1 : rows);
+  if (rows < 1) rows = 1;
+  return rank < rows ? arena_printf(node->graph->module->arena, "rnn rows=%d", rows - rank) : NULL;
 }
 
 /* ---- code ---------------------------------------------------------------------------------------------- */

@@ -73,24 +73,46 @@ int tile_narrow_lanes(const Target *target) {
   return target->fma_pipes == 1 ? lanes / 2 : lanes;
 }
 
-TileSize tile_choose(const Target *target, const TileProblem *problem) {
-  TileSize best = {1, 1};
+typedef struct Ranked {
+  TileSize tile;
+  double cycles;
+} Ranked;
+
+/* Keeps the list sorted; of equals the first one stays first. */
+static void rank_insert(Ranked *list, int count, Ranked ranked) {
+  for (; count > 0 && list[count - 1].cycles > ranked.cycles; count--) list[count] = list[count - 1];
+  list[count] = ranked;
+}
+
+/* How many cheaper tiles have as many panels. */
+static int rank_among_equals(const Ranked *list, int index) {
+  int cheaper = 0;
+  for (int i = 0; i < index; i++) cheaper += list[i].tile.panels == list[index].tile.panels;
+  return cheaper;
+}
+
+bool tile_choose(const Target *target, const TileProblem *problem, int rank, TileSize *tile) {
+  enum { MAX_VECTORS = 8 };
+  Ranked list[MAX_VECTORS * MAX_TILE_ROWS];
   const Dim *rows = problem->row_count;
   int64_t count = dim_is_const(rows) && rows->value > 0 ? rows->value : 1 << 20;
-  double least = 0;
-  int per_panel = problem->panel / target_lanes(target, DTYPE_F32);
+  int per_panel = problem->panel / target_lanes(target, DTYPE_F32), found = 0;
   int64_t panel_count = (problem->columns + problem->panel - 1) / problem->panel;
-  for (int panels = 1; panels * per_panel <= 8 && panels <= panel_count; panels++) {
+  for (int panels = 1; panels * per_panel <= MAX_VECTORS && panels <= panel_count; panels++) {
     int fit = rows_that_fit(target, panels * per_panel);
     for (int height = 1; height <= fit && height <= count; height++) {
-      TileSize tile = {height, panels};
-      double cycles = tiling_cycles(target, problem, count, tile);
-      if (least != 0 && cycles >= least) continue;
-      least = cycles;
-      best = tile;
+      TileSize size = {height, panels};
+      rank_insert(list, found++, (Ranked){size, tiling_cycles(target, problem, count, size)});
     }
   }
-  return best;
+  *tile = (TileSize){1, 1};
+  for (int turn = 0; turn < found; turn++)
+    for (int i = 0; i < found; i++)
+      if (rank_among_equals(list, i) == turn && rank-- == 0) {
+        *tile = list[i].tile;
+        return true;
+      }
+  return rank == 0;
 }
 
 void axis_inside(const Axis *axis, int64_t *from, int64_t *to) {

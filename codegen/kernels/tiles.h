@@ -29,8 +29,10 @@ typedef struct TileProblem {
 /* Lanes of the last vector of a row when it has few columns: half as many where a half costs half. */
 int tile_narrow_lanes(const Target *target);
 
-/* The tile of least cost. */
-TileSize tile_choose(const Target *target, const TileProblem *problem);
+/* The tile of rank 0 is that of least cost. Those that follow are the best of each width, then the second
+ * best of each, and so on: neighbours in cost are too alike to be worth a measurement. False when there is
+ * none. */
+bool tile_choose(const Target *target, const TileProblem *problem, int rank, TileSize *tile);
 
 /* A spatial axis that windows slide along; its size matters only if it is padded, else INT64_MAX. */
 typedef struct Axis {

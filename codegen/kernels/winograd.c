@@ -127,9 +127,9 @@ static int64_t group_count(const Problem *p) {
   return (p->panel_count + TILE_VECTORS - 1) / TILE_VECTORS;
 }
 
-/* Tiles of a block: as few as cost nothing, at least a register tile's rows, no more than L3 has room for.
- * With few panels the blocks must be many, or there is nothing for several threads. */
-static int64_t choose_block(const Problem *p, const Target *target) {
+/* Blocks: as many as cost nothing, of a register tile's rows at least, and of no more than L3 has room for.
+ * With few panels they must be many, or there is nothing for several threads. */
+static int64_t choose_blocks(const Problem *p, const Target *target) {
   enum { LEAST = 14 };
   static const double slack = 1.05;
   int64_t most = (p->tile_count + LEAST - 1) / LEAST, fewest = group_count(p) >= MANY ? 1 : MANY;
@@ -143,18 +143,26 @@ static int64_t choose_block(const Problem *p, const Target *target) {
     least = time;
     best = blocks;
   }
-  return (p->tile_count + best - 1) / best;
+  return best;
 }
 
-static const char *winograd_choose(const Node *node, const Node *anchor, const Target *target) {
+/* The best first: vectors of a register tile, and how many times as many blocks as are best. Fewer would
+ * leave less to several threads. */
+static const struct {
+  int vectors, blocks;
+} choices[] = {{TILE_VECTORS, 1}, {4, 1}, {3, 1}, {TILE_VECTORS, 2}, {1, 1}};
+
+static const char *winograd_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
   Problem p;
   describe(anchor, &p);
-  int per_panel = PANEL / target_lanes(target, DTYPE_F32);
-  int panels = per_panel < TILE_VECTORS && p.panel_count > 1 ? TILE_VECTORS / per_panel : 1;
+  if (rank >= COUNT_OF(choices)) return NULL;
+  int per_panel = PANEL / target_lanes(target, DTYPE_F32), vectors = choices[rank].vectors;
+  int panels = vectors > per_panel && p.panel_count > 1 ? vectors / per_panel : 1;
   int rows = (target->vector_registers - panels * per_panel - 1) / (panels * per_panel);
+  int64_t blocks = choose_blocks(&p, target) * choices[rank].blocks;
   return arena_printf(node->graph->module->arena, "winograd tiles=%lld rows=%d panels=%d",
-                      (long long)choose_block(&p, target), rows > MAX_TILE_ROWS ? MAX_TILE_ROWS : rows,
-                      panels);
+                      (long long)((p.tile_count + blocks - 1) / blocks),
+                      rows > MAX_TILE_ROWS ? MAX_TILE_ROWS : rows, panels);
 }
 
 /* ---- code ---------------------------------------------------------------------------------------------- */
