@@ -492,7 +492,7 @@ bool program_build(Program *program, Graph *graph, const CodegenOptions *options
   place_outputs(&build);
   int errors = build.module->error_count;
   FOR_EACH_NODE(node, graph)
-  if (is_kernel_node(node)) place_results(&build, node);
+  if (is_kernel_node(node)) TRY(place_results(&build, node));
   FOR_EACH_NODE(node, graph)
   if (is_kernel_node(node) && !kernel_is_in_place(node))
     add_step(&build, node); /* all that cannot be compiled is listed at once */

@@ -204,6 +204,59 @@ TEST(typed_call) {
   drop(&built);
 }
 
+static const char prepared[] =
+    "graph net(%x: f32[1,4], %z: f32[4]) -> (%y: f32[1,4]) {\n"
+    "  const %w: f32[4] = [0, 1, 2, 3]\n"
+    "  %0: f32[4] = kernel %w, name=\"exp_1\", memory=\"state\", offsets=[64] {\n"
+    "    graph exp_1(%w: f32[4]) -> (%e: f32[4]) {\n      %0: f32[4] = exp %w\n      return %0\n    }\n  }\n"
+    "  %y: f32[1,4] = mul %x, %0\n"
+    "  return %y\n"
+    "}\n";
+
+TEST(state) {
+  Built built = build(prepared);
+  void *handle;
+  const tenon_library *library = built.ok ? load(built.so, &handle) : NULL;
+  if (CHECK(library != NULL)) {
+    static _Alignas(64) char state[256], scratch[64];
+    float x[4] = {1, 1, 1, 1}, z[4] = {0}, y[4] = {0};
+    const void *in[] = {x, z};
+    void *out[] = {y};
+    CHECK_INT(library->state_size(NULL), 64 + 64);
+    CHECK_INT(built.stats.state_bytes, 64 + 64);
+    CHECK_INT(library->kernel_count, 1); /* of a run */
+    CHECK_INT(library->prepare(NULL), TENON_ERROR_NULL);
+    CHECK_INT(library->prepare(state + 1), TENON_ERROR_ALIGNMENT);
+    CHECK_INT(library->run(NULL, NULL, in, out, scratch), TENON_ERROR_NULL);
+    CHECK_INT(library->prepare(state), TENON_OK);
+    CHECK_INT(library->run(state, NULL, in, out, scratch), TENON_OK);
+    for (int i = 0; i < 4; i++) CHECK_NEAR(y[i], exp(i), 1e-5);
+    CHECK(strstr(output_of("grep STATE_SIZE %s", built.header), "NET_STATE_SIZE 128") != NULL);
+    dlclose(handle);
+  }
+  drop(&built);
+  CHECK(agrees(prepared, 0));
+}
+
+TEST(state_of_a_wrong_plan) {
+  static const char *const wrong[][2] = {
+      {"offsets=[64]", "offsets=[-1]"}, {"offsets=[64]", "offsets=[1,2]"}, {"kernel %w", "kernel %z"}};
+  for (int i = 0; i < COUNT_OF(wrong); i++) {
+    char text[1024];
+    const char *at = strstr(prepared, wrong[i][0]);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - prepared), prepared, wrong[i][1],
+             at + strlen(wrong[i][0]));
+    Module *module = module_new("test.tn");
+    Target target = {0};
+    CodegenOptions options = {.target = target, .name = "net", .source = "test.tn"};
+    CHECK(module_parse_text(module, text, strlen(text), NULL));
+    CHECK(target_describe(module, NULL, NULL, &options.target));
+    CHECK(!codegen_emit(module->main, &options, EMIT_LOOPS, "/dev/null", NULL));
+    CHECK(module->diags && strstr(module->diags->text, "a kernel that fills the state"));
+    module_free(module);
+  }
+}
+
 TEST(library_table) {
   Built built = build(symbolic);
   void *handle;
@@ -598,6 +651,8 @@ int main(void) {
   RUN(outputs_that_nothing_computes);
   RUN(odd_shapes_and_dtypes);
   RUN(typed_call);
+  RUN(state);
+  RUN(state_of_a_wrong_plan);
   RUN(library_table);
   RUN(session_errors);
   RUN(broadcast_guard);
