@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GIVEN = 256 };
+enum { MAX_GIVEN = 256, MAX_CANDIDATES = 999 };
 
 /* NAME=..., split at the last '='; *value gets what follows. */
 static const char *split(Module *module, const char *text, const char **value) {
@@ -114,7 +114,8 @@ bool build_optimise(Module *module, const Arguments *arguments, const Target *ta
   const char *precision = option_text(arguments, "precision");
   bool is_opt = strcmp(arguments->verb->name, "opt") == 0, tune = option_flag(arguments, "tune");
   TuneTalk talk = {.arguments = arguments, .start = seconds_now()};
-  Tuning tuning = {.candidates = (int)(is_opt ? option_count(arguments, "candidates", 12) : 12),
+  int64_t candidates = is_opt ? option_count(arguments, "candidates", 12) : 12;
+  Tuning tuning = {.candidates = candidates < MAX_CANDIDATES ? (int)candidates : MAX_CANDIDATES,
                    .seconds = option_seconds(arguments, "tune-seconds", 60),
                    .report = tune_report,
                    .context = &talk};

@@ -261,14 +261,15 @@ static double seconds_of(Tune *tune, Memory *memory, const Candidate *candidate,
   return (seconds_by(CLOCK_THREAD_CPUTIME_ID) - start) / repeat;
 }
 
-/* Root of the mean square, of x - y and of y, over where neither is a NaN. */
+/* By the mean square of the difference; the same elements must be finite. */
 static bool is_near(const float *x, const float *y, size_t count) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < count; i++) {
-    if (isnan(x[i]) != isnan(y[i])) return false;
-    if (!isfinite(x[i]) || !isfinite(y[i])) continue;
-    difference += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-    size += (double)y[i] * (double)y[i];
+    double a = x[i], b = y[i];
+    if (!isfinite(a) != !isfinite(b)) return false;
+    if (!isfinite(a)) continue;
+    difference += (a - b) * (a - b);
+    size += b * b;
   }
   return sqrt(difference) <= 1e-3 * sqrt(size);
 }
