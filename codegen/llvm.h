@@ -111,8 +111,8 @@ void emit_block(Emit *emit, const Block *block);
 LLVMValueRef llvm_arg(const Emit *emit, const Instr *instr, int index);
 
 Emitter emit_const, emit_iota, emit_lanes_below;
-Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma, emit_scale,
-    emit_min_max, emit_sign, emit_rounding, emit_libm;
+Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma,
+    emit_mul_add, emit_scale, emit_min_max, emit_sign, emit_rounding, emit_libm;
 Emitter emit_conversion, emit_bitcast;
 Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_dot;
 Emitter emit_load, emit_store, emit_gather, emit_scatter;

@@ -47,6 +47,7 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_MIN] = emit_min_max,
     [LOOP_MAX] = emit_min_max,
     [LOOP_FMA] = emit_fma,
+    [LOOP_MUL_ADD] = emit_mul_add,
     [LOOP_SCALE] = emit_scale,
     [LOOP_NEG] = emit_sign,
     [LOOP_ABS] = emit_sign,

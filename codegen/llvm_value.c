@@ -217,6 +217,12 @@ LLVMValueRef emit_fma(Emit *emit, const Instr *instr) {
   return rounded(emit, instr, llvm_intrinsic(emit, "llvm.fma", &type, 1, args, 3));
 }
 
+LLVMValueRef emit_mul_add(Emit *emit, const Instr *instr) {
+  if (emit->machine->target->fma) return emit_fma(emit, instr);
+  LLVMValueRef product = LLVMBuildFMul(emit->builder, number(emit, instr, 0), number(emit, instr, 1), "");
+  return rounded(emit, instr, LLVMBuildFAdd(emit->builder, product, number(emit, instr, 2), ""));
+}
+
 /* The instruction for that many lanes of f32. */
 static LLVMValueRef scale_by_instruction(const Emit *emit, LLVMValueRef x, LLVMValueRef n, int lanes) {
   LLVMTypeRef i8 = LLVMInt8TypeInContext(emit->context), i16 = LLVMInt16TypeInContext(emit->context);

@@ -295,10 +295,18 @@ Reg *loop_binary(Loops *loops, Opcode op, Reg *x, Reg *y) {
   return simple(loops, op, type, 2, args)->results[0];
 }
 
-Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c) {
+static Reg *ternary(Loops *loops, Opcode op, Reg *a, Reg *b, Reg *c) {
   int lanes = max_int(max_int(a->type.lanes, b->type.lanes), c->type.lanes);
   Reg *args[] = {loop_splat(loops, a, lanes), loop_splat(loops, b, lanes), loop_splat(loops, c, lanes)};
-  return simple(loops, LOOP_FMA, args[0]->type, 3, args)->results[0];
+  return simple(loops, op, args[0]->type, 3, args)->results[0];
+}
+
+Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c) {
+  return ternary(loops, LOOP_FMA, a, b, c);
+}
+
+Reg *loop_mul_add(Loops *loops, Reg *a, Reg *b, Reg *c) {
+  return ternary(loops, LOOP_MUL_ADD, a, b, c);
 }
 
 Reg *loop_select(Loops *loops, Reg *condition, Reg *x, Reg *y) {

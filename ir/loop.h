@@ -178,7 +178,8 @@ Reg *loop_splat(Loops *loops, Reg *scalar, int lanes); /* the value itself when 
 /* Scalars are splatted to the lanes of the other operand. Comparisons give bool. */
 Reg *loop_unary(Loops *loops, Opcode op, Reg *x);
 Reg *loop_binary(Loops *loops, Opcode op, Reg *x, Reg *y);
-Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c); /* a*b + c, rounded once */
+Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c);     /* a*b + c, rounded once */
+Reg *loop_mul_add(Loops *loops, Reg *a, Reg *b, Reg *c); /* or twice: whatever the target is fast at */
 Reg *loop_select(Loops *loops, Reg *condition, Reg *x, Reg *y);
 Reg *loop_cast(Loops *loops, Reg *x, Dtype dtype);    /* x itself when it has that dtype */
 Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype); /* same width */

@@ -103,7 +103,8 @@ static double compute_float(Opcode op, double x, double y, double z) {
   case LOOP_REM: return fmod(x, y);
   case LOOP_MIN: return x < y ? x : y;
   case LOOP_MAX: return x > y ? x : y;
-  case LOOP_FMA: return fma(x, y, z);
+  case LOOP_FMA:
+  case LOOP_MUL_ADD: return fma(x, y, z);
   case LOOP_SCALE: return ldexp(x, (int)fmax(-5000, fmin(y, 5000)));
   case LOOP_NEG: return -x;
   case LOOP_ABS: return fabs(x);

@@ -127,6 +127,7 @@ static Domain opcode_domain(Opcode op) {
   case LOOP_EQ:
   case LOOP_NE: return ANY;
   case LOOP_FMA:
+  case LOOP_MUL_ADD:
   case LOOP_SCALE: return FLOAT;
   default: return op >= LOOP_FLOOR && op <= LOOP_POW ? FLOAT : NUMBER;
   }

@@ -342,7 +342,7 @@ static void multiply_queries(const Emit *e, const Strip *s, Reg *key, int vector
   for (int r = 0; r < s->height; r++) {
     Reg *q = loop_splat(loops, local_load(e, e->query, loop_int(loops, r), loop.counter, 1), e->lanes);
     for (int v = 0; v < vectors; v++)
-      acc[r * vectors + v] = loop_fma(loops, q, keys[v], loop.carried[r * vectors + v]);
+      acc[r * vectors + v] = loop_mul_add(loops, q, keys[v], loop.carried[r * vectors + v]);
   }
   loop_end(loops, &loop, acc);
   memcpy(acc, loop.results, sizeof *acc * (size_t)count);
@@ -427,7 +427,7 @@ static void weigh_strip(const Emit *e, const Strip *s) {
   if (e->several) {
     Reg *row = sum_of(e, s->row, r);
     Reg *before = loop_load(loops, e->all_sums, &row, 1, NULL);
-    sum = loop_fma(loops, before, loop_load(loops, e->factors, &r, 1, NULL), sum);
+    sum = loop_mul_add(loops, before, loop_load(loops, e->factors, &r, 1, NULL), sum);
     loop_store(loops, sum, e->all_sums, &row, NULL);
   } else {
     loop_store(loops, loop_binary(loops, LOOP_DIV, number(e, 1, 1), sum), e->factors, &r, NULL);
@@ -479,7 +479,7 @@ static void add_values(const Emit *e, const Strip *s, int64_t channel, int vecto
   for (int r = 0; r < s->height; r++) {
     Reg *w = loop_splat(loops, local_load(e, e->scores, loop_int(loops, r), loop.counter, 1), lanes);
     for (int v = 0; v < vectors; v++)
-      acc[r * vectors + v] = loop_fma(loops, w, values[v], loop.carried[r * vectors + v]);
+      acc[r * vectors + v] = loop_mul_add(loops, w, values[v], loop.carried[r * vectors + v]);
   }
   loop_end(loops, &loop, acc);
   for (int i = 0; i < count; i++) {

@@ -91,7 +91,7 @@ static void kernel_row(Emit *e, Reg *row, Reg *ow, int width, Reg **acc) {
         x = loop_load(loops, e->x, at, e->lanes, e->lower->mask);
       }
       Reg **sum = &acc[from / e->stride[1]];
-      *sum = loop_fma(loops, x, w[t], *sum);
+      *sum = loop_mul_add(loops, x, w[t], *sum);
     }
   }
 }

@@ -129,7 +129,7 @@ static void step_of_k(Emit *e, Reg *row, int height, Reg *k, Reg **acc) {
     Reg *a = loop_splat(loops, loop_load(loops, e->a, at, 1, NULL), e->lanes);
     for (int v = 0; v < e->tile_vectors; v++) {
       Reg **sum = &acc[r * e->tile_vectors + v];
-      *sum = loop_fma(loops, a, b[v], *sum);
+      *sum = loop_mul_add(loops, a, b[v], *sum);
     }
   }
 }

@@ -310,7 +310,7 @@ static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
     for (int v = 0; v < tile->vectors; v++) {
       int i = r * tile->vectors + v, lanes = w[v]->type.lanes;
       if (x->type.lanes != lanes) x = loop_splat(loops_of(e), one, lanes);
-      next[i] = loop_fma(loops_of(e), x, w[v], acc[i]);
+      next[i] = loop_mul_add(loops_of(e), x, w[v], acc[i]);
     }
   }
 }

@@ -120,7 +120,7 @@ static void step_of_k(Emit *e, Sums *sums, Reg *k, int chain) {
     for (int row = 0; row < e->height; row++) {
       Reg **acc = &sums->acc[(chain * sums->count + i) * e->height + row];
       Reg *state = has_reset && gate == 2 ? reset[row] : h[row];
-      *acc = loop_fma(loops, loop_splat(loops, state, e->lower->lanes), w, *acc);
+      *acc = loop_mul_add(loops, loop_splat(loops, state, e->lower->lanes), w, *acc);
     }
   }
 }

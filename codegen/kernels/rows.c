@@ -274,7 +274,7 @@ static void add_squares(Lower *lower, Reg *first, Reg **sums, void *context) {
   Norm *n = context;
   for (int i = 0; i < n->rows; i++) {
     Reg *x = masked_or_zero(lower, norm_input(lower, n, i, first));
-    sums[i] = loop_fma(&lower->loops, x, x, sums[i]);
+    sums[i] = loop_mul_add(&lower->loops, x, x, sums[i]);
   }
 }
 
@@ -300,7 +300,7 @@ static void write_normalised(Lower *lower, Reg *first, void *context) {
     Reg *y = loop_binary(loops, LOOP_MUL, norm_input(lower, n, i, first), n->inverse[i]);
     Reg *scale = norm_factor(lower, n, 1), *bias = norm_factor(lower, n, 2);
     if (scale && bias)
-      y = loop_fma(loops, y, scale, bias);
+      y = loop_mul_add(loops, y, scale, bias);
     else if (scale || bias)
       y = loop_binary(loops, scale ? LOOP_MUL : LOOP_ADD, y, scale ? scale : bias);
     lower_result(lower, 0, n->at, y);

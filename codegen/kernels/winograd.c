@@ -203,7 +203,7 @@ static Reg *zeros(Emit *e) {
 static Reg *axpy(Emit *e, double a, Reg *x, Reg *y) {
   if (a == 1) return loop_binary(loops_of(e), LOOP_ADD, x, y);
   if (a == -1) return loop_binary(loops_of(e), LOOP_SUB, y, x);
-  return loop_fma(loops_of(e), loop_const(loops_of(e), x->type, a), x, y);
+  return loop_mul_add(loops_of(e), loop_const(loops_of(e), x->type, a), x, y);
 }
 
 static Reg *times(Emit *e, double a, Reg *x) {
@@ -397,7 +397,7 @@ static void channels_of_block(Emit *e, Reg *point, Reg *row, int height, Reg *bl
     Reg *at[3] = {point, scaled(e, line, 1, r), k.counter};
     Reg *v = loop_splat(loops, loop_load(loops, e->v, at, 1, NULL), e->lanes);
     for (int j = 0; j < e->vectors; j++)
-      next[r * e->vectors + j] = loop_fma(loops, v, u[j], k.carried[r * e->vectors + j]);
+      next[r * e->vectors + j] = loop_mul_add(loops, v, u[j], k.carried[r * e->vectors + j]);
   }
   loop_end(loops, &k, next);
   for (int i = 0; i < total; i++) acc[i] = k.results[i];

@@ -85,7 +85,7 @@ static Reg *one_minus(Lower *lower, Reg *x) {
 /* x with the state c, seen through a peephole of its gate. */
 static Reg *peep(Lower *lower, const Cell *cell, int gate, Index unit, Reg *x, Reg *c) {
   if (!operand(cell->node, LSTM_PEEPHOLES)) return x;
-  return loop_fma(&lower->loops, gate_of(lower, cell, LSTM_PEEPHOLES, gate, unit), c, x);
+  return loop_mul_add(&lower->loops, gate_of(lower, cell, LSTM_PEEPHOLES, gate, unit), c, x);
 }
 
 static Reg *lstm_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *const *sums, Reg **c) {
@@ -95,7 +95,7 @@ static Reg *lstm_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x,
                ? one_minus(lower, i)
                : activated(lower, cell, 0, peep(lower, cell, F, unit, plus(lower, x[F], sums[F]), *c));
   Reg *candidate = activated(lower, cell, 1, plus(lower, x[C], sums[C]));
-  *c = loop_fma(&lower->loops, f, *c, times(lower, i, candidate));
+  *c = loop_mul_add(&lower->loops, f, *c, times(lower, i, candidate));
   Reg *o = activated(lower, cell, 0, peep(lower, cell, O, unit, plus(lower, x[O], sums[O]), *c));
   return times(lower, o, activated(lower, cell, 2, *c));
 }
@@ -110,7 +110,7 @@ static Reg *gru_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, 
   if (operand(cell->node, GRU_BIAS)) sum = plus(lower, sum, gate_of(lower, cell, GRU_BIAS, 0, unit));
   if (!cell->resets_state) sum = cell_reset(lower, cell, x[R], sums[R], sum);
   Reg *candidate = activated(lower, cell, 1, plus(lower, x[H], sum));
-  return loop_fma(&lower->loops, z, h, times(lower, one_minus(lower, z), candidate));
+  return loop_mul_add(&lower->loops, z, h, times(lower, one_minus(lower, z), candidate));
 }
 
 Reg *cell_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *const *sums, Reg *h, Reg **c) {

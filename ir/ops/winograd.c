@@ -131,7 +131,7 @@ static void transform(Loops *loops, const Filter *filter, Reg *const *x, int ste
       double g = filter->g[i][k];
       if (g == 0) continue;
       Reg *factor = loop_const(loops, x[k * step]->type, g), *value = x[k * step];
-      sum = sum ? loop_fma(loops, factor, value, sum) : loop_binary(loops, LOOP_MUL, factor, value);
+      sum = sum ? loop_mul_add(loops, factor, value, sum) : loop_binary(loops, LOOP_MUL, factor, value);
     }
     rows[i * row_step] = sum;
   }

@@ -53,13 +53,15 @@ static Reg *read_at(Make *make, int input, Reg *at, int lanes) {
 static bool takes(Opcode op, Dtype dtype) {
   bool real = dtype_is_float(dtype);
   if (op >= LOOP_FLOOR && op <= LOOP_POW) return real;
-  if (op == LOOP_FMA || op == LOOP_SCALE) return real;
+  if (op == LOOP_FMA || op == LOOP_MUL_ADD || op == LOOP_SCALE) return real;
   if (op >= LOOP_AND && op <= LOOP_NOT) return !real;
   return (op != LOOP_FLOORDIV && op != LOOP_FLOORMOD && op != LOOP_SHL && op != LOOP_SHR) || !real;
 }
 
 static double tolerance_of(Opcode op, Dtype dtype) {
   if (op == LOOP_FMA) return dtype == DTYPE_F32 ? 0x1p-22 : 0;
+  if (op == LOOP_MUL_ADD) /* an ulp or two of terms of one sign */
+    return dtype == DTYPE_F64 ? 0x1p-51 : dtype == DTYPE_F32 ? 0x1p-22 : dtype == DTYPE_F16 ? 0x1p-9 : 0x1p-6;
   if (op < LOOP_EXP || op > LOOP_POW) return 0;
   return dtype == DTYPE_F64 ? 1e-14 : dtype == DTYPE_F32 ? 5e-7 : dtype == DTYPE_F16 ? 0x1p-9 : 0x1p-6;
 }
@@ -69,6 +71,14 @@ static Reg *keep_where(Make *make, Reg *x, Opcode compare, double limit) {
   Reg *magnitude = loop_unary(&make->loops, LOOP_ABS, x);
   Reg *keep = loop_binary(&make->loops, compare, magnitude, loop_const(&make->loops, x->type, limit));
   return loop_select(&make->loops, keep, x, loop_const(&make->loops, x->type, 3));
+}
+
+/* Terms of one sign where the product may be rounded: a difference could have no right digit. */
+static Reg *three_operands(Make *make, Opcode op, Reg *x, Reg *y, Reg *z) {
+  Loops *loops = &make->loops;
+  if (op == LOOP_FMA) return loop_fma(loops, x, y, z);
+  return loop_mul_add(loops, loop_unary(loops, LOOP_ABS, x), loop_unary(loops, LOOP_ABS, y),
+                      loop_unary(loops, LOOP_ABS, z));
 }
 
 static void add_lanewise(Suite *suite, Opcode op, Dtype dtype, int lanes) {
@@ -95,7 +105,7 @@ static void add_lanewise(Suite *suite, Opcode op, Dtype dtype, int lanes) {
   else if (operands == 2)
     result = loop_binary(&make.loops, op, x, y);
   else
-    result = loop_fma(&make.loops, x, y, read_at(&make, 2, i.counter, lanes));
+    result = three_operands(&make, op, x, y, read_at(&make, 2, i.counter, lanes));
   loop_store(&make.loops, result, make.out, &i.counter, NULL);
   loop_end(&make.loops, &i, NULL);
 }
