@@ -511,7 +511,10 @@ static bool random_inputs(Check *check, Tensor *tensors) {
 static bool optimise(Check *check, const Target *target) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   PipelineOptions options = {
-      .pass = {target, {codegen_execute, (void *)(uintptr_t)target}}, .tables = tables, .verify = true};
+      .pass = {.target = target, .executor = {codegen_execute, (void *)(uintptr_t)target}},
+      .tables = tables,
+      .verify = true,
+  };
   return pipeline_run(check->module->main, &options);
 }
 
