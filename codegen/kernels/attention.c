@@ -285,7 +285,8 @@ static void scale_query(const Emit *e, const Strip *s, Reg *r, Reg *channel, Reg
   Loops *loops = loops_of(e);
   Reg *position = sum_of(e, sum_of(e, e->first_query, s->row), r);
   Reg *x = side_load(e, &e->sides[QUERY], position, channel, CHANNEL, mask);
-  x = loop_binary(loops, LOOP_MUL, x, number(e, e->lanes, node_float(e->anchor, "scale")));
+  double scale = node_float(e->anchor, "scale"), cap = node_float(e->anchor, "softcap");
+  x = loop_binary(loops, LOOP_MUL, x, number(e, e->lanes, cap == 0 ? scale : scale / cap));
   local_store(e, x, e->query, r, channel);
 }
 
@@ -348,6 +349,13 @@ static void multiply_queries(const Emit *e, const Strip *s, Reg *key, int vector
   memcpy(acc, loop.results, sizeof *acc * (size_t)count);
 }
 
+/* A score before the mask: softcap * tanh(x / softcap), of products that were scaled by 1 / softcap. */
+static Reg *capped(const Emit *e, Reg *x) {
+  double cap = node_float(e->anchor, "softcap");
+  if (cap == 0) return x;
+  return loop_binary(loops_of(e), LOOP_MUL, loop_unary(loops_of(e), LOOP_TANH, x), number(e, e->lanes, cap));
+}
+
 /* Scores of a group of keys, stored; the strip's largest are updated. */
 static void score_group(const Emit *e, Strip *s, Reg *key, int vectors, bool last) {
   Loops *loops = loops_of(e);
@@ -356,7 +364,7 @@ static void score_group(const Emit *e, Strip *s, Reg *key, int vectors, bool las
   multiply_queries(e, s, key, vectors, masks, acc);
   for (int r = 0; r < s->height; r++) {
     for (int v = 0; v < vectors; v++) {
-      Reg *x = acc[r * vectors + v], *at = plus(e, key, (int64_t)v * e->lanes);
+      Reg *x = capped(e, acc[r * vectors + v]), *at = plus(e, key, (int64_t)v * e->lanes);
       if (operand(e->anchor, MASK)) x = sum_of(e, x, mask_at(e, s, r, at, masks[v]));
       if (masks[v]) x = loop_select(loops, masks[v], x, number(e, e->lanes, -__builtin_inf()));
       local_store(e, x, e->scores, loop_int(loops, r), at);

@@ -229,22 +229,6 @@ static bool import_cast_like(OnnxNode *node) {
   return cast_to(node, input(node, 1)->type->dtype);
 }
 
-/* The mask, where it is asked for, is all true. */
-static bool import_dropout(OnnxNode *node) {
-  double training = 0;
-  if (input(node, 2) && !value_scalar(input(node, 2), &training))
-    return onnx_fail(node, "training_mode must be a constant");
-  double ratio = 0.5;
-  if (input(node, 1)) value_scalar(input(node, 1), &ratio);
-  if (training != 0 && ratio != 0)
-    return onnx_fail(node, "training mode is not supported: export the model for inference");
-  Value *x = input(node, 0);
-  if (node->output_count > 1)
-    node->outputs[1] =
-        emit_binary(node, &op_equal, emit_cast(node, x, DTYPE_BOOL), emit_cast(node, x, DTYPE_BOOL));
-  return set_output(node, x);
-}
-
 static const OnnxRow rows[] = {
     {"Abs", 1, 1, 1, import_same, &op_abs},
     {"Acos", 7, 1, 1, import_same, &op_acos},
@@ -273,7 +257,6 @@ static const OnnxRow rows[] = {
     {"Cosh", 9, 1, 1, import_same, &op_cosh},
     {"Div", 1, 2, 2, import_binary_legacy, &op_div},
     {"Div", 7, 2, 2, import_same, &op_div},
-    {"Dropout", 1, 1, 3, import_dropout, NULL},
     {"Elu", 1, 1, 1, import_with_alpha, &op_elu},
     {"Equal", 1, 2, 2, import_binary_legacy, &op_equal},
     {"Equal", 7, 2, 2, import_same, &op_equal},

@@ -82,8 +82,19 @@ Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y) {
   return x && y ? emit(node, op, (Value *[]){x, y}, 2) : NULL;
 }
 
+Value *emit_where(OnnxNode *node, Value *condition, Value *x, Value *y) {
+  return condition && x && y ? emit(node, &op_where, (Value *[]){condition, x, y}, 3) : NULL;
+}
+
 Value *emit_scalar(OnnxNode *node, const Value *like, double value) {
   return like ? build_scalar(&node->builder, like->type->dtype, value) : NULL;
+}
+
+Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size) {
+  Node *core = node_new(&node->builder, &op_iota, NULL, 0);
+  node_set_dims(core, "shape", &size, 1);
+  node_set_dtype(core, "dtype", dtype);
+  return finish(core);
 }
 
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype) {

@@ -11,9 +11,10 @@
 
 enum { MAX_NODES = 1 << 20, MAX_OPERANDS = 1 << 16, MAX_ERRORS = 1000 };
 
-static const OnnxRows *const families[] = {
-    &onnx_elementwise, &onnx_conv,     &onnx_matmul,   &onnx_movement, &onnx_norm, &onnx_pool, &onnx_reduce,
-    &onnx_resize,      &onnx_constant, &onnx_quantize, &onnx_loss,     &onnx_scan, &onnx_rnn};
+static const OnnxRows *const families[] = {&onnx_elementwise, &onnx_conv,     &onnx_matmul,  &onnx_movement,
+                                           &onnx_norm,        &onnx_pool,     &onnx_reduce,  &onnx_resize,
+                                           &onnx_constant,    &onnx_quantize, &onnx_loss,    &onnx_scan,
+                                           &onnx_rnn,         &onnx_random,   &onnx_training};
 
 /* The row with the highest version up to `opset`. *first gets the lowest version that any row has, 0 when
  * there is none. */
@@ -63,10 +64,7 @@ static const WayOut ways_out[] = {
     {"Scan", "unroll the loop at export, or simplify the model (onnxsim)"},
     {"NonMaxSuppression", "export the model without its post-processing"},
     {"NonZero", "its result has a size that depends on data: export the model without it"},
-    {"Adagrad", "export the model for inference"},
-    {"Adam", "export the model for inference"},
     {"Gradient", "export the model for inference"},
-    {"Momentum", "export the model for inference"},
 };
 
 static const char *way_out(const OnnxNode *node) {

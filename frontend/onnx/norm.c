@@ -52,33 +52,27 @@ static bool import_softmax_legacy(OnnxNode *node) {
   return set_output(node, emit_reshape(node, rows_of_all, type->rank, type->dims));
 }
 
-/* ---- With given statistics */
-
-static bool import_batch_norm(OnnxNode *node) {
-  if (attr_bool(node, "training_mode", false))
-    return onnx_fail(node, "training mode is not supported: export the model for inference");
-  if (!attr_bool(node, "spatial", true)) return onnx_fail(node, "spatial=0 is not supported");
-  Node *core = node_new(&node->builder, &op_batch_norm, node->inputs, 5);
-  node_set_int(core, "axis", 1);
-  node_set_float(core, "epsilon", attr_float(node, "epsilon", 1e-5));
-  return set_output(node, finish(core));
-}
-
 /* ---- With their own statistics */
 
 typedef struct Moments {
   Value *centered, *inverse; /* x - mean, 1 / sqrt(variance + epsilon) */
-  Value *mean;
+  Value *mean, *variance;    /* with the axes at size 1 */
 } Moments;
 
 static bool moments(OnnxNode *node, Value *x, const int64_t *axes, int count, double epsilon, Moments *m) {
   m->mean = emit_reduce(node, &op_reduce_mean, x, axes, count);
   m->centered = emit_binary(node, &op_sub, x, m->mean);
   Value *square = emit_binary(node, &op_mul, m->centered, m->centered);
-  Value *variance = emit_reduce(node, &op_reduce_mean, square, axes, count);
-  Value *shifted = emit_binary(node, &op_add, variance, emit_scalar(node, variance, epsilon));
+  m->variance = emit_reduce(node, &op_reduce_mean, square, axes, count);
+  Value *shifted = emit_binary(node, &op_add, m->variance, emit_scalar(node, x, epsilon));
   m->inverse = emit_binary(node, &op_div, emit_scalar(node, x, 1), emit_unary(node, &op_sqrt, shifted));
   return m->inverse != NULL;
+}
+
+/* Statistics of 16-bit floats are those of f32, as stash_type says. */
+static Value *stashed(OnnxNode *node, Value *x) {
+  bool is_narrow = x && dtype_is_float(x->type->dtype) && dtype_bits(x->type->dtype) < 32;
+  return is_narrow ? emit_cast(node, x, DTYPE_F32) : x;
 }
 
 static int axes_from(int first, int rank, int64_t *axes) {
@@ -93,14 +87,80 @@ static Value *scale_and_shift(OnnxNode *node, Value *x, Value *scale, Value *bia
   return bias ? emit_binary(node, &op_add, y, emit_unsqueeze(node, bias, 0, after)) : y;
 }
 
+/* ---- Batch normalization: inputs x, scale, bias, running mean and variance */
+
+enum { SCALE = 1, BIAS, MEAN, VARIANCE };
+
+/* running * momentum + batch * (1 - momentum) */
+static Value *running(OnnxNode *node, int index, Value *batch) {
+  Value *old = input(node, index);
+  double momentum = attr_float(node, "momentum", 0.9f);
+  batch = emit_cast(node, emit_reshape(node, batch, old->type->rank, old->type->dims), old->type->dtype);
+  return emit_binary(node, &op_add, emit_binary(node, &op_mul, old, emit_scalar(node, old, momentum)),
+                     emit_binary(node, &op_mul, batch, emit_scalar(node, old, 1 - momentum)));
+}
+
+/* Not spatial: each element of an example has its own statistics, scale and bias, which broadcast as they
+ * are.
+ */
+static Value *batch_scale_and_shift(OnnxNode *node, Value *x, bool spatial) {
+  Value *scale = emit_cast(node, input(node, SCALE), x ? x->type->dtype : DTYPE_F32);
+  Value *bias = emit_cast(node, input(node, BIAS), x ? x->type->dtype : DTYPE_F32);
+  if (spatial) return scale_and_shift(node, x, scale, bias);
+  return emit_binary(node, &op_add, emit_binary(node, &op_mul, x, scale), bias);
+}
+
+/* With the statistics of the batch. Outputs behind y: the running ones, before opset 14 also the batch's. */
+static bool train_batch_norm(OnnxNode *node, bool spatial) {
+  Value *x = input(node, 0);
+  int64_t axes[MAX_RANK] = {0};
+  Moments m;
+  int count = spatial ? 1 + axes_from(2, x->type->rank, axes + 1) : 1;
+  if (x->type->rank < 2) return onnx_fail(node, "no channels in %s", type_text(node->module, x->type));
+  TRY(moments(node, stashed(node, x), axes, count, attr_float(node, "epsilon", 1e-5), &m));
+  Value *const batch[] = {m.mean, m.variance};
+  for (int i = 1; i < node->output_count && i < 5; i++) {
+    const Type *type = input(node, MEAN)->type;
+    node->outputs[i] = i < 3 ? running(node, MEAN + i - 1, batch[i - 1])
+                             : emit_reshape(node, batch[i - 3], type->rank, type->dims);
+    if (!node->outputs[i]) return false;
+  }
+  Value *y = batch_scale_and_shift(node, emit_binary(node, &op_mul, m.centered, m.inverse), spatial);
+  return set_output(node, emit_cast(node, y, x->type->dtype));
+}
+
+/* Before opset 9 one example's elements may all have statistics of their own. */
+static bool element_batch_norm(OnnxNode *node) {
+  Value *x = input(node, 0), *variance = input(node, VARIANCE);
+  Value *shifted =
+      emit_binary(node, &op_add, variance, emit_scalar(node, variance, attr_float(node, "epsilon", 1e-5)));
+  Value *centered = emit_binary(node, &op_sub, x, input(node, MEAN));
+  Value *normal = emit_binary(node, &op_div, centered, emit_unary(node, &op_sqrt, shifted));
+  return set_output(node, batch_scale_and_shift(node, normal, false));
+}
+
+/* Before opset 14 the number of outputs says whether the model is in training. */
+static bool import_batch_norm(OnnxNode *node) {
+  bool spatial = attr_bool(node, "spatial", true);
+  bool trains = node->row->since < 14 ? node->output_count > 1 : attr_bool(node, "training_mode", false);
+  if (trains) return train_batch_norm(node, spatial);
+  if (!spatial) return element_batch_norm(node);
+  Node *core = node_new(&node->builder, &op_batch_norm, node->inputs, 5);
+  node_set_int(core, "axis", 1);
+  node_set_float(core, "epsilon", attr_float(node, "epsilon", 1e-5));
+  return set_output(node, finish(core));
+}
+
+/* ---- Others with their own statistics */
+
 static bool import_instance_norm(OnnxNode *node) {
   Value *x = input(node, 0);
   int64_t axes[MAX_RANK];
   Moments m;
   int count = axes_from(2, x->type->rank, axes);
   if (count == 0) return onnx_fail(node, "%s has no spatial dims", type_text(node->module, x->type));
-  TRY(moments(node, x, axes, count, attr_float(node, "epsilon", 1e-5), &m));
-  Value *normal = emit_binary(node, &op_mul, m.centered, m.inverse);
+  TRY(moments(node, stashed(node, x), axes, count, attr_float(node, "epsilon", 1e-5), &m));
+  Value *normal = emit_cast(node, emit_binary(node, &op_mul, m.centered, m.inverse), x->type->dtype);
   return set_output(node, scale_and_shift(node, normal, input(node, 1), input(node, 2)));
 }
 
@@ -119,10 +179,10 @@ static bool import_group_norm(OnnxNode *node) {
   dims[1] = dim_const(module, groups);
   dims[2] = dim_floordiv(module, type->dims[1], dims[1]);
   for (int i = 2; i < type->rank; i++) dims[i + 1] = type->dims[i];
-  Value *grouped = emit_reshape(node, x, type->rank + 1, dims);
+  Value *grouped = stashed(node, emit_reshape(node, x, type->rank + 1, dims));
   TRY(moments(node, grouped, axes, axes_from(2, type->rank + 1, axes), attr_float(node, "epsilon", 1e-5),
               &m));
-  Value *normal = emit_binary(node, &op_mul, m.centered, m.inverse);
+  Value *normal = emit_cast(node, emit_binary(node, &op_mul, m.centered, m.inverse), type->dtype);
   bool per_group = node->row->since < 21;
   if (per_group) normal = scale_and_shift(node, normal, scale, bias);
   normal = emit_reshape(node, normal, type->rank, type->dims);
@@ -136,7 +196,7 @@ static bool import_layer_norm(OnnxNode *node) {
   Moments m;
   TRY(normal_axis(node, &axis, x->type->rank));
   if (node->output_count > 1) {
-    TRY(moments(node, x, axes, axes_from((int)axis, x->type->rank, axes), epsilon, &m));
+    TRY(moments(node, stashed(node, x), axes, axes_from((int)axis, x->type->rank, axes), epsilon, &m));
     node->outputs[1] = m.mean;
     if (node->output_count > 2) node->outputs[2] = m.inverse;
   }
@@ -224,6 +284,7 @@ static bool import_lrn(OnnxNode *node) {
 
 static const OnnxRow rows[] = {
     {"BatchNormalization", 1, 5, 5, import_batch_norm, NULL},
+    {"BatchNormalization", 14, 5, 5, import_batch_norm, NULL},
     {"GroupNormalization", 18, 3, 3, import_group_norm, NULL},
     {"GroupNormalization", 21, 3, 3, import_group_norm, NULL},
     {"Hardmax", 1, 1, 1, import_softmax_legacy, &op_arg_max},

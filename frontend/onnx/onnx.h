@@ -135,7 +135,8 @@ typedef struct OnnxRows {
 } OnnxRows;
 
 extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
-    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn;
+    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn, onnx_random,
+    onnx_training;
 
 /* A node on its way into the graph. */
 struct OnnxNode {
@@ -197,7 +198,9 @@ bool normal_axis(OnnxNode *node, int64_t *axis,
 Value *emit(OnnxNode *node, const Op *op, Value *const *operands, int count); /* default attributes */
 Value *emit_unary(OnnxNode *node, const Op *op, Value *x);
 Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y);
+Value *emit_where(OnnxNode *node, Value *condition, Value *x, Value *y);
 Value *emit_scalar(OnnxNode *node, const Value *like, double value); /* of like's dtype */
+Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size); /* 0, 1, 2, ... */
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm);

@@ -24,6 +24,8 @@ static const OperandSpec attention_operands[] = {
 
 static const AttrSpec attention_attrs[] = {
     {"scale", ATTR_FLOAT, ROLE_NONE, "1", "factor of the products of queries and keys", NULL},
+    {"softcap", ATTR_FLOAT, ROLE_NONE, "0",
+     "c: scores s, before the mask, become c tanh(s / c); 0: they stay", NULL},
     {"q_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(q, q_perm) is [b, h, m, d]", NULL},
     {"k_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(k, k_perm) is [b, g, n, d]", NULL},
     {"v_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(v, v_perm) is [b, g, n, e]", NULL},
@@ -84,6 +86,8 @@ static bool attention_infer(Node *node) {
   for (int i = QUERY; i <= VALUE; i++)
     TRY(check_rank(node, i, AXES) && check_same_dtype(node, QUERY, i) && check_perm(node, perm_names[i]));
   TRY(check_same_dtype(node, QUERY, MASK) && check_perm(node, "y_perm"));
+  if (!(node_float(node, "softcap") >= 0))
+    return node_fail(node, "softcap is %g; it must not be negative", node_float(node, "softcap"));
   canonical_dims(node, QUERY, q);
   canonical_dims(node, KEY, k);
   canonical_dims(node, VALUE, v);
@@ -165,6 +169,11 @@ static Reg *score(Lower *lower, const Row *row, Index key) {
   nest_end(lower, &nest);
   Reg *scale = constant_like(lower, zero, node_float(row->node, "scale"));
   Reg *sum = loop_binary(loops, LOOP_MUL, nest.carried[0], scale);
+  double cap = node_float(row->node, "softcap");
+  if (cap != 0) {
+    Reg *ratio = loop_binary(loops, LOOP_MUL, sum, constant_like(lower, sum, 1 / cap));
+    sum = loop_binary(loops, LOOP_MUL, loop_unary(loops, LOOP_TANH, ratio), constant_like(lower, sum, cap));
+  }
   return operand(row->node, MASK) ? loop_binary(loops, LOOP_ADD, sum, read_mask(lower, row, key)) : sum;
 }
 
@@ -253,7 +262,8 @@ static const Dim *attention_macs(const Node *node) {
 const Op op_attention = {
     .name = "attention",
     .family = "attention",
-    .doc = "softmax(q k^T * scale + mask) v for each head, with softmax over the keys (Vaswani et al. 2017). "
+    .doc = "softmax(softcap(q k^T * scale) + mask) v for each head, with softmax over the keys (Vaswani et "
+           "al. 2017). "
            "Keys and values may have fewer heads than queries (Ainslie et al. 2023): head i reads head i / "
            "(h/g).",
     .operands = attention_operands,

@@ -444,6 +444,7 @@ static void add_attention(Check *check, const AttentionCase *c, int number, bool
                         c->mask[0] ? input(check, 4, c->mask) : NULL};
   Node *node = node_new(&check->builder, &op_attention, operands, 4);
   node_set_float(node, "scale", 1.5);
+  node_set_float(node, "softcap", epilogue ? 2.5 : 0);
   for (int i = 0; i < 4; i++) node_set_ints(node, names[i], perms[i], 4);
   Value *y = node_finish(node) ? result(node, 0) : NULL;
   if (y && epilogue) y = build_unary(&check->builder, &op_tanh, y);

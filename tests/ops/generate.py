@@ -899,10 +899,11 @@ def rnn_goldens():
 # ---- Attention
 
 
-def attention(q, k, v, mask=0, scale=1):
+def attention(q, k, v, mask=0, scale=1, cap=INF):
     """On [batch, heads, positions, channels]; heads of k and v serve as many of q each."""
     k, v = (np.repeat(x, q.shape[1] // x.shape[1], 1).astype(np.float64) for x in (k, v))
-    return softmax(scale * q.astype(np.float64) @ k.swapaxes(2, 3) + mask, 3) @ v
+    scores = scale * q.astype(np.float64) @ k.swapaxes(2, 3)
+    return softmax((scores if cap == INF else cap * np.tanh(scores / cap)) + mask, 3) @ v
 
 
 def attention_golden():
@@ -923,6 +924,40 @@ def attention_golden():
             golden.input(f"{letter}_{name}", x.transpose(axes))
         perms = ", ".join(f"{letter}_perm=[{','.join(map(str, axes))}]" for letter in "qkvy")
         golden.result(f"attention %q_{name}, %k_{name}, %v_{name}, {perms}", attention(q, k, v).transpose(axes), np.float32)
+    golden.result("attention %q, %k, %v, %row, scale=2, softcap=1.5", attention(q, k, v, row, 2, 1.5), np.float32)
+    golden.write()
+
+
+def iota_golden():
+    golden = Golden("iota")
+    golden.result("iota shape=[5]", np.arange(5), np.int64)
+    golden.result("iota shape=[2,3,4], axis=1, dtype=f32", np.broadcast_to(np.arange(3)[:, None], (2, 3, 4)), np.float32)
+    golden.result("iota shape=[2,17], axis=-1, dtype=u8", np.broadcast_to(np.arange(17), (2, 17)), np.uint8)
+    golden.result("iota shape=[0,3], dtype=i32", np.zeros((0, 3)), np.int32)
+    golden.write()
+
+
+def split_mix(seed, count):
+    """SplitMix64 of Steele, Lea and Flood: the mixed seed is the state before the first number."""
+    mask, golden_ratio = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def mix(z):
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        return z ^ z >> 31
+
+    key = mix(seed + golden_ratio & mask)
+    return [mix(key + n * golden_ratio & mask) for n in range(count)]
+
+
+def random_uniform_golden():
+    golden = Golden("random_uniform")
+    for text, seed, shape, dtype, bits in [("", 0, (3, 7), np.float32, 24), (", seed=-5", -5, (19,), np.float32, 24),
+                                           (", dtype=f64, seed=123456789", 123456789, (2, 1, 3), np.float64, 53),
+                                           (", dtype=f16", 0, (5,), np.float16, 11), (", seed=1", 1, (), np.float32, 24)]:
+        numbers = [(z >> 64 - bits) / 2**bits for z in split_mix(seed, int(np.prod(shape)))]
+        sizes = ",".join(map(str, shape))
+        golden.result(f"random_uniform shape=[{sizes}]{text}", np.reshape(numbers, shape), dtype)
     golden.write()
 
 
@@ -948,6 +983,8 @@ def main():
     resize_golden()
     rnn_goldens()
     attention_golden()
+    iota_golden()
+    random_uniform_golden()
 
 
 if __name__ == "__main__":
