@@ -6,7 +6,7 @@
 static bool read_k(OnnxNode *node, const Dim **k) {
   const Dim *const *dims;
   int count;
-  if (!node->row->op) {
+  if (node->row->since < 10) {
     *k = dim_const(node->module, attr_int(node, "k", -1));
     return true;
   }
@@ -30,7 +30,7 @@ static bool import_top_k(OnnxNode *node) {
 
 static const OnnxRow rows[] = {
     {"TopK", 1, 1, 1, import_top_k, NULL},
-    {"TopK", 10, 2, 2, import_top_k, &op_top_k},
+    {"TopK", 10, 2, 2, import_top_k, NULL},
 };
 
 const OnnxRows onnx_search = {rows, COUNT_OF(rows)};
