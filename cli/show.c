@@ -7,10 +7,25 @@
 
 static const Option options[] = {MODEL_OPTIONS, {0}};
 
+/* "classes   prob: setosa, versicolor, virginica", as many as a line holds. */
+static void show_labels(const Labelled *labels) {
+  enum { MAX_SHOWN = 12 };
+  printf("%-9s %s: ", "classes", labels->output);
+  for (int i = 0; i < labels->count && i < MAX_SHOWN; i++) {
+    printf("%s", i ? ", " : "");
+    if (labels->ints)
+      printf("%lld", (long long)labels->ints[i]);
+    else
+      printf("%s", labels->names[i]);
+  }
+  printf(labels->count > MAX_SHOWN ? ", ... (%d)\n" : "\n", labels->count);
+}
+
 static void show_model(const Program *program) {
   char a[32], b[32];
   Module *module = program->module;
   ModelStats stats = model_stats(module);
+  for (const Labelled *labels = module->labels; labels; labels = labels->next) show_labels(labels);
   if (module->producer) printf("%-9s %s\n", "producer", module->producer);
   model_stats_print_ops(module, &stats);
   printf("%-9s %s parameters in %s, %s multiply-accumulates\n", "holds", count_text(stats.parameters, a),

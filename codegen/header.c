@@ -193,6 +193,36 @@ static void write_structs(FILE *out, const Program *program, const CNames *names
   fprintf(out, "};\n\n");
 }
 
+static void write_string(FILE *out, const char *text) {
+  fputc('"', out);
+  for (const char *c = text; *c; c++)
+    fprintf(out, isalnum((unsigned char)*c) || *c == ' ' || *c == '_' ? "%c" : "\\%03o", (unsigned char)*c);
+  fputc('"', out);
+}
+
+static void write_classes(FILE *out, const char *name, const char *c_name, const Labelled *labels) {
+  fprintf(out, "/* The class that each %s of `%s` stands for. */\nstatic const %s%s_%s_classes[%d] = {\n",
+          labels->of_columns ? "column" : "number", c_name, labels->ints ? "int64_t " : "char *const ", name,
+          c_name, labels->count);
+  for (int i = 0; i < labels->count; i++) {
+    fprintf(out, "    ");
+    if (labels->ints)
+      fprintf(out, "%lld", (long long)labels->ints[i]);
+    else
+      write_string(out, labels->names[i]);
+    fprintf(out, i + 1 < labels->count ? ",\n" : "};\n\n");
+  }
+}
+
+/* NAME_OUTPUT_classes: what the columns or numbers of an output stand for. */
+static void write_labels(FILE *out, const Program *program, const CNames *names) {
+  const Graph *graph = program->graph;
+  for (int i = 0; i < graph->output_count; i++)
+    for (const Labelled *labels = program->module->labels; labels; labels = labels->next)
+      if (strcmp(labels->output, graph->output_names[i]) == 0)
+        write_classes(out, names->name, names->outputs[i], labels);
+}
+
 static void write_sizes(FILE *out, const Program *program, const CNames *names) {
   int64_t scratch = program_scratch_bytes(program);
   fprintf(out,
@@ -233,6 +263,7 @@ bool program_write_header(const Program *program, const char *path) {
   fprintf(out, "#ifndef %s_TENON_H\n#define %s_TENON_H\n\n#include <stdint.h>\n\n", names.upper, names.upper);
   fprintf(out, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
   write_structs(out, program, &names);
+  write_labels(out, program, &names);
   write_sizes(out, program, &names);
   write_functions(out, &names);
   fprintf(out, "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n");

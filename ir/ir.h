@@ -282,6 +282,16 @@ struct Graph {
   struct Table *names; /* of values; see value_set_name */
 };
 
+/* The classes that an output speaks of: each column is of one, or each element is the number of one. */
+typedef struct Labelled {
+  const char *output;
+  bool of_columns;
+  int count;
+  const int64_t *ints; /* NULL: see names */
+  const char *const *names;
+  struct Labelled *next;
+} Labelled;
+
 struct Module {
   Arena *arena;
   const char *file; /* what the user named */
@@ -290,6 +300,7 @@ struct Module {
   int error_count;
   Data *data;              /* all that were made, for release */
   const char *producer;    /* provenance: tool that wrote the model, NULL unknown */
+  Labelled *labels;        /* of outputs, NULL: none; no text form has them */
   struct Interns *interns; /* dims, types, strings */
 };
 
@@ -483,7 +494,7 @@ struct Op {
   void (*nest)(struct Lower *lower, const Node *node);
   /* expand: an equivalent value per result, built before `node`. */
   bool (*expand)(Node *node, Value **results);
-  const char *call; /* a function of runtime/kernels/ on the operands and results (lower_call.c) */
+  const char *call; /* a function of runtime/kernels/ */
   /* Multiply-accumulates for one execution, as a Dim; NULL: zero. */
   const Dim *(*macs)(const Node *node);
   /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand:
@@ -525,6 +536,19 @@ Window node_window(const Node *node);
 
 /* Operands of the recurrent cells lstm, gru and rnn; those of number 4 and 5 are the op's own. */
 enum { CELL_XW, CELL_R, CELL_H0, CELL_LENGTHS, LSTM_C0, LSTM_PEEPHOLES, GRU_BIAS = LSTM_C0 };
+
+/* Operands of tree_ensemble. */
+enum {
+  TREES_X,
+  TREES_FEATURES,
+  TREES_THRESHOLDS,
+  TREES_LEAVES,
+  TREES_TARGETS,
+  TREES_ROOTS,
+  TREES_CHILDREN,
+  TREES_ROWS,
+  TREES_OPERANDS
+};
 
 /* ---- 10. Building (build.c) ---------------------------------------------------------------------------- */
 

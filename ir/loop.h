@@ -2,6 +2,7 @@
  * loop.h -- the loop IR: one kernel as data, between the graph and LLVM.
  *
  *   1 types and instructions   2 kernels   3 building   4 text, checking, running   5 lowering ops to kernels
+ *   6 recurrent cells   7 trees
  *
  * Structured loops over typed buffers; values (Reg) are in SSA form, scalar or fixed-width vectors; loops and
  * ifs carry values through block parameters, `yield` and results, as in:
@@ -26,12 +27,10 @@
 #define TENON_LOOP_H
 
 #include "ir/ir.h"
-#include "runtime/kernels/kernels.h"
 
 typedef struct Reg Reg;
 typedef struct Instr Instr;
 typedef struct Block Block;
-typedef struct Call Call;
 typedef struct Buffer Buffer;
 typedef struct Kernel Kernel;
 typedef struct Index Index;
@@ -93,7 +92,7 @@ struct Instr {
   Reg **results;
   int arg_count;
   Reg **args; /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial
-                 values; call: indices */
+                 values */
   int block_count;
   Block **blocks; /* for, parallel: the body; if: then, else (always both); sections: each */
   Buffer *buffer; /* load, store, gather, scatter */
@@ -104,16 +103,6 @@ struct Instr {
   double fimm;    /* const of a float type */
   const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args */
   const Dim *dim;       /* dim */
-  const Call *call;     /* call */
-};
-
-/* What a call gives to its function: for each of its views a buffer, some of whose axes are at an index,
- * which is an argument of the instruction, in order; the view has the others. */
-struct Call {
-  const Callee *callee;
-  Buffer *buffers[MAX_VIEWS];
-  unsigned fixed[MAX_VIEWS]; /* bits by axis */
-  int64_t numbers[MAX_NUMBERS];
 };
 
 /* ---- 2. Kernels ---------------------------------------------------------------------------------------- */
@@ -162,8 +151,6 @@ Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks int
  * most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
-int instr_buffer_count(const Instr *instr); /* those that it mentions itself */
-Buffer *instr_buffer(const Instr *instr, int index);
 bool instr_has_effect(const Instr *instr); /* it, or what is in its blocks, writes memory (loop_dead.c) */
 /* Removes instructions without effect whose results are unused (loop_dead.c). */
 void kernel_remove_dead(Kernel *kernel);
@@ -217,12 +204,6 @@ void loop_store_strided(Loops *loops, Reg *value, Buffer *buffer, Reg *const *in
 /* Any index may be a vector of i64. */
 Reg *loop_gather(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
 void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, Reg *mask);
-
-/* `call` is copied; indices: of all its fixed axes, in order. */
-void loop_call(Loops *loops, const Call *call, Reg *const *indices);
-const Callee *callee_find(const char *name); /* NULL: there is none */
-int call_index_count(const Call *call);
-int call_rank(const Call *call, int view); /* of the view: the axes that are not fixed */
 
 /* A loop under construction: between begin and end the builder stands in its body.
  *   For f = loop_for(&loops, lo, hi, 16, 1, &zero);
@@ -386,5 +367,20 @@ Reg *cell_reset(Lower *lower, const Cell *cell, Reg *x, Reg *sum, Reg *h);
 /* The next h of a unit (or a run of units); for each gate the part of xw and the sum over h*r. *c becomes the
  * next cell. */
 Reg *cell_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *const *sums, Reg *h, Reg **c);
+
+/* ---- 7. Trees (ops/trees.c) ---------------------------------------------------------------------------- */
+
+typedef struct Trees {
+  bool complete; /* all leaves are `depth` steps from their root; no roots, children and rows */
+  int64_t trees, nodes, leaves, depth;
+  int64_t columns, outputs, width; /* of x, of the result, of a leaf */
+} Trees;
+
+Trees node_trees(const Node *node);
+/* Whether the tables (by operand; NULL: not known) stay inside each other, so that nothing needs to be
+ * checked on the way. A Diag when not. */
+bool trees_check(const Node *node, const Data *const *tables);
+Reg *trees_start(Lower *lower, const Node *node, LoopType type); /* of the sums */
+Reg *trees_combine(Lower *lower, const Node *node, Reg *sum, Reg *leaf);
 
 #endif

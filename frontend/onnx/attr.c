@@ -68,7 +68,7 @@ bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const 
 }
 
 const int64_t *attr_ints(OnnxNode *node, const char *name, int *count) {
-  enum { MAX_INTS = 1 << 20 };
+  enum { MAX_INTS = 1 << 26 };
   *count = 0;
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
   if (!attribute || attribute->n_ints > MAX_INTS) return NULL;
@@ -78,7 +78,7 @@ const int64_t *attr_ints(OnnxNode *node, const char *name, int *count) {
 }
 
 const float *attr_floats(OnnxNode *node, const char *name, int *count) {
-  enum { MAX_FLOATS = 1 << 20 };
+  enum { MAX_FLOATS = 1 << 26 };
   *count = 0;
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS);
   if (!attribute || attribute->n_floats > MAX_FLOATS) return NULL;
@@ -88,7 +88,7 @@ const float *attr_floats(OnnxNode *node, const char *name, int *count) {
 }
 
 const char *const *attr_strings(OnnxNode *node, const char *name, int *count) {
-  enum { MAX_STRINGS = 1 << 10 };
+  enum { MAX_STRINGS = 1 << 16 };
   *count = 0;
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS);
   if (!attribute || attribute->n_strings > MAX_STRINGS) return NULL;

@@ -245,6 +245,44 @@ static void add_declared(Import *import, Scope *scope, size_t count, ValueInfo *
       names_set(import->module, &scope->declared, intern(import->module, infos[i]->name), infos[i]);
 }
 
+/* ---- Labels of classes */
+
+typedef struct ValueLabels {
+  const Value *value;
+  Labelled labels;
+  struct ValueLabels *next;
+} ValueLabels;
+
+void import_labels(Import *import, const Value *value, int count, const int64_t *ints,
+                   const char *const *names) {
+  Module *module = import->module;
+  ValueLabels *labels = NEW(module->arena, ValueLabels);
+  *labels = (ValueLabels){.value = value, .labels.count = count, .next = import->labels};
+  if (ints) labels->labels.ints = arena_copy(module->arena, ints, sizeof *ints * (size_t)count);
+  if (names) {
+    const char **copies = NEW_ARRAY(module->arena, const char *, count);
+    for (int i = 0; i < count; i++) copies[i] = intern(module, names[i]);
+    labels->labels.names = copies;
+  }
+  import->labels = labels;
+}
+
+/* The newest of a value: a ZipMap knows better than what it follows. */
+static void keep_labels(Import *import, const char *output, const Value *value) {
+  for (const ValueLabels *labels = import->labels; labels; labels = labels->next) {
+    if (labels->value != value) continue;
+    Labelled *kept = NEW(import->module->arena, Labelled);
+    *kept = labels->labels;
+    kept->output = output;
+    kept->of_columns = value->type->rank > 1;
+    kept->next = import->module->labels;
+    import->module->labels = kept;
+    return;
+  }
+}
+
+/* ---- Outputs */
+
 static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphProto *graph) {
   int count = (int)graph->n_output;
   Value **values = NEW_ARRAY(import->module->arena, Value *, count);
@@ -257,6 +295,7 @@ static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphPro
     for (int j = 0; j < i; j++)
       if (names[i] == names[j]) fail(import->module, "output '%s' comes twice", names[i]);
   }
+  for (int i = 0; i < count; i++) keep_labels(import, names[i], values[i]);
   return import->module->error_count == 0 && graph_set_outputs(import->graph, count, values, names);
 }
 

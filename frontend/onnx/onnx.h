@@ -118,6 +118,7 @@ struct Import {
   Value failed;   /* stands for the outputs of nodes that could not be imported */
   Value absent;   /* stands for a function's input that the call leaves out */
   int node_count; /* imported so far, with those of functions */
+  struct ValueLabels *labels;
 };
 
 /* One row: an operator's meaning since an opset version. */
@@ -136,7 +137,7 @@ typedef struct OnnxRows {
 
 extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
     onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn, onnx_random,
-    onnx_training, onnx_search;
+    onnx_training, onnx_ml_features, onnx_ml_linear, onnx_ml_trees;
 
 /* A node on its way into the graph. */
 struct OnnxNode {
@@ -152,6 +153,11 @@ struct OnnxNode {
   Value **outputs; /* for the row's function to set */
   bool has_failed; /* an attribute was of the wrong type: the node fails when its function returns */
 };
+
+/* Classes that the numbers of a value stand for: its columns when it has two axes, else its elements.
+ * Integers or names (the other is NULL); copied. The module keeps them for outputs of the graph. */
+void import_labels(Import *import, const Value *value, int count, const int64_t *ints,
+                   const char *const *names);
 
 /* The type that the model declares for a value; NULL, with a Diag when `report`, if it is none that tenon
  * has. */

@@ -961,142 +961,100 @@ def random_uniform_golden():
     golden.write()
 
 
-# ---- Search
+def tree_sums(x, tables, trees, width, outputs, depth, aggregate):
+    """tables: features, thresholds, leaves, targets, roots, children, rows; the last three None: complete trees."""
+    features, thresholds, leaves, targets, roots, children, rows = tables
+    start = {"sum": 0, "min": INF, "max": -INF}[aggregate]
+    sums = np.full((len(x), outputs), start, leaves.dtype)
+    combine = {"sum": np.add, "min": np.minimum, "max": np.maximum}[aggregate]
+    for n, row in enumerate(x):
+        for t in range(trees):
+            at, first = 0, t * (2**depth - 1) if roots is None else roots[t]
+            for _ in range(depth):
+                f, threshold = features[first + at], thresholds[first + at]
+                value = row[f % len(row)]
+                yes = value <= threshold or (f >= len(row) and np.isnan(value) and not np.isnan(threshold))
+                at = (2 * at + 1 if roots is None else children[first + at]) + (not yes)
+            leaf = leaves[t * 2**depth + at - (2**depth - 1) if roots is None else rows[first + at]]
+            to = slice(targets[t], targets[t] + width)
+            sums[n, to] = combine(sums[n, to], leaf)
+    return sums
 
 
-def top_k(x, k, axis=-1, largest=True):
-    """numpy's stable sort, from the end if the largest are wanted: NaN comes last, equal elements keep their order."""
-    flip = (lambda i: np.flip(i, axis)) if largest else (lambda i: i)
-    order = flip(np.argsort(flip(x), axis, kind="stable"))
-    order = np.take(x.shape[axis] - 1 - order if largest else order, np.arange(k), axis)
-    return [np.take_along_axis(x, order, axis), order.astype(np.int64)]
+def tree_goldens():
+    golden = Golden("tree_ensemble")
+    x = golden.input("x", np.append(normal(9, 3), [[NAN, 0.5, -0.5], [0.5, NAN, NAN], [INF, -INF, NAN], [0, 0, 0]], 0))
+    wide = golden.input("wide", x.astype(np.float64), np.float64)
+    half = golden.input("half", x.astype(np.float16), np.float16)
+    golden.input("none", np.zeros((0, 3)), np.float32)
 
+    def table(name, values, dtype, const=False):
+        """A constant, which tenon can check, or an input, which it cannot."""
+        array = np.asarray(values, dtype)
+        if const:
+            shape = ",".join(map(str, array.shape))
+            golden.lines.append(f"  const %{name}: {DTYPES[array.dtype.name]}[{shape}] = [{','.join(number(v) for v in array.reshape(-1))}]")
+        else:
+            golden.input(name, array, dtype)
+        return array
 
-def top_k_golden():
-    golden = Golden("top_k")
-    case = lambda name, x, k, attributes="", **options: golden.several(
-        f"top_k %{name}, k=[{k}]{attributes}", top_k(x, k, **options))
-    x = golden.input("x", [[1, 3, 3, -1, 2, 3, -5], [0, -0.0, 0, 7, 7, -7, 0]])
-    case("x", x, 3)
-    case("x", x, 7)
-    case("x", x, 0)
-    case("x", x, 4, ", largest=false", largest=False)
-    case("x", x, 1, ", axis=0", axis=0)
-    case("x", x, 2, ", axis=-2, largest=false", axis=0, largest=False)
-    nan = golden.input("nan", [NAN, -INF, 5, NAN, INF, 0, -0.0, -1e-40, 1e-40])
-    case("nan", nan, 9)
-    case("nan", nan, 9, ", largest=false", largest=False)
-    cube = golden.input("cube", normal(2, 11, 3))
-    case("cube", cube, 5, ", axis=1", axis=1)
-    empty = golden.input("empty", np.zeros((0, 3)))
-    case("empty", empty, 2)
-    for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64):
-        info = np.iinfo(dtype)
-        values = golden.input(f"i{info.bits}{info.kind}", [5, info.max, info.min, 5, 0, info.max], dtype)
-        case(f"i{info.bits}{info.kind}", values, 5)
-        case(f"i{info.bits}{info.kind}", values, 3, ", largest=false", largest=False)
-    for dtype in (np.float16, np.float64):
-        values = golden.input(f"f{np.finfo(dtype).bits}", [1, -2, 0.5, -0.5, 6e-8, -INF, 1, -6e-8, INF], dtype)
-        case(f"f{np.finfo(dtype).bits}", values, 9)
-        case(f"f{np.finfo(dtype).bits}", values, 5, ", largest=false", largest=False)
+    # Complete: two trees of depth 2, for two outputs of three, one output of one, one of two each.
+    features, thresholds = table("f", [0, 1, 5, 4, 2, 0], np.uint8, True), table("t", [0, -0.5, 0.5, 0.25, 0, NAN], np.float32, True)
+    leaves, targets = table("l", normal(8, 2), np.float32), table("to", [1, 0], np.int32, True)
+    complete = [features, thresholds, leaves, targets, None, None, None]
+    for aggregate in "sum", "min", "max":
+        golden.result(f"tree_ensemble %x, %f, %t, %l, %to, depth=2, outputs=3, aggregate=\"{aggregate}\"",
+                      tree_sums(x, complete, 2, 2, 3, 2, aggregate))
+    single = table("single", normal(8, 1), np.float32, True)
+    zeros = np.zeros(9, int)
+    golden.result("tree_ensemble %x, %f, %t, %single, depth=2", tree_sums(x, [features, thresholds, single, zeros, None, None, None], 2, 1, 1, 2, "sum"))
+    golden.result("tree_ensemble %none, %f, %t, %single, depth=2", np.zeros((0, 1), np.float32))
+    golden.result("tree_ensemble %x, %f0, %t0, %single, depth=0", np.full((13, 1), single.sum(), np.float32))
+    golden.lines.insert(0, "  const %f0: u8[0] = []\n  const %t0: f32[0] = []")
+    table("t16", thresholds, np.float16, True)
+    golden.result("tree_ensemble %half, %f, %t16, %single, depth=2",
+                  tree_sums(half, [features, thresholds.astype(np.float16), single, zeros, None, None, None], 2, 1, 1, 2, "sum"))
+    # Free: a root with a leaf and a branch, and a single question; the tables are known or not.
+    features, roots = [1, 0, 3, 0, 0, 4, 0, 0], [0, 5]
+    thresholds, children, rows = [0.25, NAN, -0.5, NAN, NAN, 1, NAN, NAN], [1, 0, 3, 2, 3, 1, 0, 1], [0, 0, 0, 1, 2, 0, 3, 4]
+    known = [table("kf", features, np.uint8, True), table("kt", thresholds, np.float64, True), table("kl", normal(5, 1), np.float64, True),
+             zeros, table("kr", roots, np.int32, True), table("kc", children, np.uint16, True), table("kd", rows, np.int64, True)]
+    golden.result("tree_ensemble %wide, %kf, %kt, %kl, _, %kr, %kc, %kd, depth=2", tree_sums(wide, known, 2, 1, 1, 2, "sum"))
+    golden.result("tree_ensemble %wide, %kf, %kt, %kl, _, %kr, %kc, %kd, depth=5", tree_sums(wide, known, 2, 1, 1, 2, "sum"))
+    unknown = [table("uf", features, np.int64), table("ut", thresholds, np.float32), table("ul", normal(5, 3), np.float32), zeros,
+               table("ur", roots, np.int64), table("uc", children, np.int32), table("ud", rows, np.uint8)]
+    golden.result("tree_ensemble %x, %uf, %ut, %ul, _, %ur, %uc, %ud, depth=2, outputs=3, aggregate=\"max\"", tree_sums(x, unknown, 2, 3, 3, 2, "max"))
     golden.write()
 
 
-def padded(array, size, axis=0):
-    widths = [(0, size - array.shape[axis] if i == axis % array.ndim else 0) for i in range(array.ndim)]
-    return np.pad(array, widths)
-
-
-def non_zero_golden():
-    golden = Golden("non_zero")
-    for name, x, dtype in (("x", [[0, -0.0, 3], [NAN, 0, -1]], np.float32), ("none", [0, 0, 0], np.int8),
-                           ("flags", [[[True, False]], [[True, True]], [[False, True]]], bool),
-                           ("half", [6e-8, 0, -INF, -0.0], np.float16), ("wide", [0, 2**63, 1], np.uint64),
-                           ("double", [5e-324, -0.0], np.float64), ("empty", np.zeros((2, 0, 3)), np.int32)):
-        x = golden.input(name, x, dtype)
-        found = np.stack(np.nonzero(x))
-        golden.several(f"non_zero %{name}", [padded(found, x.size, 1), np.array(found.shape[1])])
-    scalar = golden.input("scalar", 3, np.int32)
-    golden.several("non_zero %scalar", [np.zeros((0, 1), np.int64), np.array(scalar.size)])
+def coupling_golden():
+    golden = Golden("pairwise_coupling")
+    for name, classes, rows in ("two", 2, 3), ("three", 3, 2), ("five", 5, 2), ("none", 3, 0):
+        r = golden.input(name, np.round(random.uniform(0.02, 0.98, (rows, classes * (classes - 1) // 2)), 3), np.float64)
+        golden.result(f"pairwise_coupling %{name}", np.reshape([coupled(row, classes) for row in r], (rows, classes)), np.float64)
     golden.write()
 
 
-def unique(x, axis, ascending=True):
-    """Slices as tuples in a dictionary."""
-    slices = [tuple(part.reshape(-1).tolist()) for part in np.moveaxis(x, axis, 0)]
-    keys = [tuple("nan" if v != v else v for v in part) for part in slices]
-    first = {}
-    for i, key in enumerate(keys):
-        first.setdefault(key, i)
-    order = list(first)
-    if ascending:
-        order.sort(key=lambda key: [(v == "nan", 0 if v == "nan" else v) for v in key])
-    n = x.shape[axis]
-    ints = lambda values: padded(np.array(values, np.int64), n)
-    values = padded(np.take(x, [first[key] for key in order], axis), n, axis)
-    return [values, ints([first[key] for key in order]), ints([order.index(key) for key in keys]),
-            ints([keys.count(key) for key in order]), np.array(len(order))]
-
-
-def unique_golden():
-    golden = Golden("unique")
-    for name, x, axes, dtype in (
-            ("x", [2, 1, 1, 3, 4, 3, -1], [0], np.float32), ("nan", [NAN, 0, -1, -0.0, NAN, INF, -INF], [0], np.float32),
-            ("rows", [[1, 0, 0], [1, 0, 0], [2, 3, 4], [0, 9, 9]], [0, -1], np.int32),
-            ("cube", [[[1, 1], [0, 1], [2, 1], [0, 1]], [[1, 1], [0, 1], [2, 1], [0, 1]]], [1, 2, -3], np.uint8),
-            ("half", [2, -6e-8, 2, -INF], [0], np.float16), ("flags", [True, False, True], [0], bool),
-            ("wide", [2**63, 1, 2**63, 2**64 - 1], [0], np.uint64), ("one", [7], [0], np.int64)):
-        x = golden.input(name, x, dtype)
-        for axis in axes:
-            golden.several(f"unique %{name}, axis={axis}", unique(x, axis))
-            golden.several(f"unique %{name}, axis={axis}, sorted=false", unique(x, axis, False))
-    golden.input("empty", np.zeros(0))
-    golden.several("unique %empty, axis=0", [np.zeros(0, np.float32)] + [np.zeros(0, np.int64)] * 3 + [np.array(0)])
-    golden.write()
-
-
-def overlap(a, b, centered):
-    """Intersection over union of two boxes."""
-    corners = []
-    for box in (a.astype(np.float64), b.astype(np.float64)):
-        first, second = (box[:2] - box[2:] / 2, box[:2] + box[2:] / 2) if centered else (box[:2], box[2:])
-        corners.append((np.minimum(first, second), np.maximum(first, second)))
-    (low_a, high_a), (low_b, high_b) = corners
-    sides = np.maximum(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0)
-    union = np.prod(high_a - low_a) + np.prod(high_b - low_b) - np.prod(sides)
-    return np.prod(sides) / union if np.prod(sides) > 0 else 0
-
-
-def suppress(boxes, scores, most, limit, least, centered=False):
-    """From the unsorted scores: again and again the best box that is left."""
-    kept = []
-    for batch, class_ in np.ndindex(scores.shape[:2]):
-        left = [i for i in range(boxes.shape[1]) if scores[batch, class_, i] > least]
-        chosen = []
-        while left and len(chosen) < most:
-            best = max(left, key=lambda i: (scores[batch, class_, i], -i))
-            chosen.append(best)
-            left = [i for i in left if i != best and overlap(boxes[batch, i], boxes[batch, best], centered) <= limit]
-        kept += [[batch, class_, box] for box in chosen]
-    return np.array(kept, np.int64).reshape(-1, 3)
-
-
-def suppression_golden():
-    golden = Golden("non_max_suppression")
-    boxes = golden.input("boxes", np.round(np.random.default_rng(5).random((2, 13, 4)) * [4, 4, 6, 6], 1))
-    scores = np.round(np.random.default_rng(6).random((2, 3, 13)), 1).astype(np.float32)
-    scores[1, 2, 4] = NAN
-    falling, order = top_k(scores, 13)
-    golden.input("scores", falling)
-    golden.input("order", order, np.int64)
-    for i, (most, limit, least, centered) in enumerate(
-            ((13, 0.3, -INF, False), (2, 0.3, 0.2, False), (13, 0.1, 0.5, True), (0, 0.5, 0, False), (99, 1, 0.3, False),
-             (-3, 0.5, 0, False), (13, 0, 0, True))):
-        golden.input(f"most{i}", most, np.int64), golden.input(f"limit{i}", limit), golden.input(f"least{i}", least)
-        kept = suppress(boxes, scores, most, np.float32(limit), np.float32(least), centered)
-        golden.several(f"non_max_suppression %boxes, %scores, %order, %most{i}, %limit{i}, %least{i}"
-                       + (", center_point_box=true" if centered else ""), [padded(kept, 78), np.array(len(kept))])
-    golden.write()
+def coupled(pairs, k):
+    """Algorithm 2 of Wu, Lin and Weng, with libsvm's end."""
+    r = np.zeros((k, k))
+    for (i, j), value in zip(itertools.combinations(range(k), 2), pairs):
+        r[i, j], r[j, i] = value, 1 - value
+    q = -r * r.T
+    q[np.arange(k), np.arange(k)] = (r**2).sum(0)
+    p = np.full(k, 1 / k)
+    for _ in range(100):
+        qp = q @ p
+        form = p @ qp
+        if abs(qp - form).max() < 0.005 / k:
+            break
+        for t in range(k):
+            step = (form - qp[t]) / q[t, t]
+            p[t] += step
+            form = (form + step * (step * q[t, t] + 2 * qp[t])) / (1 + step) ** 2
+            qp = (qp + step * q[t]) / (1 + step)
+            p /= 1 + step
+    return p
 
 
 def main():
@@ -1123,10 +1081,8 @@ def main():
     attention_golden()
     iota_golden()
     random_uniform_golden()
-    top_k_golden()
-    non_zero_golden()
-    unique_golden()
-    suppression_golden()
+    tree_goldens()
+    coupling_golden()
 
 
 if __name__ == "__main__":
