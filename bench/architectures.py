@@ -272,3 +272,58 @@ class Dlrm(nn.Module):
         all = torch.stack([bottom] + [table(sparse[:, i]) for i, table in enumerate(self.tables)], 1)
         dots = (all @ all.transpose(1, 2)).flatten(1).index_select(1, self.pairs)
         return self.top(torch.cat([bottom, dots], 1))
+
+
+# ---- DCGAN's generator (Radford et al. 2016) for 64x64 images
+
+
+def dcgan(width=64, noise=100):
+    layers, sizes = [], [width * 8, width * 4, width * 2, width]
+    for i, (inputs, outputs) in enumerate(zip([noise] + sizes, sizes)):
+        layers += [nn.ConvTranspose2d(inputs, outputs, 4, 1 if i == 0 else 2, 0 if i == 0 else 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh())
+
+
+# ---- The end of FCN-8s (Long et al. 2015): class scores of two levels, upsampled 2 and 8 times
+
+
+class FcnHead(nn.Module):
+    def __init__(self, classes=21):
+        super().__init__()
+        self.deep, self.shallow = nn.Conv2d(512, classes, 1), nn.Conv2d(256, classes, 1)
+        self.twice = nn.ConvTranspose2d(classes, classes, 4, 2, 1, bias=False)
+        self.eight = nn.ConvTranspose2d(classes, classes, 16, 8, 4, bias=False)
+
+    def forward(self, deep, shallow):
+        return self.eight(self.twice(self.deep(deep)) + self.shallow(shallow))
+
+
+# ---- Temporal convolutions (Bai et al. 2018): two causal dilated convolutions and a shortcut per level
+
+
+class CausalBlock(nn.Module):
+    def __init__(self, channels, dilation, kernel=3):
+        super().__init__()
+        self.reach = (kernel - 1) * dilation
+        self.convolutions = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding=self.reach, dilation=dilation) for _ in range(2))
+
+    def forward(self, x):
+        y = x
+        for convolution in self.convolutions:
+            y = F.relu(convolution(y)[:, :, :-self.reach])
+        return F.relu(x + y)
+
+
+def tcn(channels=64, levels=6):
+    return nn.Sequential(*(CausalBlock(channels, 1 << i) for i in range(levels)))
+
+
+# ---- The feature encoder of wav2vec 2.0 (Baevski et al. 2020)
+
+
+def wav2vec_features(width=512):
+    layers, inputs = [], 1
+    for i, (kernel, stride) in enumerate([(10, 5)] + 4 * [(3, 2)] + 2 * [(2, 2)]):
+        layers += [nn.Conv1d(inputs, width, kernel, stride, bias=False)] + [nn.GroupNorm(width, width)] * (i == 0) + [nn.GELU()]
+        inputs = width
+    return nn.Sequential(*layers)

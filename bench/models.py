@@ -26,10 +26,15 @@ class Model:
     inputs: dict = field(default_factory=dict)  # name -> shape, or (shape, WORD, low, high) for whole numbers in [low, high)
     opset: int = 14  # the default of the exporter
     dims: tuple = ()  # NAME=N, for the open sizes of real models
+    further: bool = False  # kinds of layers that the main set lacks, with a mean of their own
 
     @property
     def is_real(self):
         return self.make is None
+
+    @property
+    def kind(self):
+        return "real models" if self.is_real else "further architectures" if self.further else "architectures"
 
     @property
     def ranges(self):
@@ -72,6 +77,14 @@ MODELS = {
     "lstm": Model(lambda tv, own: own.Recurrent(own.nn.LSTM), {"x": (1, 64, 128)}),
     "gru": Model(lambda tv, own: own.Recurrent(own.nn.GRU), {"x": (1, 64, 128)}),
     "dlrm": Model(lambda tv, own: own.Dlrm(), {"dense": (16, 13), "sparse": ((16, 26), WORD, 0, 1000)}),
+    "resnext50_32x4d": Model(lambda tv, own: tv.resnext50_32x4d(), image(), further=True),
+    "regnet_x_400mf": Model(lambda tv, own: tv.regnet_x_400mf(), image(), further=True),
+    "dcgan": Model(lambda tv, own: own.dcgan(), {"noise": (1, 100, 1, 1)}, further=True),
+    "fcn_head": Model(lambda tv, own: own.FcnHead(), {"deep": (1, 512, 14, 14), "shallow": (1, 256, 28, 28)}, further=True),
+    "tcn": Model(lambda tv, own: own.tcn(), {"x": (1, 64, 1000)}, further=True),
+    "wav2vec_features": Model(lambda tv, own: own.wav2vec_features(), {"wave": (1, 1, 16000)}, further=True),
+    "r3d_18": Model(lambda tv, own: tv.video.r3d_18(), {"clip": (1, 3, 8, 112, 112)}, further=True),
+    "r2plus1d_18": Model(lambda tv, own: tv.video.r2plus1d_18(), {"clip": (1, 3, 8, 112, 112)}, further=True),
     "blazeface_front": Model(),
     "blazeface_back": Model(),
     "ppocr_mobile_v2_cls": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=48", "p2o.DynamicDimension.2=192")),

@@ -63,10 +63,10 @@ def cells(row, run, result):
 
 
 def geometric_means(result):
-    """[{models: "architectures" | "real models", threads, ratio, count}], of right answers only."""
+    """[{models: the kind, threads, ratio, count}], of right answers only."""
     means = []
-    for title, real in (("architectures", False), ("real models", True)):
-        runs = [run for row in result["rows"] if row["real"] == real for run in row.get("runs", []) if run["right"]]
+    for title in dict.fromkeys(row["kind"] for row in result["rows"]):
+        runs = [run for row in result["rows"] if row["kind"] == title for run in row.get("runs", []) if run["right"]]
         for threads in sorted({run["threads"] for run in runs}):
             ratios = [run["ratio"] for run in runs if run["threads"] == threads]
             mean = math.exp(sum(math.log(r) for r in ratios) / len(ratios))

@@ -102,7 +102,7 @@ bool codegen_kernels(Module *module, const Target *target, Kernel *const *kernel
   bool ok = true;
   for (int i = 0; ok && i < count; i++) ok = add_kernel(llvm, &machine, kernels[i]);
   define_parallel(llvm);
-  ok = ok && emit(module, llvm, &machine, path, asm_path);
+  ok = ok && object_link_kernels(module, llvm, &machine) && emit(module, llvm, &machine, path, asm_path);
   LLVMDisposeModule(llvm);
   LLVMContextDispose(context);
   machine_close(&machine);

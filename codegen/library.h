@@ -19,6 +19,8 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
 /* Links the runtime in, hides everything but the interface, and runs the passes that explicit vector code
  * profits from. */
 bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name);
+/* Adds the functions of runtime/kernels/ if the module calls one. */
+bool object_link_kernels(Module *module, LLVMModuleRef llvm, const Machine *machine);
 bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine); /* the passes alone */
 /* Object code or assembler text; the caller disposes of the buffer. NULL with a Diag. */
 LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machine *machine,

@@ -4,9 +4,9 @@
  *
  * The translation is mechanical, opcode by opcode: llvm_kernel.c has functions, blocks and loops, and a table
  * from opcode to emitter; llvm_value.c has arithmetic, llvm_convert.c conversions, llvm_lanes.c what goes
- * across lanes, llvm_memory.c addresses, loads and stores; llvm_tasks.c makes functions of parallel loops and
- * llvm_ranges.c says which iterations a call of one runs. Registers of bool are i1, of f16 and bf16 their
- * bits (arithmetic on those is done in f32 and rounded).
+ * across lanes, llvm_memory.c addresses, loads and stores, llvm_call.c calls of the runtime; llvm_tasks.c
+ * makes functions of parallel loops and llvm_ranges.c says which iterations a call of one runs. Registers of
+ * bool are i1, of f16 and bf16 their bits (arithmetic on those is done in f32 and rounded).
  */
 #ifndef TENON_CODEGEN_LLVM_H
 #define TENON_CODEGEN_LLVM_H
@@ -116,6 +116,7 @@ Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_
 Emitter emit_conversion, emit_bitcast;
 Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_dot;
 Emitter emit_load, emit_store, emit_gather, emit_scatter;
+Emitter emit_call;
 
 /* ---- conversions (llvm_convert.c) ---- */
 
@@ -129,6 +130,7 @@ LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim); /* in the kernel's firs
 
 /* Buffers: bases, strides, locals. Params and locals that have a base already keep it. */
 void emit_places(Emit *emit);
+Place *emit_place(const Emit *emit, const Buffer *buffer);
 
 /* ---- control (llvm_kernel.c) ---- */
 

@@ -98,6 +98,7 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_PARALLEL] = emit_parallel,
     [LOOP_SECTIONS] = emit_sections,
     [LOOP_IF] = emit_if,
+    [LOOP_CALL] = emit_call,
     [LOOP_YIELD] = emit_nothing,
 };
 

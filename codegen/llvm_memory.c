@@ -45,7 +45,7 @@ static void place_strides(Emit *emit, const Buffer *buffer, Place *place) {
         emit_entry_dim(emit, dim_mul(module, buffer_stride(emit->kernel, buffer, axis), size));
 }
 
-static Place *place_of(const Emit *emit, const Buffer *buffer) {
+Place *emit_place(const Emit *emit, const Buffer *buffer) {
   if (buffer->kind == BUFFER_LOCAL) return &emit->locals[buffer->index];
   return buffer->kind == BUFFER_VIEW ? &emit->views[buffer->index] : &emit->params[buffer->index];
 }
@@ -70,7 +70,7 @@ void emit_places(Emit *emit) {
   }
   for (int i = 0; i < kernel->view_count; i++) {
     const Buffer *view = kernel->views[i];
-    LLVMValueRef base = place_of(emit, view->base)->base;
+    LLVMValueRef base = emit_place(emit, view->base)->base;
     const Dim *size = dim_const(kernel->module, element_size(view->dtype));
     if (view->offset)
       base = byte_offset(emit, emit->entry, base,
@@ -166,7 +166,7 @@ static LLVMValueRef symbolic_term(const Emit *emit, const Reg *index, LLVMValueR
 }
 
 static LLVMValueRef address(const Emit *emit, const Instr *instr, Reg *const *indices) {
-  const Place *place = place_of(emit, instr->buffer);
+  const Place *place = emit_place(emit, instr->buffer);
   Linear linear = {.count = 0};
   LLVMValueRef sum = NULL, fixed = NULL;
   for (int axis = 0; axis < instr->buffer->rank; axis++) {
@@ -250,14 +250,14 @@ static LLVMValueRef all_lanes(const Emit *emit, int lanes) {
 
 /* Bytes between the lanes of a strided access. */
 static LLVMValueRef lane_distance(const Emit *emit, const Instr *instr) {
-  LLVMValueRef stride = place_of(emit, instr->buffer)->strides[instr->axis];
+  LLVMValueRef stride = emit_place(emit, instr->buffer)->strides[instr->axis];
   return LLVMBuildMul(emit->builder, stride, llvm_i64(emit, instr->step), "");
 }
 
 static bool is_contiguous(const Emit *emit, const Instr *instr, int lanes) {
   int64_t stride;
   if (lanes == 1) return true;
-  return constant_value(place_of(emit, instr->buffer)->strides[instr->axis], &stride) &&
+  return constant_value(emit_place(emit, instr->buffer)->strides[instr->axis], &stride) &&
          wrap_mul(stride, instr->step) == element_size(instr->buffer->dtype);
 }
 
@@ -331,7 +331,7 @@ LLVMValueRef emit_store(Emit *emit, const Instr *instr) {
 
 /* Scalar indices go into the base, vectors into an offset per lane. */
 static LLVMValueRef gather_addresses(const Emit *emit, const Instr *instr, Reg *const *indices, int lanes) {
-  const Place *place = place_of(emit, instr->buffer);
+  const Place *place = emit_place(emit, instr->buffer);
   LLVMValueRef scalar = NULL, vector = NULL;
   for (int axis = 0; axis < instr->buffer->rank; axis++) {
     LLVMValueRef index = emit->regs[indices[axis]->id], stride = place->strides[axis];

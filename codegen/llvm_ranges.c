@@ -14,7 +14,7 @@
  */
 #include "codegen/llvm.h"
 
-enum { UNKNOWN_TRIPS = 4, SLOW = 12, LIBM = 60 };
+enum { UNKNOWN_TRIPS = 4, SLOW = 12, LIBM = 60, CALL = 16 };
 
 /* ---- small code ---- */
 
@@ -140,6 +140,16 @@ static int64_t ticks(const Emit *emit, const Instr *instr) {
   }
 }
 
+/* By the elements of the first view. */
+static LLVMValueRef call_cost(Emit *emit, const Call *call) {
+  Module *module = emit->kernel->module;
+  const Buffer *buffer = call->buffers[0];
+  const Dim *ticks_of_all = dim_const(module, CALL);
+  for (int axis = 0; axis < buffer->rank; axis++)
+    if (!(call->fixed[0] >> axis & 1)) ticks_of_all = dim_mul(module, ticks_of_all, buffer->dims[axis]);
+  return emit_entry_dim(emit, ticks_of_all);
+}
+
 static LLVMValueRef cost(Emit *emit, const Instr *instr);
 
 static LLVMValueRef block_cost(Emit *emit, const Block *block) {
@@ -148,6 +158,7 @@ static LLVMValueRef block_cost(Emit *emit, const Block *block) {
   for (const Instr *instr = block->first; instr; instr = instr->next) {
     fixed += ticks(emit, instr);
     if (instr->block_count > 0) sum = plus(emit, sum, cost(emit, instr));
+    if (instr->call) sum = plus(emit, sum, call_cost(emit, instr->call));
   }
   return plus(emit, sum, llvm_i64(emit, fixed));
 }

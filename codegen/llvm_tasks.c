@@ -50,8 +50,10 @@ static void find_captured(Task *task, bool *seen, const Instr *instr) {
 static void find_outside(Task *task, const Block *block) {
   for (const Instr *instr = block->first; instr; instr = instr->next) {
     if (instr == task->nest) continue;
-    Buffer *root = instr->buffer ? buffer_root(instr->buffer) : NULL;
-    if (root && root->kind == BUFFER_LOCAL) task->outside[root->index] = true;
+    for (int i = 0; i < instr_buffer_count(instr); i++) {
+      const Buffer *root = buffer_root(instr_buffer(instr, i));
+      if (root->kind == BUFFER_LOCAL) task->outside[root->index] = true;
+    }
     for (int b = 0; b < instr->block_count; b++) find_outside(task, instr->blocks[b]);
   }
 }

@@ -46,6 +46,20 @@ static bool link_part(Module *module, LLVMModuleRef llvm, const Embedded *part) 
          fail(module, "the runtime inside this tenon does not fit its code");
 }
 
+static bool has_calls(LLVMModuleRef llvm) {
+  static const char prefix[] = "tenon_kernel_";
+  size_t length;
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f))
+    if (strncmp(LLVMGetValueName2(f, &length), prefix, sizeof prefix - 1) == 0) return true;
+  return false;
+}
+
+bool object_link_kernels(Module *module, LLVMModuleRef llvm, const Machine *machine) {
+  if (!has_calls(llvm)) return true;
+  const RuntimeFamily *family = find_family(module, machine->target);
+  return family && link_part(module, llvm, &family->kernels);
+}
+
 static bool is_interface(const char *symbol, const char *name) {
   static const char *const suffixes[] = {"_prepare", "_run", "_scratch_size", "_query"};
   if (strcmp(symbol, "tenon_query") == 0) return true;
@@ -95,6 +109,7 @@ bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, 
   const RuntimeFamily *family = find_family(module, machine->target);
   if (!family) return false;
   for (int i = 0; i < RUNTIME_PARTS; i++) TRY(link_part(module, llvm, &family->bitcode[i]));
+  TRY(object_link_kernels(module, llvm, machine));
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f)) {
     hide(f, name);
     place_in_section(module, f);

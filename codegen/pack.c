@@ -2,9 +2,9 @@
  * pack.c -- brings convolutions, gemms and recurrent cells into the form that the fast kernels read.
  *
  * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
- * [ceil(N/16)][K][16] panels (`packed=16`), made by plain pad, reshape and transpose nodes that constant
- * folding evaluates; where the width is open, a conv's padding is a `pad` node before it. Requires: layout
- * was chosen. Keeps: the meaning; what it cannot pack it leaves alone.
+ * [ceil(N/16)][K][16] panels (`packed=16`) of each group, made by plain pad, reshape and transpose nodes that
+ * constant folding evaluates; where the width is open, a conv's padding is a `pad` node before it. Requires:
+ * layout was chosen. Keeps: the meaning; what it cannot pack it leaves alone.
  */
 #include "codegen/schedule.h"
 
@@ -27,11 +27,13 @@ static const Dim *panel_count(Module *module, const Dim *columns) {
   return dim_const(module, (columns->value + PANEL - 1) / PANEL);
 }
 
-/* w[K,N] -> [ceil(N/16), K, 16], zeros in the missing columns. */
-static Value *packed_panels(Builder *builder, Value *w) {
+/* w[K,N] -> [groups * ceil(N/groups/16), K, 16], zeros in the missing columns. */
+static Value *packed_panels(Builder *builder, Value *w, int64_t groups) {
   Module *module = builder->graph->module;
-  const Dim *k = w->type->dims[0], *panels = panel_count(module, w->type->dims[1]);
-  w = whole_panels(builder, w);
+  const Dim *k = w->type->dims[0], *columns = dim_const(module, w->type->dims[1]->value / groups);
+  const Dim *panels = dim_mul(module, dim_const(module, groups), panel_count(module, columns));
+  w = build_reshape(builder, w, 3, (const Dim *[]){k, dim_const(module, groups), columns});
+  if (w) w = whole_panels(builder, w);
   if (w) w = build_reshape(builder, w, 3, (const Dim *[]){k, panels, dim_const(module, PANEL)});
   return w ? build_transpose(builder, w, (int64_t[]){1, 0, 2}) : NULL;
 }
@@ -73,7 +75,8 @@ static bool make_pads_explicit(Builder *builder, Node *conv) {
 static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
   Window window = node_window(conv);
   const Type *x = operand(conv, 0)->type, *y = result(conv, 0)->type;
-  if (options->strict || options->preference == PREFER_SIZE || window.rank != 2) return 0;
+  if (options->strict || options->preference == PREFER_SIZE || window.rank != 2 || window.group != 1)
+    return 0;
   for (int s = 0; s < 2; s++) {
     if (window.kernel[s] != 3 || window.stride[s] != 1 || window.dilation[s] != 1) return 0;
     if (!dim_is_const(x->dims[1 + s])) return 0;
@@ -97,30 +100,35 @@ static bool transform_conv(Node *conv, int64_t tile) {
   return node_reinfer(conv);
 }
 
-static bool pack_conv(Node *conv, const PassOptions *options) {
+/* w [k.., c/group, m] -> panels. */
+static bool pack_weights(Node *conv) {
   Value *w = operand(conv, 1);
-  if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
-  if (node_int(conv, "packed") || !will_be_constant(w, 8) || !type_is_static(w->type)) return false;
-  int rank = w->type->rank;
-  int64_t channels = w->type->dims[rank - 1]->value;
-  if (node_int(conv, "group") != 1 || channels == 0) return false;
-  int64_t tile = winograd_tile(conv, options);
-  if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
-  bool open_width = !dim_is_const(operand(conv, 0)->type->dims[rank - 2]);
-  if (open_width && attr_has_other(conv, "pads", 0)) TRY(make_pads_explicit(&builder, conv));
   Module *module = conv->graph->module;
-  int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value;
+  int rank = w->type->rank;
+  int64_t kernel[MAX_RANK], k = w->type->dims[rank - 2]->value, channels = w->type->dims[rank - 1]->value;
   for (int i = 0; i < rank - 2; i++) k *= kernel[i] = w->type->dims[i]->value;
-  Value *flat =
-      build_reshape(&builder, w, 2, (const Dim *[]){dim_const(module, k), dim_const(module, channels)});
-  Value *panels = flat ? packed_panels(&builder, flat) : NULL;
-  TRY(panels);
+  w = build_reshape(&builder, w, 2, (const Dim *[]){dim_const(module, k), dim_const(module, channels)});
+  w = w ? packed_panels(&builder, w, node_int(conv, "group")) : NULL;
+  TRY(w);
   node_set_int(conv, "packed", PANEL);
   node_set_ints(conv, "kernel", kernel, rank - 2);
   node_set_int(conv, "channels", channels);
-  operand_set(conv, 1, panels);
+  operand_set(conv, 1, w);
   return node_reinfer(conv);
+}
+
+static bool pack_conv(Node *conv, const PassOptions *options) {
+  Value *w = operand(conv, 1);
+  if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
+  if (node_int(conv, "packed") || !will_be_constant(w, 8) || type_static_count(w->type) <= 0) return false;
+  int64_t tile = winograd_tile(conv, options);
+  if (tile) return transform_conv(conv, tile);
+  Builder builder = builder_before(conv);
+  bool open_width = !dim_is_const(operand(conv, 0)->type->dims[w->type->rank - 2]);
+  bool padded = open_width && attr_has_other(conv, "pads", 0);
+  if (padded) TRY(make_pads_explicit(&builder, conv));
+  return groups_are_small(conv) ? padded : pack_weights(conv);
 }
 
 /* gemm with transposed operands that are no constants -> transpose, gemm: a row that is read often is to be
@@ -154,7 +162,7 @@ static bool pack_gemm(Node *gemm) {
   }
   int64_t n = b->type->dims[1]->value;
   if (n == 0) return false;
-  Value *panels = packed_panels(&builder, b);
+  Value *panels = packed_panels(&builder, b, 1);
   TRY(panels);
   node_set_bool(gemm, "trans_b", false);
   node_set_int(gemm, "packed", PANEL);

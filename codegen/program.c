@@ -401,7 +401,6 @@ static int64_t local_memory(const Program *program, Kernel *const *kernels) {
 
 static bool add_step(Build *build, const Node *node) {
   Program *program = build->program;
-  if (node->op->call) return node_fail(node, "'%s' cannot be compiled yet", node->op->name);
   if (node->op->expand)
     return node_fail(node, "'%s' was not expanded into what can be compiled", node->op->name);
   Kernel **kernels = build_kernels(build, node);

@@ -52,6 +52,10 @@ extern const Variant variant_winograd_weights;
 int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns, int64_t inputs,
                              int64_t outputs);
 
+/* Whether the groups of a convolution have so few channels that its weights stay as they are, in lanes over
+ * all channels (kernels/depthwise.c). */
+bool groups_are_small(const Node *conv);
+
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
 bool collapse_run(Graph *graph, const PassOptions *options);

@@ -125,7 +125,6 @@ static bool run_view(Run *run, const Node *node) {
 static bool run_nodes(Run *run) {
   FOR_EACH_NODE(node, run->graph) {
     if (node_is(node, &op_return)) break;
-    if (node->op->call) return node_fail(node, "'%s' has no interpretation", node->op->name);
     if (node_is(node, &op_const))
       TRY(run_const(run, node));
     else if (node->op->traits & TRAIT_VIEW)

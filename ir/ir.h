@@ -494,7 +494,7 @@ struct Op {
   void (*nest)(struct Lower *lower, const Node *node);
   /* expand: an equivalent value per result, built before `node`. */
   bool (*expand)(Node *node, Value **results);
-  const char *call; /* a function of runtime/kernels/ */
+  const char *call; /* a function of runtime/kernels/ on the operands and results (lower_call.c) */
   /* Multiply-accumulates for one execution, as a Dim; NULL: zero. */
   const Dim *(*macs)(const Node *node);
   /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand:

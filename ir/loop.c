@@ -414,6 +414,49 @@ void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices,
     access_new(loops, LOOP_SCATTER, NULL, value, buffer, indices, mask);
 }
 
+/* ---- calls ---- */
+
+_Static_assert((int)DTYPE_BOOL == TENON_BOOL && (int)DTYPE_I8 == TENON_I8 && (int)DTYPE_U64 == TENON_U64 &&
+                   (int)DTYPE_F16 == TENON_F16 && (int)DTYPE_F64 == TENON_F64,
+               "views have the dtypes of the interface");
+
+const Callee *callee_find(const char *name) {
+  for (int i = 0; i < callee_count; i++)
+    if (strcmp(callees[i].name, name) == 0) return &callees[i];
+  return NULL;
+}
+
+static int count_bits(unsigned bits) {
+  int count = 0;
+  for (; bits; bits &= bits - 1) count++;
+  return count;
+}
+
+int call_index_count(const Call *call) {
+  int count = 0;
+  for (int i = 0; i < call->callee->view_count; i++) count += count_bits(call->fixed[i]);
+  return count;
+}
+
+int call_rank(const Call *call, int view) {
+  return call->buffers[view]->rank - count_bits(call->fixed[view]);
+}
+
+void loop_call(Loops *loops, const Call *call, Reg *const *indices) {
+  int count = call_index_count(call);
+  Instr *instr = instr_new(loops, LOOP_CALL, 0, NULL, count);
+  for (int i = 0; i < count; i++) instr->args[i] = indices[i];
+  instr->call = arena_copy(loops->kernel->module->arena, call, sizeof *call);
+}
+
+int instr_buffer_count(const Instr *instr) {
+  return instr->call ? instr->call->callee->view_count : instr->buffer != NULL;
+}
+
+Buffer *instr_buffer(const Instr *instr, int index) {
+  return instr->call ? instr->call->buffers[index] : instr->buffer;
+}
+
 /* ---- control ---- */
 
 static void add_yield(Loops *loops, int count, Reg *const *values) {

@@ -27,10 +27,12 @@
 #define TENON_LOOP_H
 
 #include "ir/ir.h"
+#include "runtime/kernels/kernels.h"
 
 typedef struct Reg Reg;
 typedef struct Instr Instr;
 typedef struct Block Block;
+typedef struct Call Call;
 typedef struct Buffer Buffer;
 typedef struct Kernel Kernel;
 typedef struct Index Index;
@@ -92,7 +94,7 @@ struct Instr {
   Reg **results;
   int arg_count;
   Reg **args; /* load/gather: indices [, mask]; store/scatter: value, indices [, mask]; for: lo, hi, initial
-                 values */
+                 values; call: indices */
   int block_count;
   Block **blocks; /* for, parallel: the body; if: then, else (always both); sections: each */
   Buffer *buffer; /* load, store, gather, scatter */
@@ -103,6 +105,16 @@ struct Instr {
   double fimm;    /* const of a float type */
   const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args */
   const Dim *dim;       /* dim */
+  const Call *call;     /* call */
+};
+
+/* What a call gives to its function: for each of its views a buffer, some of whose axes are at an index,
+ * which is an argument of the instruction, in order; the view has the others. */
+struct Call {
+  const Callee *callee;
+  Buffer *buffers[MAX_VIEWS];
+  unsigned fixed[MAX_VIEWS]; /* bits by axis */
+  int64_t numbers[MAX_NUMBERS];
 };
 
 /* ---- 2. Kernels ---------------------------------------------------------------------------------------- */
@@ -151,6 +163,8 @@ Buffer *buffer_root(Buffer *buffer); /* the param or local that a view looks int
  * most max. */
 int kernel_symbols(const Kernel *kernel, const char **symbols, int max);
 
+int instr_buffer_count(const Instr *instr); /* those that it mentions itself */
+Buffer *instr_buffer(const Instr *instr, int index);
 bool instr_has_effect(const Instr *instr); /* it, or what is in its blocks, writes memory (loop_dead.c) */
 /* Removes instructions without effect whose results are unused (loop_dead.c). */
 void kernel_remove_dead(Kernel *kernel);
@@ -204,6 +218,12 @@ void loop_store_strided(Loops *loops, Reg *value, Buffer *buffer, Reg *const *in
 /* Any index may be a vector of i64. */
 Reg *loop_gather(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
 void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, Reg *mask);
+
+/* `call` is copied; indices: of all its fixed axes, in order. */
+void loop_call(Loops *loops, const Call *call, Reg *const *indices);
+const Callee *callee_find(const char *name); /* NULL: there is none */
+int call_index_count(const Call *call);
+int call_rank(const Call *call, int view); /* of the view: the axes that are not fixed */
 
 /* A loop under construction: between begin and end the builder stands in its body.
  *   For f = loop_for(&loops, lo, hi, 16, 1, &zero);

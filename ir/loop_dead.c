@@ -2,8 +2,12 @@
  * goes here. */
 #include "ir/loop.h"
 
+static bool writes(const Instr *instr) {
+  return instr->op == LOOP_STORE || instr->op == LOOP_SCATTER || instr->op == LOOP_CALL;
+}
+
 bool instr_has_effect(const Instr *instr) {
-  if (instr->op == LOOP_STORE || instr->op == LOOP_SCATTER) return true;
+  if (writes(instr)) return true;
   for (int i = 0; i < instr->block_count; i++)
     for (const Instr *inner = instr->blocks[i]->first; inner; inner = inner->next)
       if (instr_has_effect(inner)) return true;
@@ -11,7 +15,7 @@ bool instr_has_effect(const Instr *instr) {
 }
 
 static bool is_needed(const Instr *instr) {
-  return instr->op == LOOP_STORE || instr->op == LOOP_SCATTER || instr->op == LOOP_YIELD;
+  return writes(instr) || instr->op == LOOP_YIELD;
 }
 
 static void count_uses(const Block *block, int *uses) {

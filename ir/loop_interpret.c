@@ -35,15 +35,15 @@ struct Step {
   Opcode op;
   Dtype dtype; /* of the first operand, or of the buffer */
   int lanes;
-  int result;          /* slot of the first result; the others follow */
-  int carried;         /* of a loop: slots of all carried values together */
-  int params;          /* of a loop: slot of the counter; the carried values follow */
-  int args[3];         /* slots, where there are at most three */
-  const int *all_args; /* slots of all */
-  const int *strides;  /* by argument: 1 for a vector, 0 for a scalar: what a lane adds to the slot */
-  Memory *memory;
-  Steps *blocks;   /* [block_count] */
-  int local_count; /* parallel: locals that belong to one iteration */
+  int result;              /* slot of the first result; the others follow */
+  int carried;             /* of a loop: slots of all carried values together */
+  int params;              /* of a loop: slot of the counter; the carried values follow */
+  int args[3];             /* slots, where there are at most three */
+  const int *all_args;     /* slots of all */
+  const int *strides;      /* by argument: 1 for a vector, 0 for a scalar: what a lane adds to the slot */
+  Memory *memory, **views; /* of an access; of a call, by view */
+  Steps *blocks;           /* [block_count] */
+  int local_count;         /* parallel: locals that belong to one iteration */
   Memory **locals;
 };
 
@@ -178,8 +178,8 @@ static bool is_inside(const Instr *instr, const Instr *loop) {
   return !loop;
 }
 
-static void note_local(Run *run, const Instr *instr) {
-  const Buffer *root = buffer_root(instr->buffer);
+static void note_local(Run *run, const Instr *instr, Buffer *buffer) {
+  const Buffer *root = buffer_root(buffer);
   if (root->kind != BUFFER_LOCAL) return;
   const Instr **owner = &run->owners[root->index];
   if (!run->owned[root->index]) *owner = enclosing_parallel(instr);
@@ -214,6 +214,12 @@ static void decode_args(Run *run, const Instr *instr, Step *step) {
   step->strides = strides;
 }
 
+static void decode_views(Run *run, const Instr *instr, Step *step) {
+  int count = instr->call->callee->view_count;
+  step->views = NEW_ARRAY(run->arena, Memory *, count);
+  for (int i = 0; i < count; i++) step->views[i] = memory_of(run, instr->call->buffers[i]);
+}
+
 static bool decode_block(Run *run, const Block *block, Steps *steps);
 
 static bool decode(Run *run, const Instr *instr, Step *step) {
@@ -230,8 +236,9 @@ static bool decode(Run *run, const Instr *instr, Step *step) {
     step->memory = memory_of(run, instr->buffer);
     step->dtype = instr->buffer->dtype;
     if (access_first_index(instr)) step->lanes = instr->args[0]->type.lanes;
-    note_local(run, instr);
   }
+  for (int i = 0; i < instr_buffer_count(instr); i++) note_local(run, instr, instr_buffer(instr, i));
+  if (instr->call) decode_views(run, instr, step);
   if (instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL) {
     step->params = run->slot_of[instr->blocks[0]->params[0]->id];
     for (int i = 0; i < instr->result_count; i++) step->carried += instr->results[i]->type.lanes;
@@ -339,6 +346,90 @@ static bool store(Run *run, const Step *step) {
     if (memory->written) memory->written[element] = 1;
     lane_store(step->dtype, memory->bytes, element, value[lane]);
   }
+  return true;
+}
+
+/* ---- calls ---- */
+
+/* What a call gets of a buffer: the axes that are not at an index. Positions count elements of the root. */
+typedef struct Part {
+  Memory *memory;
+  int64_t first;
+  int rank;
+  int64_t sizes[MAX_RANK], strides[MAX_RANK];
+} Part;
+
+/* *arg: the next argument of the call. */
+static bool take_part(Run *run, const Step *step, int view, int *arg, Part *part) {
+  const Memory *memory = step->views[view];
+  *part = (Part){.memory = step->views[view], .first = memory->offset};
+  for (int axis = 0; axis < memory->buffer->rank; axis++) {
+    if (!(step->instr->call->fixed[view] >> axis & 1)) {
+      part->sizes[part->rank] = memory->dims[axis];
+      part->strides[part->rank++] = memory->strides[axis];
+      continue;
+    }
+    int64_t index = run->slots[step->all_args[(*arg)++]].i;
+    if (index < 0 || index >= memory->dims[axis])
+      return run_fail(run, step->instr, "view %d: index %d is %lld, outside [0, %lld)", view, axis,
+                      (long long)index, (long long)memory->dims[axis]);
+    part->first += index * memory->strides[axis];
+  }
+  return true;
+}
+
+/* Moves to the next element; false behind the last. */
+static bool part_advance(const Part *part, int64_t *at, int64_t *element) {
+  for (int axis = part->rank - 1; axis >= 0; axis--) {
+    *element += part->strides[axis];
+    if (++at[axis] < part->sizes[axis]) return true;
+    *element -= part->sizes[axis] * part->strides[axis];
+    at[axis] = 0;
+  }
+  return false;
+}
+
+/* Every element lies in its memory and, if it is read, was written. */
+static bool check_part(Run *run, const Step *step, int view, const Part *part) {
+  const Memory *memory = part->memory;
+  bool written = step->instr->call->callee->views[view].written;
+  int64_t at[MAX_RANK] = {0}, element = part->first;
+  for (int axis = 0; axis < part->rank; axis++)
+    if (part->sizes[axis] == 0) return true;
+  do {
+    if (memory->extent >= 0 && (element < 0 || element >= memory->extent))
+      return run_fail(run, step->instr, "view %d has element %lld, outside the %lld of the memory behind %s",
+                      view, (long long)element, (long long)memory->extent, memory->buffer->name);
+    if (memory->written && !written && !memory->written[element])
+      return run_fail(run, step->instr, "view %d has an element of %s that was never written", view,
+                      memory->buffer->name);
+    if (memory->written) memory->written[element] = 1;
+  } while (part_advance(part, at, &element));
+  return true;
+}
+
+static View part_view(const Part *part) {
+  Dtype dtype = part->memory->buffer->dtype;
+  int64_t width = (dtype_bits(dtype) + 7) / 8;
+  View view = {.data = part->memory->bytes, .dtype = (int32_t)dtype, .rank = part->rank};
+  if (view.data) view.data += part->first * width;
+  for (int axis = 0; axis < part->rank; axis++) {
+    view.sizes[axis] = part->sizes[axis];
+    view.strides[axis] = part->strides[axis] * width;
+  }
+  return view;
+}
+
+static bool run_call(Run *run, const Step *step) {
+  const Call *call = step->instr->call;
+  View views[MAX_VIEWS];
+  int arg = 0;
+  for (int i = 0; i < call->callee->view_count; i++) {
+    Part part;
+    TRY(take_part(run, step, i, &arg, &part) && check_part(run, step, i, &part));
+    views[i] = part_view(&part);
+  }
+  call->callee->function(views, call->numbers);
   return true;
 }
 
@@ -463,6 +554,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_FOR:
   case LOOP_PARALLEL: return run_loop(run, step);
   case LOOP_SECTIONS: return run_sections(run, step);
+  case LOOP_CALL: return run_call(run, step);
   case LOOP_IF: return run_steps(run, &step->blocks[run->slots[step->args[0]].i ? 0 : 1]);
   case LOOP_YIELD: copy_args(run, step, 0, step->result); return true;
   default: return compute(run, step);

@@ -259,6 +259,43 @@ static bool parse_access(Parser *p, Instr *instr) {
   return lexer_skip(&p->lexer, ']') && parse_attributes(p, instr);
 }
 
+/* One view of a call: a buffer, maybe with some axes at an index and the others as `:`. */
+static bool parse_view(Parser *p, Instr *instr, Call *call, int view) {
+  Lexer *lexer = &p->lexer;
+  TRY(parse_buffer_name(p, &call->buffers[view]));
+  if (!token_is(lexer, '[')) return true;
+  TRY(lexer_next(lexer));
+  for (int axis = 0; axis < call->buffers[view]->rank; axis++) {
+    if (axis > 0) TRY(lexer_skip(lexer, ','));
+    if (token_is(lexer, ':')) {
+      TRY(lexer_next(lexer));
+      continue;
+    }
+    call->fixed[view] |= 1u << axis;
+    TRY(parse_arg(p, instr, instr->arg_count++));
+  }
+  return lexer_skip(lexer, ']');
+}
+
+static bool parse_call(Parser *p, Instr *instr) {
+  Lexer *lexer = &p->lexer;
+  Call *call = NEW(p->arena, Call);
+  instr->call = call;
+  instr->arg_count = 0;
+  call->callee = lexer->token.kind == TOKEN_WORD ? callee_find(lexer->token.string) : NULL;
+  if (!call->callee) return lexer_expected(lexer, "the name of a function of the runtime");
+  TRY(lexer_next(lexer) && lexer_skip(lexer, '('));
+  for (int view = 0; view < call->callee->view_count; view++) {
+    if (view > 0) TRY(lexer_skip(lexer, ','));
+    TRY(parse_view(p, instr, call, view));
+  }
+  TRY(lexer_skip(lexer, ')'));
+  for (int i = 0; i < call->callee->number_count; i++)
+    TRY(lexer_skip(lexer, ',') && lexer_skip_word(lexer, call->callee->numbers[i]) &&
+        lexer_skip(lexer, '=') && lexer_int(lexer, &call->numbers[i]));
+  return true;
+}
+
 static bool parse_carried(Parser *p, Instr *instr, const char **names, const char **starts) {
   for (int i = 0; i < instr->result_count; i++) {
     TRY(i == 0 ? lexer_skip_word(&p->lexer, "carry") : lexer_skip(&p->lexer, ','));
@@ -313,6 +350,7 @@ static int max_args(const Instr *owner, Opcode op, const Results *results) {
   if (opcode_is_access(op)) return MAX_RANK + 2;
   if (op == LOOP_IF) return 1;
   if (op == LOOP_SECTIONS) return 0;
+  if (op == LOOP_CALL) return MAX_VIEWS * MAX_RANK;
   return op == LOOP_YIELD ? (owner ? owner->result_count : 0) : results->count + 2;
 }
 
@@ -325,6 +363,7 @@ static bool parse_operation(Parser *p, Instr *instr, const char *start) {
   case LOOP_FOR:
   case LOOP_PARALLEL: return parse_loop(p, instr);
   case LOOP_SECTIONS: return parse_sections(p, instr);
+  case LOOP_CALL: return parse_call(p, instr);
   case LOOP_IF: return parse_if(p, instr);
   case LOOP_YIELD: return parse_yield(p, instr, start);
   case LOOP_DIM:

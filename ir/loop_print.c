@@ -55,7 +55,8 @@ bool literal_type(const Instr *instr, int arg, LoopType *type) {
   }
   switch (instr->op) {
   case LOOP_SPLAT: *type = (LoopType){instr->results[0]->type.dtype, 1}; return true;
-  case LOOP_LANES_BELOW: *type = index; return true;
+  case LOOP_LANES_BELOW:
+  case LOOP_CALL: *type = index; return true;
   case LOOP_SELECT: return arg > 0 && result_literal(instr, 0, type);
   case LOOP_FOR:
   case LOOP_PARALLEL: *type = index; return arg < 2 || result_literal(instr, arg - 2, type);
@@ -204,6 +205,27 @@ static void print_access(Printer *p, const Instr *instr) {
   }
 }
 
+/* call top_k(%x[%i, :], %values[%i, :], %indices[%i, :]), largest=1 */
+static void print_call(Printer *p, const Instr *instr) {
+  const Call *call = instr->call;
+  Reg *const *next = instr->args;
+  fprintf(p->out, " %s(", call->callee->name);
+  for (int view = 0; view < call->callee->view_count; view++) {
+    fprintf(p->out, "%s%%%s", view > 0 ? ", " : "", call->buffers[view]->name);
+    for (int axis = 0; call->fixed[view] && axis < call->buffers[view]->rank; axis++) {
+      fputs(axis > 0 ? ", " : "[", p->out);
+      if (call->fixed[view] >> axis & 1)
+        print_regs(p, next++, 1);
+      else
+        fputc(':', p->out);
+    }
+    if (call->fixed[view]) fputc(']', p->out);
+  }
+  fputc(')', p->out);
+  for (int i = 0; i < call->callee->number_count; i++)
+    fprintf(p->out, ", %s=%" PRId64, call->callee->numbers[i], call->numbers[i]);
+}
+
 static void print_loop_head(Printer *p, const Instr *instr) {
   const Block *body = instr->blocks[0];
   fputc(' ', p->out);
@@ -242,6 +264,8 @@ static void print_head(Printer *p, const Instr *instr) {
     print_access(p, instr);
   } else if (instr->op == LOOP_FOR || instr->op == LOOP_PARALLEL) {
     print_loop_head(p, instr);
+  } else if (instr->op == LOOP_CALL) {
+    print_call(p, instr);
   } else if (instr->arg_count > 0) {
     fputc(' ', p->out);
     print_regs(p, instr->args, instr->arg_count);

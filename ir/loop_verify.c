@@ -273,6 +273,55 @@ static bool check_access(const Verifier *v, const Instr *instr) {
   return check_mask(v, instr, type.lanes);
 }
 
+/* ---- calls ---- */
+
+/* The dtype that a view must have; DTYPE_NONE: any that registers may have. */
+static Dtype view_dtype(const Call *call, ViewDtype wanted) {
+  switch (wanted) {
+  case VIEW_FIRST: return call->buffers[0]->dtype;
+  case VIEW_I64: return DTYPE_I64;
+  case VIEW_F32: return DTYPE_F32;
+  default: return DTYPE_NONE;
+  }
+}
+
+/* What is written is no other view's memory. */
+static bool check_written(const Verifier *v, const Instr *instr, int view) {
+  const Call *call = instr->call;
+  Buffer *root = buffer_root(call->buffers[view]);
+  if (root->kind == BUFFER_IN) return bad(v, instr, "an input is not written");
+  for (int i = 0; i < call->callee->view_count; i++)
+    if (i != view && buffer_root(call->buffers[i]) == root)
+      return bad(v, instr, "views %d and %d are of the same memory, and one is written", i, view);
+  return true;
+}
+
+static bool check_view_of_call(const Verifier *v, const Instr *instr, int view) {
+  const Call *call = instr->call;
+  const ViewSpec *spec = &call->callee->views[view];
+  const Buffer *buffer = call->buffers[view];
+  if (!buffer || !owns_buffer(v->kernel, buffer))
+    return bad(v, instr, "the buffer of view %d is not one of the kernel's", view);
+  if (call->fixed[view] >> buffer->rank) return bad(v, instr, "view %d has an index for no axis", view);
+  Dtype dtype = view_dtype(call, spec->dtype);
+  if (dtype != DTYPE_NONE && buffer->dtype != dtype)
+    return bad(v, instr, "view %d is %s, not %s", view, dtype_name(buffer->dtype), dtype_name(dtype));
+  if (spec->rank != ANY_RANK && call_rank(call, view) != spec->rank)
+    return bad(v, instr, "view %d has rank %d, not %d", view, call_rank(call, view), spec->rank);
+  return !spec->written || check_written(v, instr, view);
+}
+
+static bool check_call(const Verifier *v, const Instr *instr) {
+  if (!instr->call || !instr->call->callee) return bad(v, NULL, "a call of nothing");
+  for (int i = 0; i < instr->call->callee->view_count; i++) TRY(check_view_of_call(v, instr, i));
+  if (instr->result_count != 0) return bad(v, instr, "a call has no results");
+  if (instr->arg_count != call_index_count(instr->call))
+    return bad(v, instr, "%d indices for %d axes", instr->arg_count, call_index_count(instr->call));
+  for (int i = 0; i < instr->arg_count; i++)
+    if (!is_i64(instr->args[i])) return bad(v, instr, "index %d is not a scalar i64", i);
+  return true;
+}
+
 /* ---- control ---- */
 
 static bool verify_block(Verifier *v, const Block *block, const Instr *owner);
@@ -368,6 +417,7 @@ static bool check_instr(Verifier *v, const Instr *instr) {
   case LOOP_FOR:
   case LOOP_PARALLEL: return check_loop(v, instr);
   case LOOP_SECTIONS: return check_sections(v, instr);
+  case LOOP_CALL: return check_call(v, instr);
   case LOOP_IF: return check_if(v, instr);
   case LOOP_YIELD:
     if (instr->next || !instr->block->owner || instr->block->owner->result_count == 0)

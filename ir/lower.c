@@ -365,8 +365,13 @@ static void add_params(Lower *lower, const Dim *const *const *strides) {
 
 /* ---- the kernel ---- */
 
-static bool is_nest(const Node *node) {
-  return node->op->nest && !node->op->element;
+static bool is_anchor(const Node *node) {
+  return (node->op->nest || node->op->call) && !node->op->element;
+}
+
+static void build_anchor(Lower *lower) {
+  const Op *op = lower->anchor->op;
+  (op->nest ? op->nest : lower_call)(lower, lower->anchor);
 }
 
 /* The node of a region that is no element op. Fast code knows one; plain code takes several, one after the
@@ -375,8 +380,8 @@ static bool find_anchor(Lower *lower, bool plain) {
   FOR_EACH_NODE(node, lower->bindings->region) {
     const Op *op = node->op;
     if (op->element || op->traits & TRAIT_STRUCTURE) continue;
-    if (!op->nest)
-      return node_fail(lower->node, "%s in a fused kernel is neither element nor nest", op->name);
+    if (!op->nest && !op->call)
+      return node_fail(lower->node, "%s in a fused kernel is neither element, nest nor call", op->name);
     if (lower->anchor && !plain)
       return node_fail(lower->node, "a fused kernel holds both %s and %s", lower->anchor->op->name, op->name);
     lower->bindings->several = lower->anchor != NULL;
@@ -419,9 +424,9 @@ static bool bind_region(Lower *lower, bool plain) {
   if (!node_is(node, &op_kernel)) {
     for (int i = 0; i < node->result_count; i++) {
       state->outputs[i] = result(node, i);
-      state->needs[i] = node->op->nest != NULL;
+      state->needs[i] = node->op->nest || node->op->call;
     }
-    if (node->op->nest) lower->anchor = node;
+    if (node->op->nest || node->op->call) lower->anchor = node;
     return true;
   }
   if (node->region_count != 1 || node->regions[0]->output_count != node->result_count ||
@@ -461,10 +466,10 @@ static bool add_locals(Lower *lower, const Node *node) {
 
 static void build_nests(Lower *lower) {
   FOR_EACH_NODE(node, lower->bindings->region) {
-    if (!is_nest(node)) continue;
+    if (!is_anchor(node)) continue;
     if (!add_locals(lower, node)) return;
     lower->anchor = node;
-    node->op->nest(lower, node);
+    build_anchor(lower);
   }
   lower->anchor = NULL;
 }
@@ -475,14 +480,13 @@ static void build_body(Lower *lower, LowerBody body, void *context) {
   else if (lower->bindings->several)
     build_nests(lower);
   else if (lower->anchor)
-    lower->anchor->op->nest(lower, lower->anchor);
+    build_anchor(lower);
   if (!body || lower->anchor) lower_elements(lower, 1); /* what does not come from the anchor */
 }
 
 static bool has_plain_meaning(const Node *node) {
-  if (node->op->element || node->op->nest || node_is(node, &op_kernel)) return true;
-  return node_fail(node, "%s has no plain lowering: %s", node->op->name,
-                   node->op->expand ? "expand it first" : "it is no loop nest");
+  if (node->op->element || node->op->nest || node->op->call || node_is(node, &op_kernel)) return true;
+  return node_fail(node, "%s has no plain lowering: expand it first", node->op->name);
 }
 
 Kernel *lower_node(const Node *node, const char *name, LowerBody body, void *context) {

@@ -1,4 +1,5 @@
-/* lower.h -- what lower.c, lower_elements.c and index.c share: the private state of one lowering. */
+/* lower.h -- what lower.c, lower_elements.c, lower_call.c and index.c share: the private state of one
+ * lowering. */
 #ifndef TENON_LOWER_H
 #define TENON_LOWER_H
 
@@ -52,6 +53,9 @@ struct Binding {
 /* Records the Diag of something that cannot be lowered and returns a harmless value, so that builders need no
  * error paths. */
 Reg *lower_fail(Lower *lower, LoopType type, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The kernel of an op whose meaning is a call (lower_call.c). */
+void lower_call(Lower *lower, const Node *node);
 
 bool lowers_to_literal(const Lower *lower, const Value *value); /* a splat constant: no param */
 

@@ -18,6 +18,7 @@ enum { RUNTIME_PARTS = 4 };
 typedef struct RuntimeFamily {
   const char *arch;                /* as a triple begins: "x86_64" */
   Embedded bitcode[RUNTIME_PARTS]; /* LLVM modules */
+  Embedded kernels;                /* the functions of kernels/, one module */
   Embedded libc, libm; /* shared objects that define the names of the C library's functions and nothing else,
                           so that linking needs no C library of the target, and asks for no version of it */
 } RuntimeFamily;

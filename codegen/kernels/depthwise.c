@@ -1,212 +1,251 @@
 /*
- * depthwise.c -- convolution with one filter per channel, channels last, lanes over channels.
+ * depthwise.c -- convolution with few channels per group, channels last, lanes over the channels made.
  *
- * A tile is TILE neighbouring output columns of one vector of channels. For each kernel row the weights of
- * its taps are loaded once, and each input vector once for all the outputs that it touches: with a 3x3 kernel
- * and stride 1, 10 loads of x and 3 of w feed 24 fma. Weights are [k...][1][M] as they come: contiguous over
- * channels.
+ * A tile is up to TILE neighbouring output columns of one vector of channels. For each kernel row and channel
+ * of a group the weights of its taps are loaded once, and each input vector once for all the outputs that it
+ * touches: with a 3x3 kernel and stride 1, 10 loads of x and 3 of w feed 24 fma. Weights are
+ * [k..][c/group][M] as they come: contiguous over channels.
+ *
+ * One channel in, one out: the vector of x is that of the channels made. Else each lane picks its input from
+ * the channels of its group by a shuffle, one for each channel of a group. From groups of 8 channels on it is
+ * as fast to make each group a matrix product (panels.c).
  *
  * Padding costs nothing inside: kernel rows outside the input are left out by the bounds of their loop, and
- * the few columns at either edge whose windows reach outside get tiles of their own, where the missing taps
+ * the columns at either edge whose windows reach outside are in tiles of their own, where the missing taps
  * are known when the code is made.
  *
  * Traffic: x and the result once each, as long as the kernel's rows of x stay in L1 or L2. Measured on Zen 4
  * against a peak of 118 GFLOP/s: 3x3 at 14x14 and 28x28 70 to 85 % inside of MobileNetV2, 5x5 and 7x7 (at
- * 14x14) 75 to 95 %; with stride 2 50 %, which is 55 GB/s of x. Columns outside of the loop over channels, so
- * that memory is read in order, is up to 25 % slower.
+ * 14x14) 75 to 95 %; with stride 2 50 %, which is 55 GB/s of x. 3x3 of 32 groups of 4 at 56x56 70 to 82 %.
+ * Columns outside of the loop over channels, so that memory is read in order, is up to 25 % slower.
  */
-#include "codegen/schedule.h"
+#include "codegen/kernels/lanes.h"
+#include "codegen/kernels/tiles.h"
 
-enum { TILE = 8, MAX_COLUMN_TAPS = 31, MAX_EDGES = 64 };
+#include <assert.h>
 
-/* Output columns [begin, end) have windows that are inside the input. */
-typedef struct Inside {
-  int64_t begin, end;
-} Inside;
+enum { TILE = 8, MAX_OUTER = 2, MAX_COLUMN_TAPS = 64, MAX_OUTPUTS = 4, MAX_INPUTS = 8 };
 
-static Inside inside_columns(const Node *conv) {
-  int64_t columns = result(conv, 0)->type->dims[2]->value, width = operand(conv, 0)->type->dims[2]->value;
-  int64_t stride = spatial_attr(conv, "strides", 1, 1), before = spatial_attr(conv, "pads", 1, 0);
-  int64_t reach = (operand(conv, 1)->type->dims[1]->value - 1) * spatial_attr(conv, "dilations", 1, 1);
-  Inside inside = {(before + stride - 1) / stride, 0};
-  if (width + before > reach) inside.end = (width - 1 - reach + before) / stride + 1;
-  if (inside.end > columns) inside.end = columns;
-  return inside.begin < inside.end ? inside : (Inside){columns, columns};
+/* ---- shape of the problem ------------------------------------------------------------------------------ */
+
+typedef struct Problem {
+  const Node *anchor;
+  int outer;               /* spatial axes before the columns */
+  Axis axes[MAX_OUTER];    /* these */
+  Axis columns;            /* the last spatial axis */
+  int64_t inputs, outputs; /* channels of a group */
+} Problem;
+
+static bool is_power_of_2(int64_t x) {
+  return x > 0 && (x & (x - 1)) == 0;
+}
+
+/* Channels of a group; false when they are many, or do not divide vectors. */
+static bool small_groups(const Node *conv, int64_t *inputs, int64_t *outputs) {
+  const Type *w = operand(conv, 1)->type;
+  if (node_int(conv, "packed") || !type_is_static(w)) return false;
+  *inputs = w->dims[w->rank - 2]->value;
+  *outputs = w->dims[w->rank - 1]->value / node_int(conv, "group");
+  if (!is_power_of_2(*inputs) || !is_power_of_2(*outputs) || node_int(conv, "group") == 1) return false;
+  return *outputs <= MAX_OUTPUTS && *inputs <= MAX_INPUTS && *inputs <= 2 * *outputs;
+}
+
+static Axis axis_of(const Node *conv, int s) {
+  int spatial = operand(conv, 0)->type->rank - 2;
+  const Dim *size = operand(conv, 0)->type->dims[1 + s];
+  int64_t before = spatial_attr(conv, "pads", s, 0), after = spatial_attr(conv, "pads", spatial + s, 0);
+  return (Axis){(before || after) && dim_is_const(size) ? size->value : INT64_MAX,
+                operand(conv, 1)->type->dims[s]->value, spatial_attr(conv, "strides", s, 1),
+                spatial_attr(conv, "dilations", s, 1), before};
+}
+
+static bool describe(const Node *conv, Problem *p) {
+  const Type *x = operand(conv, 0)->type;
+  *p = (Problem){.anchor = conv, .outer = x->rank - 3};
+  if (!node_string_is(conv, "layout", "nhwc") || x->dtype != DTYPE_F32 || p->outer > MAX_OUTER) return false;
+  if (!small_groups(conv, &p->inputs, &p->outputs) || !dim_is_const(x->dims[x->rank - 1])) return false;
+  for (int s = 0; s < p->outer; s++) p->axes[s] = axis_of(conv, s);
+  p->columns = axis_of(conv, p->outer);
+  bool padded = spatial_attr(conv, "pads", p->outer, 0) || spatial_attr(conv, "pads", 2 * p->outer + 1, 0);
+  return p->columns.kernel <= MAX_COLUMN_TAPS && (!padded || dim_is_const(x->dims[x->rank - 2]));
+}
+
+bool groups_are_small(const Node *conv) {
+  Problem p;
+  return describe(conv, &p);
 }
 
 static bool depthwise_match(const Node *node, const Node *anchor, const Target *target) {
+  Problem p;
   (void)target;
-  if (!node_is(anchor, &op_conv) || !node_string_is(anchor, "layout", "nhwc")) return false;
-  const Value *x = operand(anchor, 0), *w = operand(anchor, 1);
-  if (x->type->rank != 4 || x->type->dtype != DTYPE_F32 || !value_is_direct(node, x) ||
-      !value_is_direct(node, w))
-    return false;
-  const Type *wt = w->type, *y = result(anchor, 0)->type;
-  if (node_int(anchor, "packed") || wt->rank != 4 || !type_is_static(wt) || !dim_is(wt->dims[2], 1))
-    return false;
-  if (wt->dims[1]->value > MAX_COLUMN_TAPS || !dim_is_const(y->dims[2]) || !dim_is_const(x->type->dims[2]))
-    return false;
-  Inside inside = inside_columns(anchor);
-  if (y->dims[2]->value - (inside.end - inside.begin) > MAX_EDGES) return false;
-  return node_int(anchor, "group") == wt->dims[3]->value && x->type->dims[3] == wt->dims[3];
+  return node_is(anchor, &op_conv) && describe(anchor, &p) && value_is_direct(node, operand(anchor, 0)) &&
+         value_is_direct(node, operand(anchor, 1));
 }
+
+/* ---- code ---------------------------------------------------------------------------------------------- */
+
+/* The kernel elements of an axis that are inside of x: taps low <= t < high, tap 0 at `first` of x. */
+typedef struct Span {
+  Reg *first, *low, *high;
+} Span;
 
 typedef struct Emit {
   Lower *lower;
-  const Node *anchor;
+  Problem p;
   Buffer *x, *w;
-  int lanes;
-  int64_t kh, kw, stride[2], dilation[2], before[2];
-  Reg *n, *oh, *c;     /* where the tile is; c: first channel of the vector */
-  Reg *low, *high;     /* kernel rows low <= row < high are inside the input */
-  const int64_t *edge; /* first column of a tile at an edge, NULL: all taps are inside */
+  Reg *at[1 + MAX_OUTER]; /* image, outer positions of the result */
+  Span spans[MAX_OUTER];
+  Reg *channel; /* of the result: the first of the vector */
 } Emit;
 
+static Loops *loops_of(Emit *e) {
+  return &e->lower->loops;
+}
+static Reg *op2(Emit *e, Opcode op, Reg *x, Reg *y) {
+  return loop_binary(loops_of(e), op, x, y);
+}
+static Reg *number(Emit *e, int64_t value) {
+  return loop_int(loops_of(e), value);
+}
 static Reg *scaled(Emit *e, Reg *x, int64_t factor, int64_t offset) {
-  Loops *loops = &e->lower->loops;
-  if (factor != 1) x = loop_binary(loops, LOOP_MUL, x, loop_int(loops, factor));
-  return offset ? loop_binary(loops, LOOP_ADD, x, loop_int(loops, offset)) : x;
+  if (factor != 1) x = op2(e, LOOP_MUL, x, number(e, factor));
+  return offset ? op2(e, LOOP_ADD, x, number(e, offset)) : x;
 }
 
-/* The taps of kernel row `row` on a tile of `width` outputs from column `ow`. */
-static void kernel_row(Emit *e, Reg *row, Reg *ow, int width, Reg **acc) {
-  Loops *loops = &e->lower->loops;
-  Reg *w[MAX_COLUMN_TAPS], *iw = scaled(e, ow, e->stride[1], -e->before[1]);
-  Reg *ih = loop_binary(loops, LOOP_ADD, scaled(e, e->oh, e->stride[0], -e->before[0]),
-                        scaled(e, row, e->dilation[0], 0));
-  for (int64_t t = 0; t < e->kw; t++) {
-    Reg *at[4] = {row, loop_int(loops, t), loop_int(loops, 0), e->c};
-    w[t] = loop_load(loops, e->w, at, e->lanes, e->lower->mask);
+/* For every lane, the input that channel `channel` of its group is. */
+static Reg *load_inputs(Emit *e, Reg *const *at, int64_t channel) {
+  const Problem *p = &e->p;
+  Lower *lower = e->lower;
+  int64_t lanes = lower->lanes * p->inputs / p->outputs, *pick;
+  Reg *mask = lower->mask;
+  if (mask && lanes != lower->lanes) {
+    int64_t left = e->x->dims[e->x->rank - 1]->value % lanes;
+    mask = loop_lanes_below(loops_of(e), number(e, left), (int)lanes);
   }
-  int64_t reach = (width - 1) * e->stride[1] + (e->kw - 1) * e->dilation[1] + 1;
+  Reg *x = loop_load(loops_of(e), e->x, at, (int)lanes, mask);
+  if (p->inputs == 1 && p->outputs == 1) return x;
+  if (lanes == 1) return loop_splat(loops_of(e), x, lower->lanes);
+  pick = NEW_ARRAY(lower->module->arena, int64_t, lower->lanes);
+  for (int l = 0; l < lower->lanes; l++) pick[l] = l / p->outputs * p->inputs + channel;
+  return loop_shuffle(loops_of(e), x, x, pick, lower->lanes);
+}
+
+/* The taps of one kernel row on a tile of `width` outputs from `column`; x_at and w_at say which row. */
+static void kernel_row(Emit *e, Reg *column, int width, Reg **x_at, Reg **w_at, int64_t channel, Reg **acc) {
+  const Axis *axis = &e->p.columns;
+  int outer = e->p.outer;
+  Reg *w[MAX_COLUMN_TAPS] = {NULL}, *begin = scaled(e, column, axis->stride, -axis->before);
+  int64_t reach = (width - 1) * axis->stride + (axis->kernel - 1) * axis->dilation + 1, first = 0;
+  bool known = reg_const_int(column, &first);
+  w_at[outer + 1] = number(e, channel);
+  w_at[outer + 2] = e->channel;
   for (int64_t i = 0; i < reach; i++) {
-    int64_t column = e->edge ? *e->edge * e->stride[1] - e->before[1] + i : 0;
-    if (column < 0 || column >= e->x->dims[2]->value) continue;
+    int64_t at = first * axis->stride - axis->before + i;
+    if (known && (at < 0 || at >= axis->size)) continue;
     Reg *x = NULL;
-    for (int64_t t = 0; t < e->kw; t++) {
-      int64_t from = i - t * e->dilation[1];
-      if (from < 0 || from % e->stride[1] != 0 || from / e->stride[1] >= width) continue;
-      if (!x) {
-        Reg *at[4] = {e->n, ih, scaled(e, iw, 1, i), e->c};
-        x = loop_load(loops, e->x, at, e->lanes, e->lower->mask);
-      }
-      Reg **sum = &acc[from / e->stride[1]];
-      *sum = loop_mul_add(loops, x, w[t], *sum);
+    for (int64_t t = 0; t < axis->kernel; t++) {
+      int64_t from = i - t * axis->dilation;
+      if (from < 0 || from % axis->stride != 0 || from / axis->stride >= width) continue;
+      x_at[outer + 1] = scaled(e, begin, 1, i);
+      w_at[outer] = number(e, t);
+      if (!x) x = load_inputs(e, x_at, channel);
+      if (!w[t]) w[t] = loop_load(loops_of(e), e->w, w_at, e->lower->lanes, e->lower->mask);
+      Reg **sum = &acc[from / axis->stride];
+      *sum = loop_mul_add(loops_of(e), x, w[t], *sum);
     }
   }
 }
 
-static void tile(Emit *e, Reg *ow, int width) {
-  Loops *loops = &e->lower->loops;
-  Index channels = index_run(e->c, 1);
-  Reg *start = operand(e->anchor, 2) ? lower_operand(e->lower, e->anchor, 2, &channels)
-                                     : loop_const(loops, (LoopType){DTYPE_F32, e->lanes}, 0);
-  start = loop_splat(loops, start, e->lanes);
-  Reg *acc[TILE];
-  for (int i = 0; i < width; i++) acc[i] = start;
-  For rows = loop_for(loops, e->low, e->high, 1, width, acc);
-  for (int i = 0; i < width; i++) acc[i] = rows.carried[i];
-  kernel_row(e, rows.counter, ow, width, acc);
-  loop_end(loops, &rows, acc);
+/* All taps on the tile, those of the outer kernel axes in loops. */
+static void kernel_rows(Emit *e, Reg *column, int width, Reg **x_at, Reg **w_at, Reg **acc) {
+  const Problem *p = &e->p;
+  For taps[MAX_OUTER];
+  for (int axis = 0; axis < p->outer; axis++) {
+    const Span *span = &e->spans[axis];
+    taps[axis] = loop_for(loops_of(e), span->low, span->high, 1, width, acc);
+    for (int i = 0; i < width; i++) acc[i] = taps[axis].carried[i];
+    w_at[axis] = taps[axis].counter;
+    x_at[1 + axis] = op2(e, LOOP_ADD, span->first, scaled(e, w_at[axis], p->axes[axis].dilation, 0));
+  }
+  for (int64_t c = 0; c < p->inputs; c++) kernel_row(e, column, width, x_at, w_at, c, acc);
+  for (int axis = p->outer; axis-- > 0;) {
+    loop_end(loops_of(e), &taps[axis], acc);
+    for (int i = 0; i < width; i++) acc[i] = taps[axis].results[i];
+  }
+}
+
+static void tile(void *context, Reg *column, int width) {
+  Emit *e = context;
+  const Problem *p = &e->p;
+  Loops *loops = loops_of(e);
+  Index channels = index_run(e->channel, 1), at[MAX_OUTER + 3];
+  Reg *acc[TILE], *x_at[MAX_OUTER + 3] = {e->at[0]}, *w_at[MAX_OUTER + 3];
+  Reg *start = operand(p->anchor, 2) ? lower_operand(e->lower, p->anchor, 2, &channels)
+                                     : loop_const(loops, (LoopType){DTYPE_F32, e->lower->lanes}, 0);
+  for (int i = 0; i < width; i++) acc[i] = loop_splat(loops, start, e->lower->lanes);
+  x_at[p->outer + 2] = e->channel;
+  if (p->inputs != p->outputs)
+    x_at[p->outer + 2] = scaled(e, op2(e, LOOP_FLOORDIV, e->channel, number(e, p->outputs)), p->inputs, 0);
+  kernel_rows(e, column, width, x_at, w_at, acc);
   for (int i = 0; i < width; i++) {
-    Index at[4] = {index_of(e->n), index_of(e->oh), index_of(scaled(e, ow, 1, i)), channels};
-    lower_result(e->lower, 0, at, rows.results[i]);
+    for (int axis = 0; axis <= p->outer; axis++) at[axis] = index_of(e->at[axis]);
+    at[p->outer + 1] = index_of(scaled(e, column, 1, i));
+    at[p->outer + 2] = channels;
+    lower_result(e->lower, 0, at, acc[i]);
   }
 }
 
-static void edge_columns(Emit *e, const Sections *sections, int64_t from, int64_t to) {
-  for (int64_t ow = from; ow < to; ow += TILE) {
-    loop_section(&e->lower->loops, sections);
-    e->edge = &ow;
-    tile(e, loop_int(&e->lower->loops, ow), (int)(to - ow < TILE ? to - ow : TILE));
-  }
-  e->edge = NULL;
+static void one_vector(Lower *lower, Reg *channel, void *context) {
+  Emit *e = context;
+  int64_t from, to;
+  e->channel = channel;
+  axis_inside(&e->p.columns, &from, &to);
+  tile_strips(&lower->loops, result(e->p.anchor, 0)->type->dims[1 + e->p.outer], TILE, from, to, tile, e);
 }
 
-static void columns(Emit *e) {
-  Loops *loops = &e->lower->loops;
-  Inside inside = inside_columns(e->anchor);
-  int64_t full = inside.begin + (inside.end - inside.begin) / TILE * TILE;
-  Sections sections = loop_sections(loops);
-  edge_columns(e, &sections, 0, inside.begin);
-  if (full > inside.begin) {
-    loop_section(loops, &sections);
-    For loop = loop_parallel(loops, loop_int(loops, inside.begin), loop_int(loops, full), TILE);
-    tile(e, loop.counter, TILE);
-    loop_end(loops, &loop, NULL);
-  }
-  if (inside.end > full) {
-    loop_section(loops, &sections);
-    tile(e, loop_int(loops, full), (int)(inside.end - full));
-  }
-  edge_columns(e, &sections, inside.end, result(e->anchor, 0)->type->dims[2]->value);
-  loop_end_sections(loops, &sections);
+/* Tap t is at position o*stride - before + t*dilation of x. */
+static Span span_of(Emit *e, int axis) {
+  const Axis *a = &e->p.axes[axis];
+  Span span = {.low = number(e, 0), .high = number(e, a->kernel)};
+  span.first = scaled(e, e->at[1 + axis], a->stride, -a->before);
+  Reg *step = number(e, a->dilation), *size = lower_dim(e->lower, operand(e->p.anchor, 0), 1 + axis);
+  Reg *above = op2(e, LOOP_SUB, number(e, a->dilation - 1), span.first);
+  Reg *end = op2(e, LOOP_ADD, op2(e, LOOP_SUB, size, span.first), number(e, a->dilation - 1));
+  span.low = op2(e, LOOP_MAX, op2(e, LOOP_FLOORDIV, above, step), span.low);
+  span.high = op2(e, LOOP_MIN, op2(e, LOOP_FLOORDIV, end, step), span.high);
+  return span;
 }
 
-/* Kernel row r is at input row oh*stride - before + r*dilation. */
-static void inside_rows(Emit *e) {
-  Loops *loops = &e->lower->loops;
-  Reg *start = scaled(e, e->oh, e->stride[0], -e->before[0]), *zero = loop_int(loops, 0),
-      *step = loop_int(loops, e->dilation[0]);
-  Reg *above = loop_binary(loops, LOOP_SUB, loop_int(loops, e->dilation[0] - 1), start);
-  Reg *below = loop_binary(loops, LOOP_SUB,
-                           loop_dim(loops, dim_add(e->lower->module, e->x->dims[1],
-                                                   dim_const(e->lower->module, e->dilation[0] - 1))),
-                           start);
-  e->low = loop_binary(loops, LOOP_MAX, loop_binary(loops, LOOP_FLOORDIV, above, step), zero);
-  e->high =
-      loop_binary(loops, LOOP_MIN, loop_binary(loops, LOOP_FLOORDIV, below, step), loop_int(loops, e->kh));
-}
-
-static void channel_vectors(Emit *e) {
-  Loops *loops = &e->lower->loops;
-  int64_t channels = e->x->dims[3]->value, full = channels / e->lanes * e->lanes;
-  Sections sections = loop_sections(loops);
-  if (full) {
-    loop_section(loops, &sections);
-    For loop = loop_parallel(loops, loop_int(loops, 0), loop_int(loops, full), e->lanes);
-    e->c = loop.counter;
-    columns(e);
-    loop_end(loops, &loop, NULL);
+/* The axes of the result before the columns; columns inside of channels. */
+static void outer_axes(Emit *e, int axis) {
+  Loops *loops = loops_of(e);
+  const Value *y = result(e->p.anchor, 0);
+  if (axis > e->p.outer) {
+    for_lanes(e->lower, 0, y->type->dims[y->type->rank - 1]->value, one_vector, e);
+    return;
   }
-  if (channels > full) {
-    loop_section(loops, &sections);
-    e->lower->mask = loop_lanes_below(loops, loop_int(loops, channels - full), e->lanes);
-    e->c = loop_int(loops, full);
-    columns(e);
-    e->lower->mask = NULL;
-  }
-  loop_end_sections(loops, &sections);
+  For loop = loop_parallel(loops, number(e, 0), lower_dim(e->lower, y, axis), 1);
+  e->at[axis] = loop.counter;
+  if (axis > 0) e->spans[axis - 1] = span_of(e, axis - 1);
+  outer_axes(e, axis + 1);
+  loop_end(loops, &loop, NULL);
 }
 
 static void depthwise_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
-  const Node *anchor = lower->anchor;
-  Emit e = {.lower = lower, .anchor = anchor, .lanes = target_lanes(variant->target, DTYPE_F32)};
-  e.x = lower_buffer(lower, operand(anchor, 0));
-  e.w = lower_buffer(lower, operand(anchor, 1));
-  e.kh = e.w->dims[0]->value;
-  e.kw = e.w->dims[1]->value;
-  for (int i = 0; i < 2; i++) {
-    e.stride[i] = spatial_attr(anchor, "strides", i, 1);
-    e.dilation[i] = spatial_attr(anchor, "dilations", i, 1);
-    e.before[i] = spatial_attr(anchor, "pads", i, 0);
-  }
-  lower->lanes = e.lanes;
-  Loops *loops = &lower->loops;
-  For images = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, result(anchor, 0), 0), 1);
-  For rows = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, result(anchor, 0), 1), 1);
-  e.n = images.counter;
-  e.oh = rows.counter;
-  inside_rows(&e);
-  channel_vectors(&e);
-  loop_end(loops, &rows, NULL);
-  loop_end(loops, &images, NULL);
+  Emit e = {.lower = lower};
+  bool ok = describe(lower->anchor, &e.p);
+  assert(ok && "depthwise_match was true");
+  (void)ok;
+  e.x = lower_buffer(lower, operand(lower->anchor, 0));
+  e.w = lower_buffer(lower, operand(lower->anchor, 1));
+  lower->lanes = target_lanes(variant->target, DTYPE_F32);
+  outer_axes(&e, 0);
 }
 
 const Variant variant_depthwise = {
     .name = "depthwise",
-    .doc = "one filter per channel: lanes over channels, tiles of 8 output columns",
+    .doc = "few channels per group: lanes over channels, tiles of output columns",
     .match = depthwise_match,
     .body = depthwise_body,
 };

@@ -137,7 +137,7 @@ typedef struct OnnxRows {
 
 extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
     onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn, onnx_random,
-    onnx_training, onnx_ml_features, onnx_ml_linear, onnx_ml_trees;
+    onnx_training, onnx_search, onnx_ml_features, onnx_ml_linear, onnx_ml_trees;
 
 /* A node on its way into the graph. */
 struct OnnxNode {

@@ -3,9 +3,9 @@
  * dilations.
  *
  * Weights are [m, c/group, k...] in nchw and [k..., c/group, m] in nhwc (conv_transpose: [c, m/group, k...]
- * and [k..., c, m/group]). For the fast kernels, conv in nhwc takes weights packed like gemm's: the matrix
- * [k.. * c/group, m] in panels of columns; or transformed by winograd_weights. The plain nest reads through
- * both forms, so that the interpreter checks the packing, too.
+ * and [k..., c, m/group]). For the fast kernels, conv in nhwc takes weights packed like gemm's: for each
+ * group the matrix [k.. * c/group, m/group] in panels of columns; or transformed by winograd_weights. The
+ * plain nest reads through both forms, so that the interpreter checks the packing, too.
  */
 #include "ir/ops/ops.h"
 
@@ -26,7 +26,7 @@ static const AttrSpec conv_attrs[] = {
      NULL},
     {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL},
     {"packed", ATTR_INT, ROLE_NONE, "0",
-     "w is in panels of so many columns, [ceil(m/packed), k.. * c/group, packed]", NULL},
+     "w is in panels of so many columns, [group * ceil(m/group/packed), k.. * c/group, packed]", NULL},
     {"kernel", ATTR_INTS, ROLE_NONE, "[]", "sizes of a packed kernel, per spatial axis", NULL},
     {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL},
     {"winograd", ATTR_INT, ROLE_NONE, "0",
@@ -90,26 +90,27 @@ static bool read_packed(const Node *node, Window *window, const Dim *c) {
   int count;
   const int64_t *kernel = node_ints(node, "kernel", &count);
   int64_t packed = node_int(node, "packed"), m = node_int(node, "channels"), rows;
+  int64_t group = window->group > 0 ? window->group : 1;
   const Type *w = operand(node, 1)->type;
   TRY(check_count(node, "kernel", count, window->rank));
   if (packed < 1 || packed > 4096 || m < 1 || !window->channels_last)
     return node_fail(node, "packed=%lld, channels=%lld, layout=%s cannot be", (long long)packed, (long long)m,
                      node_string(node, "layout"));
   if (!dim_is_const(c)) return node_fail(node, "packed weights need a constant number of channels");
-  rows = c->value / (window->group > 0 ? window->group : 1);
+  rows = c->value / group;
   for (int s = 0; s < count; s++) {
     window->kernel[s] = kernel[s];
     if (__builtin_mul_overflow(rows, kernel[s], &rows)) return node_fail(node, "kernel is too large");
   }
   window->channels = m;
-  int64_t panels = m / packed + (m % packed != 0);
+  int64_t columns = m / group, panels = group * (columns / packed + (columns % packed != 0));
   if (node_int(node, "winograd")) return check_winograd(node, window, panels, c);
   TRY(check_weights(node, 3));
   if (dim_is(w->dims[0], panels) && dim_is(w->dims[1], rows) && dim_is(w->dims[2], packed)) return true;
   return node_fail(node,
                    "w is %s; for %lld rows and %lld columns in panels of %lld it must be [%lld,%lld,%lld]",
-                   operand_text(node, 1), (long long)rows, (long long)m, (long long)packed, (long long)panels,
-                   (long long)rows, (long long)packed);
+                   operand_text(node, 1), (long long)rows, (long long)columns, (long long)packed,
+                   (long long)panels, (long long)rows, (long long)packed);
 }
 
 static bool read_plain(const Node *node, Window *window) {
@@ -200,10 +201,16 @@ static Reg *weight(Lower *lower, const Node *node, const Window *window, Index m
     at[window->channels_last ? window->rank : 1] = c;
     return lower_operand(lower, node, 1, at);
   }
-  Index row = index_const(lower, 0);
+  Index row = index_const(lower, 0), panel = row;
   for (int s = 0; s < window->rank; s++)
     row = index_add(lower, index_mul_const(lower, row, window->kernel[s]), k[s]);
-  at[0] = index_div(lower, m, dim_const(lower->module, packed));
+  if (window->group != 1) {
+    int64_t columns = window->channels / window->group;
+    Index group = index_div(lower, m, dim_const(lower->module, columns));
+    panel = index_mul_const(lower, group, (columns + packed - 1) / packed);
+    m = index_mod(lower, m, dim_const(lower->module, columns));
+  }
+  at[0] = index_add(lower, panel, index_div(lower, m, dim_const(lower->module, packed)));
   at[1] = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
   at[2] = index_mod(lower, m, dim_const(lower->module, packed));
   return lower_operand(lower, node, 1, at);

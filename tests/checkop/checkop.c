@@ -42,7 +42,7 @@ static const Type *shape(Check *check, int rank, const int64_t *dims) {
 enum { OPEN = -1, OPEN_SIZE = 21 }; /* a size that the library gets to know when it runs */
 
 static const Type *open_shape(Check *check, int rank, const int64_t *dims) {
-  const Dim *sizes[MAX_RANK];
+  const Dim *sizes[MAX_RANK] = {NULL};
   for (int i = 0; i < rank; i++)
     sizes[i] = dims[i] == OPEN ? dim_symbol(check->module, "S") : dim_const(check->module, dims[i]);
   return type_make(check->module, DTYPE_F32, rank, sizes);
@@ -196,8 +196,68 @@ static void open_conv_cases(Check *check, bool depthwise) {
   }
 }
 
+/* A convolution, or the transposed one, of any rank, channels last. */
+typedef struct WindowCase {
+  int rank;
+  int64_t size[3], c, m, kernel[3], stride, dilation, before, after, group, extra; /* output_padding */
+} WindowCase;
+
+static void add_window(Check *check, const Op *op, const WindowCase *w, bool epilogue) {
+  int64_t x[5] = {2}, k[5], lists[5][6];
+  bool transposed = op == &op_conv_transpose;
+  for (int s = 0; s < w->rank; s++) {
+    const int64_t values[5] = {w->stride, w->dilation, w->before, w->extra, w->after};
+    x[1 + s] = w->size[s];
+    k[s] = w->kernel[s];
+    for (int i = 0; i < 4; i++) lists[i][s] = values[i];
+    lists[2][w->rank + s] = values[4];
+  }
+  x[1 + w->rank] = w->c;
+  k[w->rank] = transposed ? w->c : w->c / w->group;
+  k[w->rank + 1] = transposed ? w->m / w->group : w->m;
+  Value *operands[3] = {input(check, w->rank + 2, x), weight(check, w->rank + 2, k), weight(check, 1, &w->m)};
+  Node *node = node_new(&check->builder, op, operands, epilogue ? 3 : 2);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "strides", lists[0], w->rank);
+  node_set_ints(node, "dilations", lists[1], w->rank);
+  node_set_ints(node, "pads", lists[2], 2 * w->rank);
+  if (transposed) node_set_ints(node, "output_padding", lists[3], w->rank);
+  node_set_int(node, "group", w->group);
+  Value *y = node_finish(node) ? result(node, 0) : NULL;
+  if (y && epilogue) y = build_unary(&check->builder, &op_tanh, y);
+  done(check, y,
+       NAME("%s%dd_%dx%dx%d_c%d_m%d_k%dx%dx%d_s%d_d%d_p%d_%d_g%d_o%d%s", op->name, w->rank, (int)w->size[0],
+            (int)w->size[1], (int)w->size[2], (int)w->c, (int)w->m, (int)w->kernel[0], (int)w->kernel[1],
+            (int)w->kernel[2], (int)w->stride, (int)w->dilation, (int)w->before, (int)w->after, (int)w->group,
+            (int)w->extra, epilogue ? "_tanh" : ""));
+}
+
+static void window_cases(Check *check, const Op *op, const WindowCase *cases, int count) {
+  for (int i = 0; i < 2 * count; i++) add_window(check, op, &cases[i / 2], i % 2);
+}
+
+/* Groups of one, few and many columns, whole panels and rests; one and three axes. */
+static void rank_cases(Check *check) {
+  static const WindowCase cases[] = {{2, {5, 15}, 32, 64, {3, 3}, 1, 1, 1, 1, 2, 0},
+                                     {2, {7, 6}, 15, 51, {3, 2}, 2, 1, 1, 0, 3, 0},
+                                     {2, {4, 29}, 40, 40, {1, 1}, 1, 1, 0, 0, 5, 0},
+                                     {2, {6, 6}, 24, 48, {3, 3}, 1, 2, 2, 2, 2, 0},
+                                     {2, {3, 4}, 6, 3, {2, 2}, 1, 1, 0, 0, 3, 0},
+                                     {2, {9, OPEN}, 14, 35, {3, 3}, 1, 1, 1, 2, 7, 0},
+                                     {2, {8, 8}, 9, 6, {1, 3}, 2, 1, 0, 1, 3, 0},
+                                     {1, {31}, 5, 17, {3}, 1, 2, 2, 2, 1, 0},
+                                     {1, {40}, 1, 20, {10}, 5, 1, 0, 0, 1, 0},
+                                     {1, {OPEN}, 8, 16, {3}, 1, 4, 8, 0, 1, 0},
+                                     {1, {13}, 12, 24, {5}, 1, 1, 2, 2, 2, 0},
+                                     {3, {4, 5, 6}, 3, 17, {3, 3, 3}, 1, 1, 1, 1, 1, 0},
+                                     {3, {5, 6, 7}, 8, 16, {1, 3, 3}, 1, 1, 0, 1, 1, 0},
+                                     {3, {3, 7, 5}, 10, 20, {3, 1, 1}, 2, 1, 1, 1, 2, 0}};
+  window_cases(check, &op_conv, cases, COUNT_OF(cases));
+}
+
 static void conv_cases(Check *check) {
   open_conv_cases(check, false);
+  rank_cases(check);
   static const ConvCase cases[] = {
       {1, 7, 7, 3, 5, 3, 3, 1, 1, 1, 1},    {1, 8, 15, 16, 33, 1, 1, 1, 1, 0, 1},
       {2, 5, 6, 4, 17, 3, 3, 2, 1, 1, 1},   {1, 9, 9, 8, 16, 3, 3, 1, 2, 2, 1},
@@ -252,8 +312,28 @@ static void winograd_cases(Check *check) {
   add_winograd(check, 4, two_blocks, true);
 }
 
+/* All sizes of small groups; one and three axes; open widths. */
+static void small_group_cases(Check *check) {
+  static const int64_t channels[][2] = {{1, 2}, {1, 4}, {2, 1}, {2, 2}, {2, 4}, {4, 2}, {4, 4}, {8, 4}};
+  for (int i = 0; i < COUNT_OF(channels); i++) {
+    for (int64_t group = 3; group <= 17; group += 7) {
+      int64_t c = group * channels[i][0], m = group * channels[i][1];
+      WindowCase w = {2, {5, 11}, c, m, {3, 3}, 1 + i % 2, 1, 1, 1, group, 0};
+      add_window(check, &op_conv, &w, group == 10);
+    }
+  }
+  static const WindowCase cases[] = {{1, {37}, 17, 17, {31}, 1, 1, 15, 15, 17, 0},
+                                     {1, {OPEN}, 9, 9, {7}, 1, 1, 6, 0, 9, 0},
+                                     {1, {19}, 20, 40, {3}, 2, 2, 2, 2, 20, 0},
+                                     {2, {6, OPEN}, 12, 12, {3, 3}, 2, 1, 1, 1, 3, 0},
+                                     {3, {4, 6, 9}, 18, 18, {3, 3, 3}, 1, 1, 1, 1, 18, 0},
+                                     {3, {3, 2, 5}, 8, 16, {2, 1, 3}, 1, 2, 1, 2, 4, 0}};
+  window_cases(check, &op_conv, cases, COUNT_OF(cases));
+}
+
 static void depthwise_cases(Check *check) {
   open_conv_cases(check, true);
+  small_group_cases(check);
   static const ConvCase cases[] = {
       {1, 7, 7, 3, 3, 3, 3, 1, 1, 1, 3},     {1, 8, 17, 16, 16, 3, 3, 1, 1, 1, 16},
       {2, 9, 9, 40, 40, 5, 5, 2, 1, 2, 40},  {1, 12, 12, 17, 17, 3, 3, 1, 2, 2, 17},

@@ -95,6 +95,20 @@ TEST(views_locals_and_if) {
   DONE();
 }
 
+TEST(calls) {
+  Module *module;
+  float x[20];
+  int64_t y[10];
+  for (int i = 0; i < 20; i++) x[i] = (float)(i * 7 % 20);
+  CHECK(RUN_KERNEL(y, x,
+                   "kernel k(%y: out i64[5,2], %x: in f32[5,4]) {\nlocal %v: f32[2]\n"
+                   "parallel %i = 0 to dim(N) {\ncall top_k(%x[%i, :], %v, %y[%i, :]), largest=1\n"
+                   "%a: f32 = load %v[1]\n}\n}"));
+  const int64_t expected[] = {2, 1, 1, 3, 3, 0, 2, 1, 1, 3}; /* rows 0 7 14 1, 8 15 2 9, 16 3 10 17, ... */
+  for (int i = 0; i < 10; i++) CHECK_INT(y[i], expected[i]);
+  DONE();
+}
+
 TEST(dots) {
   Module *module;
   int32_t y[2];
@@ -233,6 +247,12 @@ TEST(traps) {
   check_trap("local %t: f32[4]\nparallel %i = 0 to 2 {\n%c: bool = eq %i, 0\nif %c {\nstore 1.0, %t[0]\n}\n"
              "%a: f32 = load %t[0]\n}",
              "never written");
+  check_trap("local %p: i64[2]\nlocal %v: f32[2]\ncall top_k(%x[5, :], %v, %p), largest=1",
+             "view 0: index 0 is 5, outside [0, 5)");
+  check_trap("local %p: i64[2]\nlocal %v: f32[2]\ncall top_k(%y[0, :], %v, %p), largest=1",
+             "view 0 has an element of y that was never written");
+  check_trap("local %p: i64[2]\nlocal %v: f32[2]\nview %w: f32[30] of %x\ncall top_k(%w, %v, %p), largest=1",
+             "view 0 has element 20, outside the 20 of the memory behind w");
   check_trap("%a: i32 = div 1, 0", "division by zero");
   check_trap("%a: i64 = dim(Q)", "the size Q has no value");
 }
@@ -244,6 +264,7 @@ int main(void) {
   RUN(masks);
   RUN(strides_and_gathers);
   RUN(views_locals_and_if);
+  RUN(calls);
   RUN(dots);
   RUN(integers);
   RUN(floats);

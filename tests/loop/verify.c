@@ -54,6 +54,16 @@ TEST(memory) {
   check_bad("local %t: f16[4] align=1", "alignment 1");
 }
 
+TEST(calls) {
+  check_bad("call top_k(%x[0, :], %y, %y), largest=1", "views 2 and 1 are of the same memory");
+  check_bad("local %p: i64[3]\ncall top_k(%x, %y, %p), largest=1", "view 0 has rank 2, not 1");
+  check_bad("call top_k(%x[0, :], %y, %i), largest=1", "view 2 is i32, not i64");
+  check_bad("local %p: i64[3]\ncall top_k(%x[0, :], %x[1, :], %p), largest=1", "an input is not written");
+  check_bad("local %p: i64[3]\ncall top_k(%b, %y, %p), largest=1", "view 1 is f32, not bool");
+  check_bad("local %p: i64[3]\n%j: i32 = const 0\ncall top_k(%x[%j, :], %y, %p), largest=1",
+            "index 0 is not a scalar i64");
+}
+
 TEST(control) {
   check_bad("for %k = 0 to 4 step 0 {\n}", "step 0 is not positive");
   check_bad("for %k = 0 to 4 {\n%a: i64 = add %k, 1\n}\n%c: i64 = add %a, 1",
@@ -87,6 +97,7 @@ int main(void) {
   RUN(types);
   RUN(lanes);
   RUN(memory);
+  RUN(calls);
   RUN(control);
   RUN(names);
   return tests_finish();

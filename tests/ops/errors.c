@@ -38,6 +38,18 @@ static const Wrong wrongs[] = {
     {"%y: f32[2,3,8,9] = attention %x, %x, %x, y_perm=[0,1,2]", "y_perm has 3 entries; it must have 4"},
     {"%y: f32[2,3,8,9] = attention %x, %x, %x, q_perm=[0,1,2,2]", "q_perm mentions axis 2 twice"},
     {"%y: f32[2,3,8,9] = attention %x, %x, %x, v_perm=[0,1,2,-1]", "must not be negative"},
+    /* search */
+    {"%y: f32[4,6], %e: i64[4,6] = top_k %m, k=[6]", "k is 6, more than axis 1 of x, f32[4,5], has"},
+    {"%y: f32[4,2], %e: i64[4,2] = top_k %m, k=[2,2]", "k has 2 entries; it must have 1"},
+    {"%y: f32[4,2], %e: i64[4,2] = top_k %m, k=[-1]", "size -1 of axis 0 in k is negative"},
+    {"%y: f32[4,2], %e: i64[4,2] = top_k %m, k=[2], axis=2", "axis is 2"},
+    {"%y: bool[2], %e: i64[2] = top_k %b, k=[2]", "x is bool"},
+    {"%y: f32, %a: i64, %e: i64, %f: i64, %g: i64 = unique %s, axis=0", "axis is 0, outside the 0 axes"},
+    {"%y: i64[9,3], %e: i64 = non_max_suppression %t, %t, %t, %s, %s, %s", "order is f32; it must be i64"},
+    {"%y: i64[9,3], %e: i64 = non_max_suppression %m, %t, %t, %s, %s, %s",
+     "boxes is f32[4,5]; it must have 3"},
+    {"%y: i64[9,3], %e: i64 = non_max_suppression %t, %t, %t, %v, %s, %s",
+     "max_boxes is f32[3]; it must have 0"},
     /* shapes */
     {"%y: f32[3] = add %v, %m", "y of shape f32[4,5] does not broadcast"},
     {"%y: f32[3] = prelu %v, %m", "does not broadcast"},

@@ -961,6 +961,142 @@ def random_uniform_golden():
     golden.write()
 
 
+# ---- Search
+
+
+def top_k(x, k, axis=-1, largest=True):
+    """numpy's stable sort, from the end if the largest are wanted: NaN comes last, equal elements keep their order."""
+    flip = (lambda i: np.flip(i, axis)) if largest else (lambda i: i)
+    order = flip(np.argsort(flip(x), axis, kind="stable"))
+    order = np.take(x.shape[axis] - 1 - order if largest else order, np.arange(k), axis)
+    return [np.take_along_axis(x, order, axis), order.astype(np.int64)]
+
+
+def top_k_golden():
+    golden = Golden("top_k")
+    case = lambda name, x, k, attributes="", **options: golden.several(
+        f"top_k %{name}, k=[{k}]{attributes}", top_k(x, k, **options))
+    x = golden.input("x", [[1, 3, 3, -1, 2, 3, -5], [0, -0.0, 0, 7, 7, -7, 0]])
+    case("x", x, 3)
+    case("x", x, 7)
+    case("x", x, 0)
+    case("x", x, 4, ", largest=false", largest=False)
+    case("x", x, 1, ", axis=0", axis=0)
+    case("x", x, 2, ", axis=-2, largest=false", axis=0, largest=False)
+    nan = golden.input("nan", [NAN, -INF, 5, NAN, INF, 0, -0.0, -1e-40, 1e-40])
+    case("nan", nan, 9)
+    case("nan", nan, 9, ", largest=false", largest=False)
+    cube = golden.input("cube", normal(2, 11, 3))
+    case("cube", cube, 5, ", axis=1", axis=1)
+    empty = golden.input("empty", np.zeros((0, 3)))
+    case("empty", empty, 2)
+    for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64):
+        info = np.iinfo(dtype)
+        values = golden.input(f"i{info.bits}{info.kind}", [5, info.max, info.min, 5, 0, info.max], dtype)
+        case(f"i{info.bits}{info.kind}", values, 5)
+        case(f"i{info.bits}{info.kind}", values, 3, ", largest=false", largest=False)
+    for dtype in (np.float16, np.float64):
+        values = golden.input(f"f{np.finfo(dtype).bits}", [1, -2, 0.5, -0.5, 6e-8, -INF, 1, -6e-8, INF], dtype)
+        case(f"f{np.finfo(dtype).bits}", values, 9)
+        case(f"f{np.finfo(dtype).bits}", values, 5, ", largest=false", largest=False)
+    golden.write()
+
+
+def padded(array, size, axis=0):
+    widths = [(0, size - array.shape[axis] if i == axis % array.ndim else 0) for i in range(array.ndim)]
+    return np.pad(array, widths)
+
+
+def non_zero_golden():
+    golden = Golden("non_zero")
+    for name, x, dtype in (("x", [[0, -0.0, 3], [NAN, 0, -1]], np.float32), ("none", [0, 0, 0], np.int8),
+                           ("flags", [[[True, False]], [[True, True]], [[False, True]]], bool),
+                           ("half", [6e-8, 0, -INF, -0.0], np.float16), ("wide", [0, 2**63, 1], np.uint64),
+                           ("double", [5e-324, -0.0], np.float64), ("empty", np.zeros((2, 0, 3)), np.int32)):
+        x = golden.input(name, x, dtype)
+        found = np.stack(np.nonzero(x))
+        golden.several(f"non_zero %{name}", [padded(found, x.size, 1), np.array(found.shape[1])])
+    scalar = golden.input("scalar", 3, np.int32)
+    golden.several("non_zero %scalar", [np.zeros((0, 1), np.int64), np.array(scalar.size)])
+    golden.write()
+
+
+def unique(x, axis, ascending=True):
+    """Slices as tuples in a dictionary."""
+    slices = [tuple(part.reshape(-1).tolist()) for part in np.moveaxis(x, axis, 0)]
+    keys = [tuple("nan" if v != v else v for v in part) for part in slices]
+    first = {}
+    for i, key in enumerate(keys):
+        first.setdefault(key, i)
+    order = list(first)
+    if ascending:
+        order.sort(key=lambda key: [(v == "nan", 0 if v == "nan" else v) for v in key])
+    n = x.shape[axis]
+    ints = lambda values: padded(np.array(values, np.int64), n)
+    values = padded(np.take(x, [first[key] for key in order], axis), n, axis)
+    return [values, ints([first[key] for key in order]), ints([order.index(key) for key in keys]),
+            ints([keys.count(key) for key in order]), np.array(len(order))]
+
+
+def unique_golden():
+    golden = Golden("unique")
+    for name, x, axes, dtype in (
+            ("x", [2, 1, 1, 3, 4, 3, -1], [0], np.float32), ("nan", [NAN, 0, -1, -0.0, NAN, INF, -INF], [0], np.float32),
+            ("rows", [[1, 0, 0], [1, 0, 0], [2, 3, 4], [0, 9, 9]], [0, -1], np.int32),
+            ("cube", [[[1, 1], [0, 1], [2, 1], [0, 1]], [[1, 1], [0, 1], [2, 1], [0, 1]]], [1, 2, -3], np.uint8),
+            ("half", [2, -6e-8, 2, -INF], [0], np.float16), ("flags", [True, False, True], [0], bool),
+            ("wide", [2**63, 1, 2**63, 2**64 - 1], [0], np.uint64), ("one", [7], [0], np.int64)):
+        x = golden.input(name, x, dtype)
+        for axis in axes:
+            golden.several(f"unique %{name}, axis={axis}", unique(x, axis))
+            golden.several(f"unique %{name}, axis={axis}, sorted=false", unique(x, axis, False))
+    golden.input("empty", np.zeros(0))
+    golden.several("unique %empty, axis=0", [np.zeros(0, np.float32)] + [np.zeros(0, np.int64)] * 3 + [np.array(0)])
+    golden.write()
+
+
+def overlap(a, b, centered):
+    """Intersection over union of two boxes."""
+    corners = []
+    for box in (a.astype(np.float64), b.astype(np.float64)):
+        first, second = (box[:2] - box[2:] / 2, box[:2] + box[2:] / 2) if centered else (box[:2], box[2:])
+        corners.append((np.minimum(first, second), np.maximum(first, second)))
+    (low_a, high_a), (low_b, high_b) = corners
+    sides = np.maximum(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0)
+    union = np.prod(high_a - low_a) + np.prod(high_b - low_b) - np.prod(sides)
+    return np.prod(sides) / union if np.prod(sides) > 0 else 0
+
+
+def suppress(boxes, scores, most, limit, least, centered=False):
+    """From the unsorted scores: again and again the best box that is left."""
+    kept = []
+    for batch, class_ in np.ndindex(scores.shape[:2]):
+        left = [i for i in range(boxes.shape[1]) if scores[batch, class_, i] > least]
+        chosen = []
+        while left and len(chosen) < most:
+            best = max(left, key=lambda i: (scores[batch, class_, i], -i))
+            chosen.append(best)
+            left = [i for i in left if i != best and overlap(boxes[batch, i], boxes[batch, best], centered) <= limit]
+        kept += [[batch, class_, box] for box in chosen]
+    return np.array(kept, np.int64).reshape(-1, 3)
+
+
+def suppression_golden():
+    golden = Golden("non_max_suppression")
+    boxes = golden.input("boxes", np.round(np.random.default_rng(5).random((2, 13, 4)) * [4, 4, 6, 6], 1))
+    scores = np.round(np.random.default_rng(6).random((2, 3, 13)), 1).astype(np.float32)
+    scores[1, 2, 4] = NAN
+    falling, order = top_k(scores, 13)
+    golden.input("scores", falling)
+    golden.input("order", order, np.int64)
+    for i, (most, limit, least, centered) in enumerate(
+            ((13, 0.3, -INF, False), (2, 0.3, 0.2, False), (13, 0.1, 0.5, True), (0, 0.5, 0, False), (99, 1, 0.3, False),
+             (-3, 0.5, 0, False), (13, 0, 0, True))):
+        golden.input(f"most{i}", most, np.int64), golden.input(f"limit{i}", limit), golden.input(f"least{i}", least)
+        kept = suppress(boxes, scores, most, np.float32(limit), np.float32(least), centered)
+        golden.several(f"non_max_suppression %boxes, %scores, %order, %most{i}, %limit{i}, %least{i}"
+                       + (", center_point_box=true" if centered else ""), [padded(kept, 78), np.array(len(kept))])
+    golden.write()
 def tree_sums(x, tables, trees, width, outputs, depth, aggregate):
     """tables: features, thresholds, leaves, targets, roots, children, rows; the last three None: complete trees."""
     features, thresholds, leaves, targets, roots, children, rows = tables
@@ -1081,6 +1217,10 @@ def main():
     attention_golden()
     iota_golden()
     random_uniform_golden()
+    top_k_golden()
+    non_zero_golden()
+    unique_golden()
+    suppression_golden()
     tree_goldens()
     coupling_golden()
 
