@@ -16,7 +16,7 @@
  * queries are scaled into [rows][d], so that no stride can alias in L1.
  *
  * A score of -inf has weight 0, even if all before it were: the largest is taken as 0 there. A row of nothing
- * else is 0/0 = NaN, as softmax gives.
+ * else is 0/0 = NaN, as softmax gives, or 0 with zero_masked.
  *
  * Traffic: k and v once per block of queries, q and the result once. Measured on Zen 4 with AVX-512, with
  * heads of 64 channels, against a peak of 118 GFLOP/s, exponentials not counted as work: 12 heads of 128
@@ -118,6 +118,7 @@ typedef struct Emit {
   int64_t d, e;
   const Dim *m, *n;
   bool several;                          /* blocks of keys: the state of a row is kept from one to the next */
+  bool zero_masked;                      /* the attribute */
   bool packs;                            /* keys go through the panel */
   Buffer *query, *panel, *scores;        /* [rows][d], [d][keys], [rows][keys] */
   Buffer *tops, *factors;                /* [rows], of the strip */
@@ -392,20 +393,36 @@ static void score_strip(const Emit *e, Strip *s) {
 
 /* ---- softmax ------------------------------------------------------------------------------------------- */
 
+/* Where it is infinite, 0. */
+static Reg *finite_top(const Emit *e, Reg *top) {
+  Loops *loops = loops_of(e);
+  Reg *lowest = number(e, top->type.lanes, -__builtin_inf());
+  return loop_select(loops, loop_binary(loops, LOOP_EQ, top, lowest), number(e, top->type.lanes, 0), top);
+}
+
+/* 1 / sum, but 0 where no key has a weight, or there is none: a sum of nothing. */
+static Reg *inverse_sum(const Emit *e, Reg *sum) {
+  Loops *loops = loops_of(e);
+  Reg *inverse = loop_binary(loops, LOOP_DIV, number(e, 1, 1), sum);
+  if (!e->zero_masked && dim_is_const(e->n)) return inverse;
+  Reg *some = e->zero_masked ? loop_binary(loops, LOOP_NE, sum, number(e, 1, 0))
+                             : loop_binary(loops, LOOP_GT, loop_dim(loops, e->n), loop_int(loops, 0));
+  return loop_select(loops, some, inverse, number(e, 1, 0));
+}
+
 /* The largest of each row, with those before: what to subtract in `tops`, what to scale by in `factors`. */
 static void update_tops(const Emit *e, const Strip *s) {
   Loops *loops = loops_of(e);
   for (int r = 0; r < s->height; r++) {
-    Reg *at = loop_int(loops, r);
-    loop_store(loops, loop_reduce(loops, LOOP_REDUCE_MAX, s->top[r]), e->tops, &at, NULL);
+    Reg *at = loop_int(loops, r), *top = loop_reduce(loops, LOOP_REDUCE_MAX, s->top[r]);
+    loop_store(loops, e->several || !e->zero_masked ? top : finite_top(e, top), e->tops, &at, NULL);
   }
   for (int r = 0; e->several && r < s->height; r += e->lanes) {
     Reg *at = loop_int(loops, r), *row = plus(e, s->row, r);
     Reg *mask = loop_lanes_below(loops, loop_int(loops, s->height - r), e->lanes);
     Reg *before = loop_load(loops, e->all_tops, &row, e->lanes, mask);
     Reg *now = loop_binary(loops, LOOP_MAX, loop_load(loops, e->tops, &at, e->lanes, mask), before);
-    Reg *lowest = number(e, e->lanes, -__builtin_inf());
-    Reg *top = loop_select(loops, loop_binary(loops, LOOP_EQ, now, lowest), number(e, e->lanes, 0), now);
+    Reg *top = finite_top(e, now);
     Reg *factor = loop_unary(loops, LOOP_EXP, loop_binary(loops, LOOP_SUB, before, top));
     loop_store(loops, now, e->all_tops, &row, mask);
     loop_store(loops, top, e->tops, &at, mask);
@@ -438,7 +455,7 @@ static void weigh_strip(const Emit *e, const Strip *s) {
     sum = loop_mul_add(loops, before, loop_load(loops, e->factors, &r, 1, NULL), sum);
     loop_store(loops, sum, e->all_sums, &row, NULL);
   } else {
-    loop_store(loops, loop_binary(loops, LOOP_DIV, number(e, 1, 1), sum), e->factors, &r, NULL);
+    loop_store(loops, inverse_sum(e, sum), e->factors, &r, NULL);
   }
   loop_end(loops, &loop, NULL);
 }
@@ -542,12 +559,10 @@ static void begin_row(const Emit *e, Reg *row) {
     local_store(e, number(e, e->lanes, 0), e->all_out, row, loop_int(loops, channel));
 }
 
-/* Without any key the result is 0, a sum of nothing. */
 static void finish_row(const Emit *e, Reg *row) {
   Loops *loops = loops_of(e);
-  Reg *scale = loop_binary(loops, LOOP_DIV, number(e, 1, 1), loop_load(loops, e->all_sums, &row, 1, NULL));
-  Reg *some = loop_binary(loops, LOOP_GT, loop_dim(loops, e->n), loop_int(loops, 0));
-  scale = loop_splat(loops, loop_select(loops, some, scale, number(e, 1, 0)), e->lanes);
+  Reg *sum = loop_load(loops, e->all_sums, &row, 1, NULL);
+  Reg *scale = loop_splat(loops, inverse_sum(e, sum), e->lanes);
   for (int64_t channel = 0; channel < e->e; channel += e->lanes) {
     Reg *out = local_load(e, e->all_out, row, loop_int(loops, channel), e->lanes);
     write_result(e, sum_of(e, e->first_query, row), channel, loop_binary(loops, LOOP_MUL, out, scale));
@@ -604,6 +619,7 @@ static void attention_body(Lower *lower, void *context) {
   e.n = size_of(anchor, KEY, POSITION);
   e.d = size_of(anchor, KEY, CHANNEL)->value;
   e.e = size_of(anchor, VALUE, CHANNEL)->value;
+  e.zero_masked = node_bool(anchor, "zero_masked");
   e.packs = perm_of(anchor, "k_perm")[POSITION] != AXES - 1;
   read_schedule(&e, context);
   for (int i = QUERY; i <= VALUE; i++) side_init(&e, i);

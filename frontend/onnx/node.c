@@ -11,11 +11,11 @@
 
 enum { MAX_NODES = 1 << 20, MAX_OPERANDS = 1 << 16, MAX_ERRORS = 1000 };
 
-static const OnnxRows *const families[] = {&onnx_elementwise, &onnx_conv,      &onnx_matmul,   &onnx_movement,
-                                           &onnx_norm,        &onnx_pool,      &onnx_reduce,   &onnx_resize,
-                                           &onnx_constant,    &onnx_quantize,  &onnx_loss,     &onnx_scan,
-                                           &onnx_rnn,         &onnx_random,    &onnx_training, &onnx_search,
-                                           &onnx_ml_features, &onnx_ml_linear, &onnx_ml_trees};
+static const OnnxRows *const families[] = {
+#define FAMILY(name) &onnx_##name,
+#include "frontend/onnx/families.def"
+#undef FAMILY
+};
 
 /* The row with the highest version up to `opset`. *first gets the lowest version that any row has, 0 when
  * there is none. */

@@ -135,9 +135,10 @@ typedef struct OnnxRows {
   int count;
 } OnnxRows;
 
-extern const OnnxRows onnx_elementwise, onnx_conv, onnx_matmul, onnx_movement, onnx_norm, onnx_pool,
-    onnx_reduce, onnx_resize, onnx_constant, onnx_quantize, onnx_loss, onnx_scan, onnx_rnn, onnx_random,
-    onnx_training, onnx_search, onnx_ml_features, onnx_ml_linear, onnx_ml_trees;
+/* families.def holds FAMILY(name) per table of rows, sorted; each is onnx_<name> in a file of this folder. */
+#define FAMILY(name) extern const OnnxRows onnx_##name;
+#include "frontend/onnx/families.def"
+#undef FAMILY
 
 /* A node on its way into the graph. */
 struct OnnxNode {

@@ -26,6 +26,8 @@ static const AttrSpec attention_attrs[] = {
     {"scale", ATTR_FLOAT, ROLE_NONE, "1", "factor of the products of queries and keys", NULL},
     {"softcap", ATTR_FLOAT, ROLE_NONE, "0",
      "c: scores s, before the mask, become c tanh(s / c); 0: they stay", NULL},
+    {"zero_masked", ATTR_BOOL, ROLE_NONE, "false",
+     "a query whose scores are all -inf gets 0 instead of NaN, the softmax of nothing", NULL},
     {"q_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(q, q_perm) is [b, h, m, d]", NULL},
     {"k_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(k, k_perm) is [b, g, n, d]", NULL},
     {"v_perm", ATTR_INTS, ROLE_NONE, "[0,1,2,3]", "transpose(v, v_perm) is [b, g, n, e]", NULL},
@@ -194,6 +196,20 @@ static Reg *largest_score(Lower *lower, const Row *row, Reg *count) {
   return nest.carried[0];
 }
 
+/* Where it is infinite, so that nothing has a weight, 0: what is subtracted must not make NaN. */
+static Reg *finite_top(Lower *lower, const Row *row, Reg *top) {
+  if (!node_bool(row->node, "zero_masked")) return top;
+  Reg *is_lowest = loop_binary(&lower->loops, LOOP_EQ, top, lowest(lower, top->type.dtype));
+  return loop_select(&lower->loops, is_lowest, constant_like(lower, top, 0), top);
+}
+
+/* The divisor of sums of weights. */
+static Reg *nonzero_sum(Lower *lower, const Row *row, Reg *sum) {
+  if (!node_bool(row->node, "zero_masked")) return sum;
+  Reg *is_zero = loop_binary(&lower->loops, LOOP_EQ, sum, constant_like(lower, sum, 0));
+  return loop_select(&lower->loops, is_zero, constant_like(lower, sum, 1), sum);
+}
+
 static Reg *sum_of_weights(Lower *lower, const Row *row, Reg *count) {
   Loops *loops = &lower->loops;
   Reg *start = constant_like(lower, row->max, 0);
@@ -240,8 +256,8 @@ static void attention_nest(Lower *lower, const Node *node) {
   Nest outer = nest_over(lower, y, skip, at);
   for (int i = 0; i < AXES; i++) row.at[perm[i]] = at[i];
   Reg *count = loop_dim(&lower->loops, keys);
-  row.max = largest_score(lower, &row, count);
-  Reg *sum = sum_of_weights(lower, &row, count);
+  row.max = finite_top(lower, &row, largest_score(lower, &row, count));
+  Reg *sum = nonzero_sum(lower, &row, sum_of_weights(lower, &row, count));
   Nest inner = nest_begin(0, NULL);
   at[channel] = row.at[CHANNEL] = index_of(nest_for(lower, &inner, lower_dim(lower, y, channel)));
   lower_result(lower, 0, at, loop_cast(&lower->loops, weighted_sum(lower, &row, count, sum), y->type->dtype));

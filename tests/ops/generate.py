@@ -925,6 +925,8 @@ def attention_golden():
         perms = ", ".join(f"{letter}_perm=[{','.join(map(str, axes))}]" for letter in "qkvy")
         golden.result(f"attention %q_{name}, %k_{name}, %v_{name}, {perms}", attention(q, k, v).transpose(axes), np.float32)
     golden.result("attention %q, %k, %v, %row, scale=2, softcap=1.5", attention(q, k, v, row, 2, 1.5), np.float32)
+    with np.errstate(invalid="ignore"):
+        golden.result("attention %q, %k, %v, %never, zero_masked=true", np.nan_to_num(attention(q, k, v, never)), np.float32)
     golden.write()
 
 
