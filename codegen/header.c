@@ -107,7 +107,8 @@ static const char *const type_notes[DTYPE_COUNT] = {[DTYPE_BOOL] = ", 0 or 1",
                                                     [DTYPE_I4] = ", two per byte, the first low",
                                                     [DTYPE_U4] = ", two per byte, the first low",
                                                     [DTYPE_I2] = ", four per byte, the first lowest",
-                                                    [DTYPE_U2] = ", four per byte, the first lowest"};
+                                                    [DTYPE_U2] = ", four per byte, the first lowest",
+                                                    [DTYPE_F4E2M1] = ", two per byte, the first low"};
 
 static const char *c_type(Dtype dtype) {
   return c_types[dtype] ? c_types[dtype] : "uint8_t";

@@ -6,7 +6,8 @@
  * from opcode to emitter; llvm_value.c has arithmetic, llvm_convert.c conversions, llvm_lanes.c what goes
  * across lanes, llvm_memory.c addresses, loads and stores, llvm_call.c calls of the runtime; llvm_tasks.c
  * makes functions of parallel loops and llvm_ranges.c says which iterations a call of one runs. Registers of
- * bool are i1, of f16 and bf16 their bits (arithmetic on those is done in f32 and rounded).
+ * bool are i1, of floats below 32 bits and of complex numbers their bits (arithmetic on f16 and bf16 is done
+ * in f32 and rounded).
  */
 #ifndef TENON_CODEGEN_LLVM_H
 #define TENON_CODEGEN_LLVM_H
@@ -66,7 +67,8 @@ LLVMValueRef llvm_dim(const DimCode *code, const Dim *dim); /* from the symbols,
 /* Where the elements of a buffer are. */
 typedef struct Place {
   LLVMValueRef base;
-  LLVMValueRef strides[MAX_RANK]; /* bytes, i64 */
+  LLVMValueRef first;             /* bits from there to the first element; NULL: 0 */
+  LLVMValueRef strides[MAX_RANK]; /* i64; bytes, or bits of elements below a byte */
 } Place;
 
 typedef struct Emit Emit;
@@ -120,7 +122,7 @@ Emitter emit_call;
 
 /* ---- conversions (llvm_convert.c) ---- */
 
-/* Registers of f16 or bf16 (bits) to f32 values and back, rounding to even; other types pass unchanged. */
+/* Registers of narrow floats (bits) to f32 values and back, rounding to even; other types pass unchanged. */
 LLVMValueRef llvm_widen(const Emit *emit, LLVMValueRef value, LoopType type);
 LLVMValueRef llvm_narrow(const Emit *emit, LLVMValueRef value, LoopType type);
 

@@ -1,16 +1,18 @@
 /*
- * llvm_convert.c -- casts between dtypes, and f16 and bf16, whose registers hold bits.
+ * llvm_convert.c -- casts between dtypes, and floats below 32 bits, whose registers hold bits.
  *
  * Every conversion to a narrow float rounds once: what comes from f64 or wide integers goes through an f32
  * that was rounded to odd, whose last bit remembers that something was cut off (Boldo and Melquiond, "When
- * double rounding is odd", 2005).
+ * double rounding is odd", 2005). One encoder and one decoder serve all formats of ir/dtype.c; bf16 and,
+ * where the processor has them, f16 have shorter ways.
  */
 #include "codegen/llvm.h"
 
 #include <math.h>
 
-static bool is_half(Dtype dtype) {
-  return dtype == DTYPE_F16 || dtype == DTYPE_BF16;
+/* Whether registers of it hold bits and its values are computed with as f32. */
+static bool is_bits(Dtype dtype) {
+  return dtype_is_float(dtype) && dtype != DTYPE_F32 && dtype != DTYPE_F64;
 }
 
 static LLVMTypeRef type_of_bits(const Emit *emit, int bits, int lanes) {
@@ -25,40 +27,70 @@ static LLVMValueRef bitcast(const Emit *emit, LLVMValueRef value, LLVMTypeRef ty
   return LLVMBuildBitCast(emit->builder, value, type, "");
 }
 
-/* ---- f16 and bf16 to f32 ---- */
+/* ---- narrow floats to f32 ---- */
+
+/* 2^(bits-127): the exponent of an f32, but for the two patterns that mean something else there. */
+static LLVMValueRef widen_power(const Emit *emit, LLVMValueRef value, int lanes) {
+  LLVMBuilderRef builder = emit->builder;
+  LLVMTypeRef wide = type_of_bits(emit, 32, lanes);
+  LLVMValueRef bits = LLVMBuildZExt(builder, value, wide, "");
+  LLVMValueRef power = LLVMBuildShl(builder, bits, llvm_int(wide, 23), "");
+  LLVMValueRef least = LLVMBuildICmp(builder, LLVMIntEQ, bits, llvm_int(wide, 0), "");
+  LLVMValueRef is_nan = LLVMBuildICmp(builder, LLVMIntEQ, bits, llvm_int(wide, 0xff), "");
+  power = LLVMBuildSelect(builder, least, llvm_int(wide, 0x400000), power, "");
+  power = LLVMBuildSelect(builder, is_nan, llvm_int(wide, 0x7fc00000), power, "");
+  return bitcast(emit, power, float_type(emit, lanes));
+}
+
+/* Which patterns are NaN or infinite, and what they are as f32; NULL: none. */
+static LLVMValueRef is_special(const Emit *emit, const FloatFormat *format, LLVMValueRef bits,
+                               LLVMValueRef magnitude) {
+  LLVMTypeRef wide = LLVMTypeOf(bits);
+  if (format->has_inf)
+    return LLVMBuildICmp(emit->builder, LLVMIntUGT, magnitude, llvm_int(wide, format->largest), "");
+  if (format->nan == 0) return NULL;
+  return LLVMBuildICmp(emit->builder, LLVMIntEQ, format->has_zero_minus ? magnitude : bits,
+                       llvm_int(wide, format->nan), "");
+}
 
 /* Exponent and fraction moved into place and the exponent's bias corrected by a product, which is right for
  * subnormals too. */
-static LLVMValueRef widen_f16_bits(const Emit *emit, LLVMValueRef bits, int lanes) {
+static LLVMValueRef widen_bits(const Emit *emit, const FloatFormat *format, LLVMValueRef value, int lanes) {
   LLVMBuilderRef builder = emit->builder;
   LLVMTypeRef wide = type_of_bits(emit, 32, lanes), real = float_type(emit, lanes);
-  LLVMValueRef h = LLVMBuildZExt(builder, bits, wide, "");
-  LLVMValueRef magnitude = LLVMBuildAnd(builder, h, llvm_int(wide, 0x7fff), "");
-  LLVMValueRef sign =
-      LLVMBuildShl(builder, LLVMBuildAnd(builder, h, llvm_int(wide, 0x8000), ""), llvm_int(wide, 16), "");
-  LLVMValueRef moved = LLVMBuildShl(builder, magnitude, llvm_int(wide, 13), "");
-  LLVMValueRef scaled =
-      bitcast(emit, LLVMBuildFMul(builder, bitcast(emit, moved, real), llvm_float(real, 0x1p112), ""), wide);
-  LLVMValueRef special = LLVMBuildICmp(builder, LLVMIntUGE, magnitude, llvm_int(wide, 0x7c00), "");
-  LLVMValueRef infinite = LLVMBuildOr(builder, moved, llvm_int(wide, 0x7f800000), "");
-  return bitcast(
-      emit, LLVMBuildOr(builder, LLVMBuildSelect(builder, special, infinite, scaled, ""), sign, ""), real);
+  int width = 1 + format->exponent_bits + format->mantissa_bits;
+  LLVMValueRef bits = LLVMBuildZExt(builder, value, wide, "");
+  LLVMValueRef magnitude = LLVMBuildAnd(builder, bits, llvm_int(wide, (1 << (width - 1)) - 1), "");
+  LLVMValueRef sign = LLVMBuildAnd(builder, bits, llvm_int(wide, 1 << (width - 1)), "");
+  LLVMValueRef moved = LLVMBuildShl(builder, magnitude, llvm_int(wide, 23 - format->mantissa_bits), "");
+  LLVMValueRef product =
+      LLVMBuildFMul(builder, bitcast(emit, moved, real), llvm_float(real, ldexp(1, 127 - format->bias)), "");
+  LLVMValueRef result = bitcast(emit, product, wide), special = is_special(emit, format, bits, magnitude);
+  if (special) { /* the fraction of an infinity is 0 */
+    LLVMValueRef infinite = format->has_inf ? LLVMBuildOr(builder, moved, llvm_int(wide, 0x7f800000), "")
+                                            : llvm_int(wide, 0x7fc00000);
+    result = LLVMBuildSelect(builder, special, infinite, result, "");
+  }
+  sign = LLVMBuildShl(builder, sign, llvm_int(wide, 32 - width), "");
+  return bitcast(emit, LLVMBuildOr(builder, result, sign, ""), real);
 }
 
 LLVMValueRef llvm_widen(const Emit *emit, LLVMValueRef value, LoopType type) {
-  if (!is_half(type.dtype)) return value;
+  if (!is_bits(type.dtype)) return value;
+  if (type.dtype == DTYPE_F8E8M0) return widen_power(emit, value, type.lanes);
   if (type.dtype == DTYPE_BF16) {
     LLVMTypeRef wide = type_of_bits(emit, 32, type.lanes);
     LLVMValueRef bits =
         LLVMBuildShl(emit->builder, LLVMBuildZExt(emit->builder, value, wide, ""), llvm_int(wide, 16), "");
     return bitcast(emit, bits, float_type(emit, type.lanes));
   }
-  if (!emit->machine->f16c) return widen_f16_bits(emit, value, type.lanes);
+  if (type.dtype != DTYPE_F16 || !emit->machine->f16c)
+    return widen_bits(emit, dtype_format(type.dtype), value, type.lanes);
   LLVMTypeRef half = llvm_lanes_of(LLVMHalfTypeInContext(emit->context), type.lanes);
   return LLVMBuildFPExt(emit->builder, bitcast(emit, value, half), float_type(emit, type.lanes), "");
 }
 
-/* ---- f32 to f16 and bf16 ---- */
+/* ---- f32 to narrow floats ---- */
 
 /* Half of the last place that stays, minus one, plus that place's bit: carries exactly when rounding to even
  * goes up. */
@@ -71,25 +103,49 @@ static LLVMValueRef round_bits(const Emit *emit, LLVMValueRef bits, int cut) {
   return LLVMBuildLShr(builder, LLVMBuildAdd(builder, bits, bias, ""), llvm_int(wide, cut), "");
 }
 
-/* Subnormal results by adding 0.5, whose last place is that of the smallest f16; larger ones by rounding the
- * bits. */
-static LLVMValueRef narrow_f16_bits(const Emit *emit, LLVMValueRef value, int lanes) {
+/* The magnitude's bits, without regard to the largest: subnormal results by adding a number whose last place
+ * is that of the smallest; larger ones by rounding the bits. */
+static LLVMValueRef narrow_magnitude(const Emit *emit, const FloatFormat *format, LLVMValueRef magnitude,
+                                     int lanes) {
   LLVMBuilderRef builder = emit->builder;
   LLVMTypeRef wide = type_of_bits(emit, 32, lanes), real = float_type(emit, lanes);
+  int cut = 23 - format->mantissa_bits, least = 1 - format->bias; /* exponent of the smallest normal */
+  int64_t anchor = (int64_t)(cut + least + 127) << 23, smallest = (int64_t)(least + 127) << 23;
+  LLVMValueRef shifted =
+      LLVMBuildFAdd(builder, bitcast(emit, magnitude, real), bitcast(emit, llvm_int(wide, anchor), real), "");
+  LLVMValueRef small = LLVMBuildSub(builder, bitcast(emit, shifted, wide), llvm_int(wide, anchor), "");
+  LLVMValueRef rebased =
+      LLVMBuildSub(builder, magnitude, llvm_int(wide, (int64_t)(127 - format->bias) << 23), "");
+  LLVMValueRef is_small = LLVMBuildICmp(builder, LLVMIntULT, magnitude, llvm_int(wide, smallest), "");
+  return LLVMBuildSelect(builder, is_small, small, round_bits(emit, rebased, cut), "");
+}
+
+static LLVMValueRef narrow_bits(const Emit *emit, const FloatFormat *format, LLVMValueRef value, int lanes) {
+  LLVMBuilderRef builder = emit->builder;
+  LLVMTypeRef wide = type_of_bits(emit, 32, lanes);
+  int width = 1 + format->exponent_bits + format->mantissa_bits;
+  int64_t infinity = format->has_inf ? (int64_t)format->largest + 1 : (int64_t)format->largest;
+  int64_t over = format->saturate ? (int64_t)format->largest : infinity;
   LLVMValueRef bits = bitcast(emit, value, wide);
   LLVMValueRef magnitude = LLVMBuildAnd(builder, bits, llvm_int(wide, 0x7fffffff), "");
-  LLVMValueRef sign =
-      LLVMBuildAnd(builder, LLVMBuildLShr(builder, bits, llvm_int(wide, 16), ""), llvm_int(wide, 0x8000), "");
-  LLVMValueRef shifted = LLVMBuildFAdd(builder, bitcast(emit, magnitude, real), llvm_float(real, 0.5), "");
-  LLVMValueRef small = LLVMBuildSub(builder, bitcast(emit, shifted, wide), llvm_int(wide, 0x3f000000), "");
-  LLVMValueRef normal = round_bits(emit, LLVMBuildSub(builder, magnitude, llvm_int(wide, 112 << 23), ""), 13);
-  LLVMValueRef is_small = LLVMBuildICmp(builder, LLVMIntULT, magnitude, llvm_int(wide, 0x38800000), "");
-  LLVMValueRef is_over = LLVMBuildICmp(builder, LLVMIntUGE, magnitude, llvm_int(wide, 0x47800000), "");
+  LLVMValueRef sign = LLVMBuildAnd(builder, LLVMBuildLShr(builder, bits, llvm_int(wide, 32 - width), ""),
+                                   llvm_int(wide, 1 << (width - 1)), "");
+  LLVMValueRef result = narrow_magnitude(emit, format, magnitude, lanes);
+  LLVMValueRef is_over = LLVMBuildICmp(builder, LLVMIntUGT, result, llvm_int(wide, format->largest), "");
+  result = LLVMBuildSelect(builder, is_over, llvm_int(wide, over), result, "");
+  if (over != infinity) {
+    LLVMValueRef is_inf = LLVMBuildICmp(builder, LLVMIntEQ, magnitude, llvm_int(wide, 0x7f800000), "");
+    result = LLVMBuildSelect(builder, is_inf, llvm_int(wide, infinity), result, "");
+  }
+  LLVMValueRef with_sign = LLVMBuildOr(builder, result, sign, "");
+  if (!format->has_zero_minus) {
+    LLVMValueRef is_zero = LLVMBuildICmp(builder, LLVMIntEQ, result, llvm_int(wide, 0), "");
+    with_sign = LLVMBuildSelect(builder, is_zero, result, with_sign, "");
+  }
   LLVMValueRef is_nan = LLVMBuildICmp(builder, LLVMIntUGT, magnitude, llvm_int(wide, 0x7f800000), "");
-  LLVMValueRef result = LLVMBuildSelect(builder, is_small, small, normal, "");
-  result = LLVMBuildSelect(builder, is_over, llvm_int(wide, 0x7c00), result, "");
-  result = LLVMBuildSelect(builder, is_nan, llvm_int(wide, 0x7e00), result, "");
-  return LLVMBuildTrunc(builder, LLVMBuildOr(builder, result, sign, ""), type_of_bits(emit, 16, lanes), "");
+  LLVMValueRef nan = llvm_int(wide, format->nan ? format->nan : format->largest);
+  with_sign = LLVMBuildSelect(builder, is_nan, nan, with_sign, "");
+  return LLVMBuildTrunc(builder, with_sign, type_of_bits(emit, width, lanes), "");
 }
 
 static LLVMValueRef narrow_bf16(const Emit *emit, LLVMValueRef value, int lanes) {
@@ -104,9 +160,10 @@ static LLVMValueRef narrow_bf16(const Emit *emit, LLVMValueRef value, int lanes)
 }
 
 LLVMValueRef llvm_narrow(const Emit *emit, LLVMValueRef value, LoopType type) {
-  if (!is_half(type.dtype)) return value;
+  if (!is_bits(type.dtype)) return value;
   if (type.dtype == DTYPE_BF16) return narrow_bf16(emit, value, type.lanes);
-  if (!emit->machine->f16c) return narrow_f16_bits(emit, value, type.lanes);
+  if (type.dtype != DTYPE_F16 || !emit->machine->f16c)
+    return narrow_bits(emit, dtype_format(type.dtype), value, type.lanes);
   LLVMTypeRef half = llvm_lanes_of(LLVMHalfTypeInContext(emit->context), type.lanes);
   return bitcast(emit, LLVMBuildFPTrunc(emit->builder, value, half, ""), type_of_bits(emit, 16, type.lanes));
 }
@@ -130,8 +187,9 @@ static LLVMValueRef round_to_odd(const Emit *emit, LLVMValueRef value, int lanes
 
 static LLVMValueRef cast_int_to_int(const Emit *emit, LLVMValueRef x, LoopType from, LoopType to) {
   LLVMTypeRef type = llvm_type(emit, to.dtype, to.lanes);
-  if (dtype_bits(from.dtype) > dtype_bits(to.dtype)) return LLVMBuildTrunc(emit->builder, x, type, "");
-  if (dtype_bits(from.dtype) == dtype_bits(to.dtype) && from.dtype != DTYPE_BOOL) return x;
+  int from_bits = from.dtype == DTYPE_BOOL ? 1 : dtype_bits(from.dtype), to_bits = dtype_bits(to.dtype);
+  if (from_bits > to_bits) return LLVMBuildTrunc(emit->builder, x, type, "");
+  if (from_bits == to_bits) return x;
   return dtype_is_signed_int(from.dtype) ? LLVMBuildSExt(emit->builder, x, type, "")
                                          : LLVMBuildZExt(emit->builder, x, type, "");
 }
@@ -206,8 +264,13 @@ static LLVMValueRef convert_to_int(const Emit *emit, LLVMValueRef x, LoopType to
   return bits < 32 ? LLVMBuildTrunc(emit->builder, value, llvm_type(emit, to.dtype, to.lanes), "") : value;
 }
 
-/* Truncates and saturates, NaN is 0. llvm.fptosi.sat would do, but takes vectors apart. */
+/* Truncates and saturates, NaN is 0; below 8 bits what i32 holds is cut. llvm.fptosi.sat would do, but takes
+ * vectors apart. */
 static LLVMValueRef cast_float_to_int(const Emit *emit, const Reg *from, LLVMValueRef x, LoopType to) {
+  if (dtype_bits(to.dtype) < 8) {
+    LLVMValueRef whole = cast_float_to_int(emit, from, x, (LoopType){DTYPE_I32, to.lanes});
+    return LLVMBuildTrunc(emit->builder, whole, llvm_type(emit, to.dtype, to.lanes), "");
+  }
   Range wanted = int_range(to.dtype), known;
   if (known_range(from, &known, 0) && known.low > wanted.low - 1 && known.high < wanted.high + 1)
     return convert_to_int(emit, x, to);
@@ -231,9 +294,9 @@ static LLVMValueRef int_to_float(const Emit *emit, LLVMValueRef x, LoopType from
                                          : LLVMBuildUIToFP(emit->builder, x, type, "");
 }
 
-/* To f16 or bf16 from what f32 may not hold exactly. 64-bit integers go through an f64 rounded to even first.
- */
-static LLVMValueRef cast_wide_to_half(const Emit *emit, LLVMValueRef x, LoopType from, LoopType to) {
+/* To a narrow float from what f32 may not hold exactly. 64-bit integers go through an f64 rounded to even
+ * first. */
+static LLVMValueRef cast_wide_to_bits(const Emit *emit, LLVMValueRef x, LoopType from, LoopType to) {
   LLVMValueRef wide = from.dtype == DTYPE_F64 ? x : int_to_float(emit, x, from, DTYPE_F64);
   return llvm_narrow(emit, round_to_odd(emit, wide, to.lanes), to);
 }
@@ -241,8 +304,8 @@ static LLVMValueRef cast_wide_to_half(const Emit *emit, LLVMValueRef x, LoopType
 static LLVMValueRef cast_to_float(const Emit *emit, LLVMValueRef x, LoopType from, LoopType to) {
   bool from_real = dtype_is_float(from.dtype);
   bool exact_in_f32 = from_real ? from.dtype != DTYPE_F64 : dtype_bits(from.dtype) <= 16;
-  if (is_half(to.dtype) && !exact_in_f32) return cast_wide_to_half(emit, x, from, to);
-  Dtype target = is_half(to.dtype) ? DTYPE_F32 : to.dtype;
+  if (is_bits(to.dtype) && !exact_in_f32) return cast_wide_to_bits(emit, x, from, to);
+  Dtype target = is_bits(to.dtype) ? DTYPE_F32 : to.dtype;
   LLVMTypeRef type = llvm_type(emit, target, to.lanes);
   if (!from_real)
     x = int_to_float(emit, x, from, target);

@@ -5,9 +5,13 @@
  * additions and products of constants, so that the elements of an unrolled tile share the variable part and
  * differ only in what an instruction can encode. Terms are added in the order of their registers, outer loops
  * first, so that the inner loop's term comes last and the rest leaves the loop.
+ *
+ * Elements below a byte are addressed in bits and read and written lane by lane: a store keeps the other bits
+ * of its byte, so two iterations of a parallel loop must not share one.
  */
 #include "codegen/llvm.h"
 #include "codegen/locals.h"
+#include "ir/loop_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +28,13 @@ static LLVMTypeRef i8_type(const Emit *emit) {
   return LLVMInt8TypeInContext(emit->context);
 }
 
+static bool is_packed(Dtype dtype) {
+  return dtype_bits(dtype) < 8;
+}
+
+/* What strides count: bytes, or bits of packed elements. */
 static int element_size(Dtype dtype) {
-  return (dtype_bits(dtype) + 7) / 8;
+  return is_packed(dtype) ? dtype_bits(dtype) : dtype_bits(dtype) / 8;
 }
 
 LLVMValueRef emit_entry_dim(Emit *emit, const Dim *dim) {
@@ -58,6 +67,14 @@ static LLVMValueRef local_base(const Emit *emit, const Buffer *local, int64_t of
   return memory;
 }
 
+static void place_at(Emit *emit, Place *place, const Dim *offset, bool packed) {
+  LLVMValueRef distance = emit_entry_dim(emit, offset);
+  if (!packed)
+    place->base = byte_offset(emit, emit->entry, place->base, distance);
+  else
+    place->first = place->first ? LLVMBuildAdd(emit->entry, place->first, distance, "") : distance;
+}
+
 void emit_places(Emit *emit) {
   const Kernel *kernel = emit->kernel;
   int64_t *offsets = NEW_ARRAY(kernel->module->arena, int64_t, kernel->local_count);
@@ -70,13 +87,13 @@ void emit_places(Emit *emit) {
   }
   for (int i = 0; i < kernel->view_count; i++) {
     const Buffer *view = kernel->views[i];
-    LLVMValueRef base = emit_place(emit, view->base)->base;
+    Place *place = &emit->views[i], *base = emit_place(emit, view->base);
     const Dim *size = dim_const(kernel->module, element_size(view->dtype));
+    place->base = base->base;
+    place->first = base->first;
     if (view->offset)
-      base = byte_offset(emit, emit->entry, base,
-                         emit_entry_dim(emit, dim_mul(kernel->module, view->offset, size)));
-    emit->views[i].base = base;
-    place_strides(emit, view, &emit->views[i]);
+      place_at(emit, place, dim_mul(kernel->module, view->offset, size), is_packed(view->dtype));
+    place_strides(emit, view, place);
   }
 }
 
@@ -199,7 +216,7 @@ static LLVMValueRef to_memory(const Emit *emit, LLVMValueRef value, LoopType typ
 
 /* Memory of the caller is aligned to its elements, locals as they say; nothing is gained by knowing more. */
 static unsigned access_align(const Instr *instr) {
-  return (unsigned)element_size(instr->buffer->dtype);
+  return (unsigned)dtype_align(instr->buffer->dtype);
 }
 
 static LLVMValueRef load_at(const Emit *emit, const Instr *instr, LLVMValueRef at, int lanes) {
@@ -297,7 +314,89 @@ static LLVMValueRef mask_of(const Emit *emit, const Instr *instr) {
   return instr->masked ? llvm_arg(emit, instr, instr->arg_count - 1) : NULL;
 }
 
+/* ---- packed elements ---- */
+
+/* Where a lane's element is, in bits from the base. */
+static LLVMValueRef packed_position(const Emit *emit, const Instr *instr, int lane, bool run) {
+  const Place *place = emit_place(emit, instr->buffer);
+  Reg *const *indices = instr->args + access_first_index(instr);
+  LLVMValueRef sum = place->first;
+  for (int axis = 0; axis < instr->buffer->rank; axis++) {
+    LLVMValueRef index = emit->regs[indices[axis]->id];
+    if (indices[axis]->type.lanes > 1)
+      index = LLVMBuildExtractElement(emit->builder, index, llvm_i64(emit, lane), "");
+    if (run && axis == instr->axis)
+      index = LLVMBuildAdd(emit->builder, index, llvm_i64(emit, wrap_mul(lane, instr->step)), "");
+    sum = plus(emit, sum, LLVMBuildMul(emit->builder, index, place->strides[axis], ""));
+  }
+  return sum ? sum : llvm_i64(emit, 0);
+}
+
+/* The byte around a packed element and the place in it; a lane that is off gets a byte of its own. */
+typedef struct Packed {
+  LLVMValueRef at, byte, shift, on;
+} Packed;
+
+static Packed packed_byte(const Emit *emit, const Instr *instr, int lane, int lanes, LLVMValueRef nowhere) {
+  LLVMBuilderRef builder = emit->builder;
+  bool run = lanes > 1 && (instr->op == LOOP_LOAD || instr->op == LOOP_STORE);
+  LLVMValueRef position = packed_position(emit, instr, lane, run), mask = mask_of(emit, instr);
+  LLVMValueRef bit = LLVMBuildAnd(builder, position, llvm_i64(emit, 7), "");
+  Packed packed = {.shift = LLVMBuildTrunc(builder, bit, i8_type(emit), "")};
+  packed.at = byte_offset(emit, builder, emit_place(emit, instr->buffer)->base,
+                          LLVMBuildAShr(builder, position, llvm_i64(emit, 3), ""));
+  if (mask) {
+    packed.on = lanes > 1 ? LLVMBuildExtractElement(builder, mask, llvm_i64(emit, lane), "") : mask;
+    packed.at = LLVMBuildSelect(builder, packed.on, packed.at, nowhere, "");
+  }
+  packed.byte = LLVMBuildLoad2(builder, i8_type(emit), packed.at, "");
+  return packed;
+}
+
+/* A byte of the stack, holding 0, for lanes that are off. */
+static LLVMValueRef nowhere_byte(const Emit *emit, const Instr *instr) {
+  if (!instr->masked) return NULL;
+  LLVMValueRef byte = LLVMBuildAlloca(emit->entry, i8_type(emit), "");
+  LLVMBuildStore(emit->builder, llvm_int(i8_type(emit), 0), byte);
+  return byte;
+}
+
+static LLVMValueRef packed_load(const Emit *emit, const Instr *instr) {
+  LoopType type = instr->results[0]->type;
+  LLVMTypeRef element = llvm_type(emit, type.dtype, 1);
+  LLVMValueRef nowhere = nowhere_byte(emit, instr),
+               result = LLVMGetPoison(llvm_type(emit, type.dtype, type.lanes));
+  for (int lane = 0; lane < type.lanes; lane++) {
+    Packed packed = packed_byte(emit, instr, lane, type.lanes, nowhere);
+    LLVMValueRef value = LLVMBuildLShr(emit->builder, packed.byte, packed.shift, "");
+    value = LLVMBuildTrunc(emit->builder, value, element, "");
+    if (packed.on) value = LLVMBuildSelect(emit->builder, packed.on, value, llvm_int(element, 0), "");
+    if (type.lanes == 1) return value;
+    result = LLVMBuildInsertElement(emit->builder, result, value, llvm_i64(emit, lane), "");
+  }
+  return result;
+}
+
+static void packed_store(const Emit *emit, const Instr *instr) {
+  LLVMBuilderRef builder = emit->builder;
+  LoopType type = instr->args[0]->type;
+  LLVMTypeRef i8 = i8_type(emit);
+  LLVMValueRef nowhere = nowhere_byte(emit, instr), ones = llvm_int(i8, (1 << dtype_bits(type.dtype)) - 1);
+  for (int lane = 0; lane < type.lanes; lane++) {
+    LLVMValueRef value = llvm_arg(emit, instr, 0);
+    if (type.lanes > 1) value = LLVMBuildExtractElement(builder, value, llvm_i64(emit, lane), "");
+    Packed packed = packed_byte(emit, instr, lane, type.lanes, nowhere);
+    LLVMValueRef hole = LLVMBuildNot(builder, LLVMBuildShl(builder, ones, packed.shift, ""), "");
+    LLVMValueRef bits = LLVMBuildShl(builder, LLVMBuildZExt(builder, value, i8, ""), packed.shift, "");
+    LLVMValueRef byte = LLVMBuildOr(builder, LLVMBuildAnd(builder, packed.byte, hole, ""), bits, "");
+    LLVMBuildStore(builder, byte, packed.at);
+  }
+}
+
+/* ---- the instructions ---- */
+
 LLVMValueRef emit_load(Emit *emit, const Instr *instr) {
+  if (is_packed(instr->buffer->dtype)) return packed_load(emit, instr);
   int lanes = instr->results[0]->type.lanes;
   LLVMValueRef at = address(emit, instr, instr->args), mask = mask_of(emit, instr), value;
   if (is_contiguous(emit, instr, lanes))
@@ -313,6 +412,10 @@ LLVMValueRef emit_load(Emit *emit, const Instr *instr) {
 
 LLVMValueRef emit_store(Emit *emit, const Instr *instr) {
   LoopType type = instr->args[0]->type;
+  if (is_packed(type.dtype)) {
+    packed_store(emit, instr);
+    return NULL;
+  }
   LLVMValueRef at = address(emit, instr, instr->args + 1), mask = mask_of(emit, instr);
   LLVMValueRef value = to_memory(emit, llvm_arg(emit, instr, 0), type);
   if (is_contiguous(emit, instr, type.lanes)) {
@@ -346,6 +449,7 @@ static LLVMValueRef gather_addresses(const Emit *emit, const Instr *instr, Reg *
 }
 
 LLVMValueRef emit_gather(Emit *emit, const Instr *instr) {
+  if (is_packed(instr->buffer->dtype)) return packed_load(emit, instr);
   int lanes = instr->results[0]->type.lanes;
   LLVMValueRef mask = mask_of(emit, instr);
   LLVMValueRef at = gather_addresses(emit, instr, instr->args, lanes);
@@ -356,6 +460,10 @@ LLVMValueRef emit_gather(Emit *emit, const Instr *instr) {
 
 LLVMValueRef emit_scatter(Emit *emit, const Instr *instr) {
   LoopType type = instr->args[0]->type;
+  if (is_packed(type.dtype)) {
+    packed_store(emit, instr);
+    return NULL;
+  }
   LLVMValueRef mask = mask_of(emit, instr), value = to_memory(emit, llvm_arg(emit, instr, 0), type);
   LLVMValueRef at = gather_addresses(emit, instr, instr->args + 1, type.lanes);
   masked_store(emit, instr, "llvm.masked.scatter", at, value, mask ? mask : all_lanes(emit, type.lanes));

@@ -79,7 +79,7 @@ LLVMValueRef llvm_arg(const Emit *emit, const Instr *instr, int index) {
   return emit->regs[instr->args[index]->id];
 }
 
-/* The argument as something LLVM computes with: f16 and bf16 widened. */
+/* The argument as something LLVM computes with: narrow floats widened. */
 static LLVMValueRef number(const Emit *emit, const Instr *instr, int index) {
   return llvm_widen(emit, llvm_arg(emit, instr, index), instr->args[index]->type);
 }
@@ -91,12 +91,11 @@ static LLVMValueRef rounded(const Emit *emit, const Instr *instr, LLVMValueRef v
 LLVMValueRef emit_const(Emit *emit, const Instr *instr) {
   LoopType type = instr->results[0]->type;
   LLVMTypeRef llvm = llvm_type(emit, type.dtype, type.lanes);
-  if (type.dtype == DTYPE_F16 || type.dtype == DTYPE_BF16) {
-    uint16_t bits = 0;
-    dtype_set(type.dtype, &bits, 0, instr->fimm);
-    return llvm_int(llvm, bits);
-  }
-  return dtype_is_float(type.dtype) ? llvm_float(llvm, instr->fimm) : llvm_int(llvm, instr->imm);
+  if (!dtype_is_float(type.dtype)) return llvm_int(llvm, instr->imm);
+  if (type.dtype == DTYPE_F32 || type.dtype == DTYPE_F64) return llvm_float(llvm, instr->fimm);
+  uint16_t bits = 0;
+  dtype_set(type.dtype, &bits, 0, instr->fimm);
+  return llvm_int(llvm, bits);
 }
 
 static LLVMValueRef iota_of(LLVMTypeRef scalar, int lanes) {

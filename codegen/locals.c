@@ -4,9 +4,9 @@
 enum { MAX_ON_STACK = 16 * 1024, MAX_STACK = 64 * 1024, ALIGNMENT = 64 };
 
 int64_t local_bytes(const Buffer *local) {
-  int64_t bytes = (dtype_bits(local->dtype) + 7) / 8;
-  for (int axis = 0; axis < local->rank; axis++) bytes *= local->dims[axis]->value; /* verified: static */
-  return bytes;
+  int64_t count = 1;
+  for (int axis = 0; axis < local->rank; axis++) count *= local->dims[axis]->value; /* verified: static */
+  return (count * dtype_bits(local->dtype) + 7) / 8;
 }
 
 int64_t kernel_local_memory(const Kernel *kernel, int64_t *offsets) {

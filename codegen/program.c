@@ -291,7 +291,7 @@ static bool place_weight(Build *build, const Value *value) {
 static bool locate(Build *build, const Value *value, Location *location) {
   Module *module = build->module;
   ValuePlace place = value_place(build->places, value);
-  const Dim *unit = dim_const(module, dtype_bits(value->type->dtype) / 8);
+  const Dim *unit = dim_const(module, dtype_bits(value->type->dtype) / 8); /* parts are whole bytes */
   if (!place.root->def) {
     *location = (Location){IN_INPUT, place.root->index, dim_const(module, 0)};
   } else {
@@ -514,14 +514,9 @@ static bool write_weight(const Weight *weight, FILE *out) {
   if (!data->splat) {
     written = size ? fwrite(data->bytes, 1, size, out) : 0;
   } else {
-    int64_t element[2] = {0, 0}; /* room for one element of any dtype; sub-byte ones repeat within it */
     char block[4096];
-    int bits = dtype_bits(data->dtype);
-    for (int i = 0; i < 128 / bits && bits < 8; i++)
-      dtype_set_int(data->dtype, element, i, dtype_get_int(data->dtype, data->bytes, 0));
-    if (bits >= 8) memcpy(element, data->bytes, (size_t)bits / 8);
-    size_t unit = bits >= 8 ? (size_t)bits / 8 : 1;
-    for (size_t i = 0; i < sizeof block; i += unit) memcpy(block + i, element, unit);
+    int64_t count = (int64_t)sizeof block * 8 / dtype_bits(data->dtype);
+    for (int64_t i = 0; i < count; i++) dtype_copy(data->dtype, block, i, data->bytes, 0);
     while (written < size) {
       size_t part = size - written < sizeof block ? size - written : sizeof block;
       if (fwrite(block, 1, part, out) != part) break;

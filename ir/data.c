@@ -59,6 +59,12 @@ Data *data_splat(Module *module, Dtype dtype, int64_t count, double value) {
   return data;
 }
 
+Data *data_spread(Module *module, const Data *data, int64_t index, int64_t count) {
+  Data *spread = allocate(module, data->dtype, count, true);
+  if (spread) dtype_copy(data->dtype, data_bytes(spread), 0, data->bytes, data->splat ? 0 : index);
+  return spread;
+}
+
 Data *data_copy(Module *module, Dtype dtype, int64_t count, const void *bytes) {
   Data *data = data_new(module, dtype, count);
   if (data && data->size > 0) memcpy(data_bytes(data), bytes, data->size);

@@ -3,9 +3,8 @@
  *
  * Small floats share one encoder and one decoder, driven by a row of `formats`. Rounding is to nearest, ties
  * to even, straight from the double, so that nothing is rounded twice. What is finite and too large becomes
- * infinity in f16 and bf16 as in IEEE 754, and the largest finite number in the 8- and 4-bit kinds as in
- * ONNX's saturating Cast; an infinity stays one where the format has it. Elements below a byte are packed
- * from the low bits up.
+ * infinity in f16 and bf16 as in IEEE 754, and the largest finite number in the 8- and 4-bit kinds; an
+ * infinity stays one where the format has it. Elements below a byte are packed from the low bits up.
  */
 #include "ir/ir.h"
 
@@ -84,6 +83,18 @@ bool dtype_is_int(Dtype dtype) {
   return dtype_is_signed_int(dtype) || dtype_is_unsigned_int(dtype);
 }
 
+bool dtype_is_complex(Dtype dtype) {
+  return rows[dtype].class == CLASS_COMPLEX;
+}
+bool dtype_is_storage(Dtype dtype) {
+  return rows[dtype].bits < 8 || (rows[dtype].class == CLASS_FLOAT && rows[dtype].bits == 8) ||
+         rows[dtype].class == CLASS_COMPLEX;
+}
+
+int dtype_align(Dtype dtype) {
+  return dtype_is_complex(dtype) ? rows[dtype].bits / 16 : (rows[dtype].bits + 7) / 8;
+}
+
 bool dtype_bytes(Dtype dtype, int64_t count, size_t *bytes) {
   size_t bits = (size_t)rows[dtype].bits;
   if (count < 0 || bits == 0) return false;
@@ -122,15 +133,6 @@ static void set_bits(void *base, int64_t index, int bits, uint64_t value) {
 
 /* ---- Small floats ---- */
 
-typedef struct FloatFormat {
-  int exponent_bits, mantissa_bits, bias;
-  bool has_inf;  /* exponent all ones: infinity, and NaN with any mantissa bit, as in IEEE 754 */
-  bool saturate; /* finite overflow gives the largest finite number */
-  bool has_zero_minus;
-  unsigned nan;     /* the NaN it writes; 0: none */
-  unsigned largest; /* largest finite number, without sign */
-} FloatFormat;
-
 static const FloatFormat formats[DTYPE_COUNT] = {
     [DTYPE_F16] = {5, 10, 15, true, false, true, 0x7e00, 0x7bff},
     [DTYPE_BF16] = {8, 7, 127, true, false, true, 0x7fc0, 0x7f7f},
@@ -140,6 +142,10 @@ static const FloatFormat formats[DTYPE_COUNT] = {
     [DTYPE_F8E5M2FNUZ] = {5, 2, 16, false, true, false, 0x80, 0x7f},
     [DTYPE_F4E2M1] = {2, 1, 1, false, true, true, 0, 0x7},
 };
+
+const FloatFormat *dtype_format(Dtype dtype) {
+  return formats[dtype].exponent_bits > 0 ? &formats[dtype] : NULL;
+}
 
 static bool small_is_nan(const FloatFormat *format, unsigned bits, unsigned sign) {
   if (format->has_inf)
@@ -182,14 +188,14 @@ static unsigned encode_small(const FloatFormat *format, double value) {
   return bits == 0 && !format->has_zero_minus ? 0 : sign | (unsigned)bits;
 }
 
-/* f8e8m0: 2^(bits-127), 0xff is NaN; no sign and no zero. */
+/* f8e8m0: 2^(bits-127), 0xff is NaN; no sign and no zero. The nearest, the larger one in the middle. */
 static unsigned encode_power(double value) {
   if (isnan(value) || value < 0) return 0xff;
   if (value == 0) return 0;
   if (isinf(value)) return 0xfe;
   int exponent;
   double fraction = frexp(value, &exponent); /* in [0.5, 1) */
-  int bits = exponent - 1 + (fraction > 0.75) + 127;
+  int bits = exponent - 1 + (fraction >= 0.75) + 127;
   return bits < 0 ? 0 : bits > 0xfe ? 0xfe : (unsigned)bits;
 }
 
@@ -286,4 +292,13 @@ void dtype_set_int(Dtype dtype, void *base, int64_t index, int64_t value) {
     set_bits(base, index, rows[dtype].bits, (uint64_t)value);
   else
     dtype_set(dtype, base, index, (double)value);
+}
+
+void dtype_copy(Dtype dtype, void *to, int64_t at, const void *from, int64_t index) {
+  int bits = rows[dtype].bits;
+  size_t size = (size_t)bits / 8;
+  if (bits < 8)
+    set_bits(to, at, bits, get_bits(from, index, bits));
+  else
+    memcpy((char *)to + (size_t)at * size, (const char *)from + (size_t)index * size, size);
 }

@@ -79,12 +79,7 @@ static bool run_const(Run *run, const Node *node) {
     if (data->size) memcpy(tensor->data, data->bytes, data->size);
     return true;
   }
-  for (int64_t i = 0; i < data->count; i++) {
-    if (dtype_is_float(data->dtype))
-      dtype_set(data->dtype, tensor->data, i, data_get(data, 0));
-    else
-      dtype_set_int(data->dtype, tensor->data, i, data_get_int(data, 0));
-  }
+  for (int64_t i = 0; i < data->count; i++) dtype_copy(data->dtype, tensor->data, i, data->bytes, 0);
   return true;
 }
 

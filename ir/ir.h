@@ -122,6 +122,11 @@ bool dtype_is_float(Dtype dtype);
 bool dtype_is_signed_int(Dtype dtype);
 bool dtype_is_unsigned_int(Dtype dtype);
 bool dtype_is_int(Dtype dtype); /* signed or unsigned, not bool */
+bool dtype_is_complex(Dtype dtype);
+/* Elements that are moved and converted but not computed with: below a byte, 8-bit floats, complex numbers,
+ * strings. */
+bool dtype_is_storage(Dtype dtype);
+int dtype_align(Dtype dtype); /* of elements in memory, in bytes: complex numbers are pairs of floats */
 /* Bytes of `count` packed elements; false when the product overflows size_t. */
 bool dtype_bytes(Dtype dtype, int64_t count, size_t *bytes);
 /* Element i of a packed array as a double / int64, and back (rounded or wrapped to the dtype). */
@@ -129,6 +134,19 @@ double dtype_get(Dtype dtype, const void *base, int64_t index);
 int64_t dtype_get_int(Dtype dtype, const void *base, int64_t index);
 void dtype_set(Dtype dtype, void *base, int64_t index, double value);
 void dtype_set_int(Dtype dtype, void *base, int64_t index, int64_t value);
+/* Element `index` of `from`, bit by bit, as element `at` of `to`. */
+void dtype_copy(Dtype dtype, void *to, int64_t at, const void *from, int64_t index);
+
+/* The bits of a float below 32: sign, exponent, mantissa. */
+typedef struct FloatFormat {
+  int exponent_bits, mantissa_bits, bias;
+  bool has_inf;  /* exponent all ones: infinity, and NaN with any mantissa bit, as in IEEE 754 */
+  bool saturate; /* finite overflow gives the largest finite number */
+  bool has_zero_minus;
+  unsigned nan;     /* the NaN it writes; 0: none, NaN becomes the largest number */
+  unsigned largest; /* largest finite number, without sign */
+} FloatFormat;
+const FloatFormat *dtype_format(Dtype dtype); /* NULL: f32, f64, f8e8m0 and what is no float */
 
 /* ---- 4. Dims (dim.c) ----------------------------------------------------------------------------------- */
 
@@ -218,6 +236,8 @@ struct Data {
 Data *data_new(Module *module, Dtype dtype, int64_t count); /* owned, zeroed, write through data_bytes */
 void *data_bytes(Data *data);                               /* only while it is being filled */
 Data *data_splat(Module *module, Dtype dtype, int64_t count, double value);
+/* Element `index` of `data`, `count` times. */
+Data *data_spread(Module *module, const Data *data, int64_t index, int64_t count);
 Data *data_copy(Module *module, Dtype dtype, int64_t count, const void *bytes);
 /* Bytes that someone else keeps until release(data) is called (may be NULL for static memory). */
 Data *data_borrow(Module *module, Dtype dtype, int64_t count, const void *bytes, size_t size,
@@ -342,7 +362,9 @@ Graph *node_add_region(Node *node, const char *name); /* an empty nested graph *
 bool node_is(const Node *node, const Op *op);         /* NULL node is nothing */
 
 /* Constants. */
-const Data *value_data(const Value *value);        /* NULL unless defined by `const` */
+const Data *value_data(const Value *value); /* NULL unless defined by `const` */
+bool value_is_literal(
+    const Value *value); /* a constant that kernels hold in their code: all elements equal */
 bool value_is_splat(const Value *value, double x); /* constant with every element == x */
 bool value_scalar(const Value *value, double *x);  /* constant whose elements are all equal */
 /* The elements of a small integer tensor as Dims (from data or from `known`); NULL when unknown. *count gets

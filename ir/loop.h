@@ -101,7 +101,7 @@ struct Instr {
   int axis;       /* vector load/store: lane l addresses index[axis] + l*step */
   int64_t step;   /* of lanes (load/store; may be negative, not 0), of the counter (for, parallel; > 0) */
   bool masked;    /* the last arg is a mask: lanes off load 0 and do not store */
-  int64_t imm;    /* const of an integer or bool type; extract: the lane */
+  int64_t imm;    /* const of an integer or bool type, 0 of a complex one; extract: the lane */
   double fimm;    /* const of a float type */
   const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args */
   const Dim *dim;       /* dim */

@@ -14,9 +14,13 @@
 static int64_t wrap(Dtype dtype, uint64_t x) {
   switch (dtype) {
   case DTYPE_BOOL: return x & 1;
+  case DTYPE_I2: return (int64_t)(x << 62) >> 62;
+  case DTYPE_I4: return (int64_t)(x << 60) >> 60;
   case DTYPE_I8: return (int8_t)x;
   case DTYPE_I16: return (int16_t)x;
   case DTYPE_I32: return (int32_t)x;
+  case DTYPE_U2: return x & 3;
+  case DTYPE_U4: return x & 15;
   case DTYPE_U8: return (uint8_t)x;
   case DTYPE_U16: return (uint16_t)x;
   case DTYPE_U32: return (uint32_t)x;
@@ -174,7 +178,8 @@ Lane lane_cast(Lane x, Dtype from, Dtype to) {
   bool was_float = dtype_is_float(from);
   if (to == DTYPE_BOOL) return (Lane){.i = was_float ? x.f != 0 : x.i != 0};
   if (dtype_is_float(to)) return (Lane){.f = was_float ? round_to(to, x.f) : int_to_float(from, x.i, to)};
-  return (Lane){.i = was_float ? saturate(to, x.f) : wrap(to, (uint64_t)x.i)};
+  if (was_float) x.i = saturate(dtype_bits(to) < 8 ? DTYPE_I32 : to, x.f);
+  return (Lane){.i = wrap(to, (uint64_t)x.i)};
 }
 
 Lane lane_bitcast(Lane x, Dtype from, Dtype to) {
@@ -184,6 +189,25 @@ Lane lane_bitcast(Lane x, Dtype from, Dtype to) {
 }
 
 /* ---- memory ---- */
+
+static Lane load_storage(Dtype dtype, const void *memory, int64_t index) {
+  if (dtype_is_int(dtype)) return (Lane){.i = dtype_get_int(dtype, memory, index)};
+  if (!dtype_is_complex(dtype)) return (Lane){.f = dtype_get(dtype, memory, index)};
+  Dtype part = dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;
+  return (Lane){.c = {dtype_get(part, memory, 2 * index), dtype_get(part, memory, 2 * index + 1)}};
+}
+
+static void store_storage(Dtype dtype, void *memory, int64_t index, Lane value) {
+  Dtype part = dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;
+  if (dtype_is_int(dtype)) {
+    dtype_set_int(dtype, memory, index, value.i);
+  } else if (!dtype_is_complex(dtype)) {
+    dtype_set(dtype, memory, index, value.f);
+  } else {
+    dtype_set(part, memory, 2 * index, value.c[0]);
+    dtype_set(part, memory, 2 * index + 1, value.c[1]);
+  }
+}
 
 /* Copies one element in or out by memcpy, since mapped weights have any alignment. */
 Lane lane_load(Dtype dtype, const void *memory, int64_t index) {
@@ -198,7 +222,8 @@ Lane lane_load(Dtype dtype, const void *memory, int64_t index) {
     float f32;
     double f64;
   } e = {.i64 = 0};
-  size_t size = (size_t)(dtype_bits(dtype) + 7) / 8;
+  if (dtype_is_storage(dtype)) return load_storage(dtype, memory, index);
+  size_t size = (size_t)dtype_bits(dtype) / 8;
   memcpy(&e, (const char *)memory + (size_t)index * size, size);
   switch (dtype) {
   case DTYPE_BOOL: return (Lane){.i = e.u8 != 0};
@@ -218,7 +243,11 @@ Lane lane_load(Dtype dtype, const void *memory, int64_t index) {
 
 void lane_store(Dtype dtype, void *memory, int64_t index, Lane value) {
   uint64_t slot = 0;
-  size_t size = (size_t)(dtype_bits(dtype) + 7) / 8;
+  if (dtype_is_storage(dtype)) {
+    store_storage(dtype, memory, index, value);
+    return;
+  }
+  size_t size = (size_t)dtype_bits(dtype) / 8;
   if (dtype == DTYPE_F32) {
     float rounded = (float)value.f;
     memcpy(&slot, &rounded, sizeof rounded);

@@ -6,8 +6,9 @@
 #include "ir/loop.h"
 
 typedef union Lane {
-  int64_t i; /* integers and bools; u64 as its bits */
-  double f;  /* floats, not yet rounded to their dtype */
+  int64_t i;   /* integers and bools; u64 as its bits */
+  double f;    /* floats, not yet rounded to their dtype */
+  double c[2]; /* real and imaginary part */
 } Lane;
 
 /* An arithmetic, comparison or rounding opcode on operands of `dtype`; absent ones are ignored. False:

@@ -115,7 +115,7 @@ static bool bind_root(Run *run, Memory *memory, const Buffer *buffer, void *byte
   memory->bytes = bytes;
   size_t count = memory->extent > 0 ? (size_t)memory->extent : 0;
   if (buffer->kind == BUFFER_LOCAL)
-    memory->bytes = arena_alloc(run->arena, count * ((size_t)dtype_bits(buffer->dtype) + 7) / 8);
+    memory->bytes = arena_alloc(run->arena, (count * (size_t)dtype_bits(buffer->dtype) + 7) / 8);
   if (buffer->kind == BUFFER_LOCAL || (buffer->kind == BUFFER_OUT && memory->extent >= 0))
     memory->written = arena_alloc(run->arena, count);
   return true;
@@ -191,7 +191,8 @@ static void note_local(Run *run, const Instr *instr, Buffer *buffer) {
 static bool preset(Run *run, const Instr *instr) {
   Reg *reg = instr->results[0];
   Lane *slots = run->slots + run->slot_of[reg->id];
-  Lane value = {.i = instr->imm};
+  Lane value = {.c = {0, 0}};
+  value.i = instr->imm;
   if (instr->op == LOOP_DIM) TRY(eval(run, instr->dim, &value.i));
   if (instr->op == LOOP_CONST && dtype_is_float(reg->type.dtype)) value.f = instr->fimm;
   for (int l = 0; l < reg->type.lanes; l++) slots[l] = instr->op == LOOP_IOTA ? (Lane){.i = l} : value;
@@ -322,7 +323,7 @@ static bool load(Run *run, const Step *step) {
   if (load_scalar(run, step)) return true;
   const Memory *memory = step->memory;
   Lane *result = run->slots + step->result;
-  const Lane zero = dtype_is_float(step->dtype) ? (Lane){.f = 0} : (Lane){.i = 0};
+  const Lane zero = {.c = {0, 0}};
   for (int lane = 0; lane < step->lanes; lane++) {
     int64_t element;
     result[lane] = zero;

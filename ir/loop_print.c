@@ -321,7 +321,7 @@ static int default_align(const Buffer *buffer) {
   if (buffer->kind == BUFFER_LOCAL) return 64;
   if (buffer->kind == BUFFER_VIEW && (!buffer->offset || dim_is(buffer->offset, 0)))
     return buffer->base->align;
-  return (dtype_bits(buffer->dtype) + 7) / 8;
+  return dtype_align(buffer->dtype);
 }
 
 /* %x: f32[M,64] [of %base] [offset=..] [strides=[..]] [align=..] */

@@ -36,25 +36,9 @@ static bool bad(const Verifier *v, const Instr *instr, const char *format, ...) 
 
 /* ---- types ---- */
 
-/* What a register or buffer element may be; the sub-byte, 8-bit float, complex and string dtypes have no
- * arithmetic here. */
+/* What a register or buffer element may be. */
 static bool dtype_allowed(Dtype dtype) {
-  switch (dtype) {
-  case DTYPE_BOOL:
-  case DTYPE_I8:
-  case DTYPE_I16:
-  case DTYPE_I32:
-  case DTYPE_I64:
-  case DTYPE_U8:
-  case DTYPE_U16:
-  case DTYPE_U32:
-  case DTYPE_U64:
-  case DTYPE_F16:
-  case DTYPE_BF16:
-  case DTYPE_F32:
-  case DTYPE_F64: return true;
-  default: return false;
-  }
+  return dtype != DTYPE_NONE && dtype != DTYPE_STRING;
 }
 
 static bool is_i64(const Reg *reg) {
@@ -100,10 +84,11 @@ static void hide_block(Verifier *v, const Block *block) {
 
 typedef enum Domain { ANY, NUMBER, INT, FLOAT, INT_OR_BOOL } Domain;
 
-static const char *const domain_words[] = {"any type", "a number", "an integer", "a float",
+static const char *const domain_words[] = {"computed with", "a number", "an integer", "a float",
                                            "an integer or bool"};
 
 static bool in_domain(Domain domain, Dtype dtype) {
+  if (dtype_is_storage(dtype)) return false;
   switch (domain) {
   case ANY: return true;
   case NUMBER: return dtype != DTYPE_BOOL;
@@ -160,7 +145,11 @@ static bool check_select(const Verifier *v, const Instr *instr) {
 static bool check_convert(const Verifier *v, const Instr *instr) {
   LoopType from = instr->args[0]->type, to = instr->results[0]->type;
   if (from.lanes != to.lanes) return bad(v, instr, "%d lanes become %d", from.lanes, to.lanes);
-  if (instr->op == LOOP_CAST) return true;
+  if (dtype_is_complex(from.dtype) || dtype_is_complex(to.dtype))
+    return bad(v, instr, "complex numbers are not converted");
+  if (instr->op == LOOP_CAST)
+    return to.dtype != DTYPE_F8E8M0 || from.dtype == to.dtype ||
+           bad(v, instr, "rounding to f8e8m0 is no cast: it is spelled out");
   if (dtype_bits(from.dtype) != dtype_bits(to.dtype) || from.dtype == DTYPE_BOOL || to.dtype == DTYPE_BOOL)
     return bad(v, instr, "%s and %s differ in width", dtype_name(from.dtype), dtype_name(to.dtype));
   return true;
@@ -172,7 +161,8 @@ static bool check_across(const Verifier *v, const Instr *instr) {
     return bad(v, instr, "the result is not one lane of the argument");
   if (instr->op == LOOP_EXTRACT && (instr->imm < 0 || instr->imm >= from.lanes))
     return bad(v, instr, "no lane %d of %d", (int)instr->imm, from.lanes);
-  if (instr->op != LOOP_EXTRACT && from.dtype == DTYPE_BOOL) return bad(v, instr, "bool is not a number");
+  if (instr->op != LOOP_EXTRACT && (from.dtype == DTYPE_BOOL || dtype_is_storage(from.dtype)))
+    return bad(v, instr, "%s is not a number", dtype_name(from.dtype));
   return true;
 }
 
@@ -215,7 +205,8 @@ static bool check_value(const Verifier *v, const Instr *instr) {
   case LOOP_LANES_BELOW:
     if (!is_i64(instr->args[0])) return bad(v, instr, "the argument is not a scalar i64");
     return type.dtype == DTYPE_BOOL || bad(v, instr, "the result is not bool");
-  default: return true; /* const */
+  default:
+    return !dtype_is_complex(type.dtype) || instr->imm == 0 || bad(v, instr, "no complex literal but 0");
   }
 }
 
@@ -458,15 +449,18 @@ static bool is_identifier(const char *name) {
 
 /* Constant sizes must not be negative, and their product must be addressable. */
 static bool check_extent(const Verifier *v, const Buffer *buffer, int64_t *bytes) {
-  *bytes = (dtype_bits(buffer->dtype) + 7) / 8;
+  int64_t count = 1;
+  size_t size;
   for (int i = 0; i < buffer->rank; i++) {
     const Dim *dim = buffer->dims[i];
     if (!dim) return bad(v, NULL, "buffer '%s': axis %d has no size", buffer->name, i);
     if (!dim_is_const(dim)) continue;
     if (dim->value < 0) return bad(v, NULL, "buffer '%s': axis %d has a negative size", buffer->name, i);
-    if (dim->value > 0 && __builtin_mul_overflow(*bytes, dim->value, bytes))
+    if (dim->value > 0 && __builtin_mul_overflow(count, dim->value, &count)) count = -1;
+    if (count < 0 || !dtype_bytes(buffer->dtype, count, &size))
       return bad(v, NULL, "buffer '%s' overflows the address space", buffer->name);
   }
+  *bytes = (int64_t)(dtype_bytes(buffer->dtype, count, &size) ? size : 0);
   return true;
 }
 
@@ -479,7 +473,7 @@ static bool check_buffer(const Verifier *v, const Buffer *buffer, bool kind_fits
   if (buffer->rank < 0 || buffer->rank > MAX_RANK)
     return bad(v, NULL, "buffer '%s' has rank %d", buffer->name, buffer->rank);
   TRY(check_extent(v, buffer, &bytes));
-  int element = (dtype_bits(buffer->dtype) + 7) / 8;
+  int element = dtype_align(buffer->dtype);
   if (buffer->align < element || (buffer->align & (buffer->align - 1)) != 0 || buffer->align > 4096)
     return bad(v, NULL, "buffer '%s': alignment %d", buffer->name, buffer->align);
   for (int i = 0; i < buffer->rank && buffer->strides; i++)

@@ -104,15 +104,9 @@ static const Value *outer_value(const Lower *lower, const Value *value) {
   return region && !value->def && value->graph == region ? operand(lower->node, value->index) : value;
 }
 
-/* Constants that are literals in the code instead of params. */
-static bool is_literal(const Value *value) {
-  const Data *data = value_data(value);
-  return data && (data->splat || data->count == 1) && value->type->dtype != DTYPE_STRING;
-}
-
 bool lowers_to_literal(const Lower *lower, const Value *value) {
   const Value *outer = outer_value(lower, value);
-  return outer && is_literal(outer);
+  return outer && value_is_literal(outer);
 }
 
 static Param *find_param(const Lower *lower, const Value *value) {
@@ -228,7 +222,7 @@ static Reg *computed(Lower *lower, const Value *value, const Index *at) {
 Reg *lower_value(Lower *lower, Value *value, const Index *at) {
   const Value *outer = outer_value(lower, value);
   if (!outer) return lower_fail(lower, (LoopType){value->type->dtype, 1}, "an operand is missing");
-  if (is_literal(outer)) return literal(lower, outer);
+  if (value_is_literal(outer)) return literal(lower, outer);
   if (is_anchor_result(lower, value)) return bound_result(lower, value, at);
   MemoKey key = {.tag = MEMO_VALUE, .x = value, .rank = value->type->rank, .at = at};
   Reg *reg = memo_find(lower, &key);
@@ -312,7 +306,7 @@ void lower_result(Lower *lower, int index, const Index *at, Reg *value) {
 
 static bool is_param(const Node *node, int index) {
   const Value *value = operand(node, index);
-  if (!value || is_literal(value)) return false;
+  if (!value || value_is_literal(value)) return false;
   for (int i = 0; i < index; i++)
     if (operand(node, i) == value) return false;
   return true;

@@ -9,6 +9,9 @@
  * During such loops a position still has one Index per axis of the result: the merged run stands at the last
  * axis of its group and 0 at the others; element meanings hand them on unseen, and merged_access drops the
  * zeros when it reaches memory.
+ *
+ * Elements below a byte are written one by one: a loop over the bytes of the result, whose iterations may run
+ * at the same time.
  */
 #include "ir/lower.h"
 
@@ -289,6 +292,45 @@ static void nest_loops(Lower *lower, Nest *nest, int group) {
   }
 }
 
+/* ---- elements below a byte ---- */
+
+/* How many elements of the results share a byte: those must be written by one iteration. */
+static int64_t elements_per_byte(const Lower *lower, const bool *outputs) {
+  int bits = 8;
+  for (int i = 0; i < lower->node->result_count; i++) {
+    int own = outputs[i] ? dtype_bits(result(lower->node, i)->type->dtype) : 8;
+    if (own > 0 && own < bits) bits = own;
+  }
+  return 8 / bits;
+}
+
+/* The position of the element that is number `index` in row-major order. */
+static void unflatten(Lower *lower, const Type *type, Index index, Index *at) {
+  for (int axis = type->rank - 1; axis > 0; axis--) {
+    at[axis] = index_mod(lower, index, type->dims[axis]);
+    index = index_div(lower, index, type->dims[axis]);
+  }
+  if (type->rank > 0) at[0] = index;
+}
+
+/* A parallel loop over bytes, each written element by element. */
+static void byte_loops(Lower *lower, Nest *nest, int64_t per_byte) {
+  Loops *loops = &lower->loops;
+  Module *module = lower->module;
+  const Dim *count = type_count(module, nest->type),
+            *bytes = dim_ceildiv(module, count, dim_const(module, per_byte));
+  For byte = begin_group(lower, loop_dim(loops, bytes), 1);
+  Reg *first = loop_binary(loops, LOOP_MUL, byte.counter, loop_int(loops, per_byte));
+  Reg *end = loop_binary(loops, LOOP_ADD, first, loop_int(loops, per_byte));
+  For element = loop_for(loops, first, loop_binary(loops, LOOP_MIN, end, loop_dim(loops, count)), 1, 0, NULL);
+  unflatten(lower, nest->type, index_of(element.counter), nest->at);
+  element_body(lower, nest);
+  loop_end(loops, &element, NULL);
+  loop_end(loops, &byte, NULL);
+}
+
+/* ---- */
+
 /* No more lanes than the run can fill. */
 static int useful_lanes(const Nest *nest, int lanes) {
   if (nest->groups == 0) return 1;
@@ -299,6 +341,11 @@ static int useful_lanes(const Nest *nest, int lanes) {
 
 static void lower_group(Lower *lower, const Type *type, const bool *outputs, int lanes) {
   Nest nest = {.type = type, .outputs = outputs};
+  int64_t per_byte = elements_per_byte(lower, outputs);
+  if (per_byte > 1) {
+    byte_loops(lower, &nest, per_byte);
+    return;
+  }
   if (lanes > 1) lower->bindings->plan = plan_merge(lower, type, outputs);
   find_groups(lower, &nest);
   nest.lanes = useful_lanes(&nest, lanes);

@@ -277,10 +277,9 @@ static bool expanded(Arena *arena, const Data *data, SafeTensor *tensor) {
   tensor->bytes = data->bytes;
   tensor->size = data->size;
   if (!data->splat) return true;
-  size_t element = (size_t)dtype_bits(data->dtype) / 8;
   TRY(dtype_bytes(data->dtype, data->count, &tensor->size));
   char *bytes = arena_alloc(arena, tensor->size);
-  for (int64_t i = 0; i < data->count; i++) memcpy(bytes + (size_t)i * element, data->bytes, element);
+  for (int64_t i = 0; i < data->count; i++) dtype_copy(data->dtype, bytes, i, data->bytes, 0);
   tensor->bytes = bytes;
   return true;
 }

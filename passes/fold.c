@@ -33,14 +33,6 @@ static bool data_is_uniform(const Data *data) {
   return data && data->splat && dtype_bits(data->dtype) >= 8;
 }
 
-/* The element of uniform `data`, for `count` elements. */
-static Data *data_respread(Module *module, const Data *data, int64_t count) {
-  Data *spread = data_copy(module, data->dtype, 1, data->bytes);
-  spread->splat = true;
-  spread->count = count;
-  return spread;
-}
-
 /* A constant written out whose bytes repeat its first element becomes a splat. */
 static bool const_compress(Node *node) {
   const Data *data = node->data;
@@ -48,7 +40,7 @@ static bool const_compress(Node *node) {
   if (data->splat || data->count < 1 || element == 0) return false;
   const char *bytes = data->bytes;
   if (memcmp(bytes, bytes + element, data->size - element) != 0) return false;
-  Data *splat = data_respread(node->graph->module, data, data->count);
+  Data *splat = data_spread(node->graph->module, data, 0, data->count);
   replace_by_data(node, splat);
   return true;
 }
@@ -84,7 +76,7 @@ static Data *pointwise_scalar(const Node *node) {
     const Value *x = operand(node, i);
     if (!x) continue;
     const Type *scalar = type_scalar(module, x->type->dtype);
-    operands[i] = build_const(&builder, scalar, data_respread(module, value_data(x), 1), NULL);
+    operands[i] = build_const(&builder, scalar, data_spread(module, value_data(x), 0, 1), NULL);
   }
   Node *copy = node_like(&builder, node, operands);
   Value *value = node_try(copy, type_scalar(module, result(node, 0)->type->dtype));
@@ -110,7 +102,7 @@ static bool splat_fold(Node *node) {
   else if (all_uniform(node) && node_is_pointwise(node))
     data = pointwise_scalar(node);
   if (!data) return false;
-  replace_by_data(node, data_respread(node->graph->module, data, count));
+  replace_by_data(node, data_spread(node->graph->module, data, 0, count));
   return true;
 }
 

@@ -194,11 +194,6 @@ typedef struct Body {
   int operand_count;
 } Body;
 
-static bool goes_inside(const Value *value) {
-  const Data *data = value_data(value);
-  return data && (data->splat || data->count == 1);
-}
-
 static void body_add_operand(Body *body, Value *value) {
   for (int i = 0; i < body->operand_count; i++)
     if (body->outside[i] == value) return;
@@ -221,14 +216,14 @@ static Body body_collect(Graph *graph, const Cluster *cluster) {
   for (int i = 0; i < body.count; i++)
     for (int k = 0; k < body.members[i]->operand_count; k++) {
       Value *x = operand(body.members[i], k);
-      if (x && !(x->def && abs(x->def->mark) == mark) && !goes_inside(x)) body_add_operand(&body, x);
+      if (x && !(x->def && abs(x->def->mark) == mark) && !value_is_literal(x)) body_add_operand(&body, x);
     }
   return body;
 }
 
 /* What stands for an operand of a member inside the region. */
 static Value *body_map(Body *body, Builder *builder, Value *value) {
-  if (goes_inside(value)) return build_const(builder, value->type, value_data(value), NULL);
+  if (value_is_literal(value)) return build_const(builder, value->type, value_data(value), NULL);
   for (int i = 0; i < body->operand_count; i++)
     if (body->outside[i] == value) return body->inside[i];
   for (int i = 0; i < body->count; i++)

@@ -72,7 +72,7 @@ static inline int tenon_error_index(int code) {
 /* ---- Tensors ------------------------------------------------------------------------------------------- */
 
 /* Element types. Tensors are row-major and packed, little endian; bool is one byte, 0 or 1; types below 8
- * bits are packed from the low bits up. */
+ * bits are packed from the low bits up, through all axes; the rest of the last byte is undefined. */
 typedef enum tenon_dtype {
   TENON_BOOL = 1,
   TENON_I2 = 2,

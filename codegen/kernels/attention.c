@@ -47,8 +47,7 @@ static const Dim *size_of(const Node *anchor, int index, int axis) {
 
 /* q, k or v is in memory. */
 static bool side_is_in_memory(const Node *node, const Value *value) {
-  const Data *data = value_data(value);
-  return value_is_direct(node, value) && !(data && (data->splat || data->count == 1));
+  return value_is_direct(node, value) && !value_is_literal(value);
 }
 
 static bool head_fits(const Dim *size) {

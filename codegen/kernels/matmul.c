@@ -22,9 +22,7 @@
 
 /* A param of the kernel, to be read as it is. */
 static bool is_matrix(const Node *node, const Value *value) {
-  const Data *data = value_data(value);
-  if (data && (data->splat || data->count == 1)) return false;
-  return value_is_direct(node, value) && value->type->rank >= 2;
+  return value_is_direct(node, value) && !value_is_literal(value) && value->type->rank >= 2;
 }
 
 /* Batch axes are those of the result, or of size 1. */

@@ -86,7 +86,7 @@ static bool import_constant_of_shape(OnnxNode *node) {
   const Type *type = type_make(node->module, info.dtype, count, shape);
   int64_t elements = type_static_count(type);
   if (elements >= 0) {
-    Data *data = data_splat(node->module, info.dtype, elements, data_get(element, 0));
+    Data *data = data_spread(node->module, element, 0, elements);
     return set_output(node, build_const(&node->builder, type, data, node->proto->output[0]));
   }
   Value *scalar = build_const(&node->builder, type_scalar(node->module, info.dtype), element, NULL);

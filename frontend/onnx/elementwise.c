@@ -205,10 +205,12 @@ static bool import_clip(OnnxNode *node) {
 }
 
 static bool cast_to(OnnxNode *node, Dtype dtype) {
+  const char *round = attr_string(node, "round_mode", "up");
+  bool saturate = attr_bool(node, "saturate", true);
   if (dtype == DTYPE_NONE || dtype == DTYPE_STRING)
     return onnx_fail(node, "a cast to element type %lld is not supported",
                      (long long)attr_int(node, "to", 0));
-  return set_output(node, emit_cast(node, input(node, 0), dtype));
+  return set_output(node, emit_rounded_cast(node, input(node, 0), dtype, saturate, round));
 }
 
 static bool import_cast(OnnxNode *node) {

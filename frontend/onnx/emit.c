@@ -101,6 +101,15 @@ Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype) {
   return x ? build_cast(&node->builder, x, dtype) : NULL;
 }
 
+Value *emit_rounded_cast(OnnxNode *node, Value *x, Dtype dtype, bool saturate, const char *round) {
+  if (!x || x->type->dtype == dtype) return x;
+  Node *cast = node_new(&node->builder, &op_cast, &x, 1);
+  node_set_dtype(cast, "to", dtype);
+  node_set_bool(cast, "saturate", saturate);
+  node_set_string(cast, "round", round);
+  return finish(cast);
+}
+
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims) {
   if (!x) return NULL;
   if (rank > MAX_RANK) {

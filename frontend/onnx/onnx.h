@@ -209,6 +209,7 @@ Value *emit_where(OnnxNode *node, Value *condition, Value *x, Value *y);
 Value *emit_scalar(OnnxNode *node, const Value *like, double value); /* of like's dtype */
 Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size); /* 0, 1, 2, ... */
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
+Value *emit_rounded_cast(OnnxNode *node, Value *x, Dtype dtype, bool saturate, const char *round);
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm);
 Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after); /* ones in front and behind */

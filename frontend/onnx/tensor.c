@@ -206,8 +206,8 @@ static bool check_sparse(Module *module, const char *name, const TensorInfo *val
   if (values->rank != 1 || indices->dtype != DTYPE_I64 || !(indices->rank == 1 || by_coordinate) ||
       indices->dims[0] != values->dims[0])
     return fail(module, "sparse tensor '%s': values and indices do not fit each other", name);
-  if (dtype_bits(info->dtype) < 8 || info->size > MAX_SPARSE_SIZE)
-    return fail(module, "sparse tensor '%s' is too large, or of a type, to be written out in full", name);
+  if (info->size > MAX_SPARSE_SIZE)
+    return fail(module, "sparse tensor '%s' is too large to be written out in full", name);
   return true;
 }
 
@@ -230,15 +230,13 @@ Data *sparse_data(TensorSource *source, const Onnx__SparseTensorProto *sparse, T
   Data *indices = tensor_data(source, sparse->indices, &indices_info);
   if (!values || !indices) return NULL;
   Data *data = data_new(module, info->dtype, info->count);
-  size_t width = (size_t)dtype_bits(info->dtype) / 8;
   for (int64_t i = 0; i < values_info.count; i++) {
     int64_t flat;
     if (!flat_index(info, indices, &indices_info, i, &flat)) {
       fail(module, "sparse tensor '%s': index %lld is out of range", name, (long long)i);
       return NULL;
     }
-    memcpy((uint8_t *)data_bytes(data) + (size_t)flat * width,
-           (const uint8_t *)values->bytes + (size_t)i * width, width);
+    dtype_copy(info->dtype, data_bytes(data), flat, values->bytes, i);
   }
   return data;
 }

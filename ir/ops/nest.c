@@ -20,8 +20,18 @@ Reg *nest_for(Lower *lower, Nest *nest, Reg *size) {
   return loop.counter;
 }
 
+/* Iterations that write parts of one byte must not run at the same time. */
+static bool writes_below_bytes(const Node *node) {
+  for (int i = 0; i < node->result_count; i++) {
+    int bits = dtype_bits(result(node, i)->type->dtype);
+    if (bits > 0 && bits < 8) return true;
+  }
+  return false;
+}
+
 Reg *nest_parallel(Lower *lower, Nest *nest, Reg *size) {
   assert(nest->depth < MAX_RANK && nest->carried_count == 0);
+  if (writes_below_bytes(lower->node)) return nest_for(lower, nest, size);
   For loop = loop_parallel(&lower->loops, loop_int(&lower->loops, 0), size, 1);
   nest->loops[nest->depth++] = loop;
   return loop.counter;

@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { COUNT = 64, MAX_CASES = 2048, BYTES = COUNT * 8, PARAMS = 4 };
+enum { COUNT = 64, MAX_CASES = 4096, BYTES = COUNT * 16, PARAMS = 4 };
 
 typedef struct Case {
   Kernel *kernel;
@@ -142,6 +142,21 @@ static void add_cast(Suite *suite, Dtype from, Dtype to, int lanes) {
   loop_end(&make.loops, &i, NULL);
 }
 
+/* Elements below a byte and 8-bit floats; nothing is cast to f8e8m0. */
+static void add_storage_casts(Suite *suite) {
+  static const Dtype storage[] = {DTYPE_I2,       DTYPE_I4,         DTYPE_U2,     DTYPE_U4,
+                                  DTYPE_F8E4M3FN, DTYPE_F8E4M3FNUZ, DTYPE_F8E5M2, DTYPE_F8E5M2FNUZ,
+                                  DTYPE_F4E2M1,   DTYPE_F8E8M0};
+  static const Dtype others[] = {DTYPE_BOOL, DTYPE_I8,  DTYPE_U8,  DTYPE_I64, DTYPE_F16,
+                                 DTYPE_BF16, DTYPE_F32, DTYPE_F64, DTYPE_I4,  DTYPE_F8E5M2};
+  for (int s = 0; s < COUNT_OF(storage); s++)
+    for (int o = 0; o < COUNT_OF(others); o++)
+      for (int lanes = 1; lanes <= 16; lanes += 15) {
+        add_cast(suite, storage[s], others[o], lanes);
+        if (storage[s] != DTYPE_F8E8M0) add_cast(suite, others[o], storage[s], lanes);
+      }
+}
+
 /* clip(round(x*128)), whose range the backend sees. */
 static void add_clamped_cast(Suite *suite, Dtype to, double low, double high) {
   Make make = start(suite, "clamped", DTYPE_F32, to, 0);
@@ -161,6 +176,7 @@ static void add_conversion_cases(Suite *suite) {
   for (int from = 0; from < COUNT_OF(all); from++)
     for (int to = 0; to < COUNT_OF(all); to++)
       for (int lanes = 1; lanes <= 16; lanes += 15) add_cast(suite, all[from], all[to], lanes);
+  add_storage_casts(suite);
   add_clamped_cast(suite, DTYPE_U8, 0, 255);
   add_clamped_cast(suite, DTYPE_I8, -128, 127);
   add_clamped_cast(suite, DTYPE_I32, -1e9, 1e9);
@@ -335,7 +351,8 @@ static void add_masked(Suite *suite, Dtype dtype, int lanes, int n) {
 }
 
 static void add_memory_cases(Suite *suite) {
-  static const Dtype dtypes[] = {DTYPE_BOOL, DTYPE_I8, DTYPE_BF16, DTYPE_F32, DTYPE_F64};
+  static const Dtype dtypes[] = {DTYPE_BOOL, DTYPE_I8,  DTYPE_I4,  DTYPE_U2,  DTYPE_F8E5M2,
+                                 DTYPE_BF16, DTYPE_F32, DTYPE_F64, DTYPE_C64, DTYPE_C128};
   static const int64_t steps[] = {1, -1};
   for (int d = 0; d < COUNT_OF(dtypes); d++) {
     for (int axis = 0; axis < 2; axis++)
@@ -417,9 +434,10 @@ static void fill(Dtype dtype, void *memory, unsigned *seed) {
 }
 
 static bool equal(const Case *c, Dtype dtype, const void *got, const void *want, int i) {
-  size_t bytes = (size_t)(dtype_bits(dtype) + 7) / 8;
-  if (memcmp((const char *)got + (size_t)i * bytes, (const char *)want + (size_t)i * bytes, bytes) == 0)
-    return true;
+  uint64_t bits[2][2] = {{0}};
+  dtype_copy(dtype, bits[0], 0, got, i);
+  dtype_copy(dtype, bits[1], 0, want, i);
+  if (memcmp(bits[0], bits[1], sizeof bits[0]) == 0) return true;
   if (!dtype_is_float(dtype)) return false;
   double x = dtype_get(dtype, got, i), y = dtype_get(dtype, want, i);
   if (isnan(x) && isnan(y)) return true; /* NaNs need not have the same bits */
@@ -443,9 +461,10 @@ static bool check_case(const Loaded *loaded, const Case *c, unsigned *seed) {
   for (int i = 0; i < COUNT; i++) {
     Dtype dtype = kernel->params[3]->dtype, from = kernel->params[0]->dtype;
     if (equal(c, dtype, memory[3], expected, i)) continue;
-    printf("%s %s: y[%d] is %.17g, not %.17g (a %.17g, b %.17g, c %.17g)\n", kernel->name, dtype_name(from),
-           i, dtype_get(dtype, memory[3], i), dtype_get(dtype, expected, i), dtype_get(from, memory[0], i),
-           dtype_get(from, memory[1], i), dtype_get(from, memory[2], i));
+    printf("%s %s -> %s: y[%d] is %.17g, not %.17g (a %.17g, b %.17g, c %.17g)\n", kernel->name,
+           dtype_name(from), dtype_name(dtype), i, dtype_get(dtype, memory[3], i),
+           dtype_get(dtype, expected, i), dtype_get(from, memory[0], i), dtype_get(from, memory[1], i),
+           dtype_get(from, memory[2], i));
     return false;
   }
   return true;

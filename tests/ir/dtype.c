@@ -87,7 +87,7 @@ TEST(what_is_too_large) {
   CHECK(isnan(round_trip(DTYPE_F8E4M3FN, NAN)) && isnan(round_trip(DTYPE_F8E5M2FNUZ, NAN)));
   CHECK(same(round_trip(DTYPE_F8E4M3FN, -0.0), -0.0) && same(round_trip(DTYPE_F8E4M3FNUZ, -0.0), 0.0));
   CHECK(round_trip(DTYPE_F8E8M0, 8) == 8 && round_trip(DTYPE_F8E8M0, 7) == 8 &&
-        round_trip(DTYPE_F8E8M0, 5) == 4);
+        round_trip(DTYPE_F8E8M0, 5) == 4 && round_trip(DTYPE_F8E8M0, 6) == 8);
   CHECK(isnan(round_trip(DTYPE_F8E8M0, -1)) && round_trip(DTYPE_F8E8M0, 1e300) == 0x1p127);
 }
 
