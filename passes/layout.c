@@ -48,6 +48,8 @@ static bool node_convert(Node *node) {
   node_set_string(copy, "layout", "nhwc");
   TRY(node_finish(copy));
   perm_invert(perm, rank, inverse);
+  for (int i = 1; i < node->result_count; i++)
+    value_replace(result(node, i), build_permuted(&builder, result(copy, i), inverse));
   node_replace(node, build_permuted(&builder, result(copy, 0), inverse));
   return true;
 }

@@ -64,7 +64,8 @@ Node *node_like(Builder *builder, const Node *node, Value *const *operands);
 /* node_finish for a rewrite that may turn out not to type: result 0, or NULL, no Diag, and the node gone.
  * `shape` is what it must have; NULL: any. */
 Value *node_try(Node *node, const Type *shape);
-/* Uses of node's only result become uses of `by`, which inherits the name; the node goes. */
+/* Uses of node's result 0, and it has no others, become uses of `by`, which inherits the name; the node goes.
+ */
 void node_replace(Node *node, Value *by);
 /* Removes every node whose results are unused, to the end of each chain. */
 bool graph_sweep(Graph *graph);

@@ -10,20 +10,24 @@
 #include <math.h>
 #include <string.h>
 
+static const char crop[] = "tf_crop_and_resize";
+
 typedef struct Resize {
   const Dim *sizes[MAX_RANK];
   double scales[MAX_RANK];
+  double roi[2 * MAX_RANK]; /* begin of every axis, then end */
   const char *mode, *coordinates, *nearest;
 } Resize;
 
-/* floor(dim * scale). A symbolic dim needs a scale that is a ratio of small integers. */
+/* floor(dim * scale), in f32 as everybody does. A symbolic dim needs a scale that is a ratio of small
+ * integers. */
 static const Dim *scaled_dim(OnnxNode *node, const Dim *dim, double scale) {
   enum { MAX_DENOMINATOR = 64 };
   if (!(scale > 0) || scale > 1 << 20) {
     onnx_fail(node, "a scale of %g", scale);
     return NULL;
   }
-  if (dim_is_const(dim)) return dim_const(node->module, (int64_t)floor((double)dim->value * scale));
+  if (dim_is_const(dim)) return dim_const(node->module, (int64_t)floorf((float)dim->value * (float)scale));
   for (int below = 1; below <= MAX_DENOMINATOR; below++) {
     double above = scale * below;
     if (fabs(above - round(above)) > 1e-6) continue;
@@ -41,8 +45,8 @@ static bool set_scale(OnnxNode *node, Resize *resize, int axis, double scale) {
   return resize->sizes[axis] != NULL;
 }
 
-static bool build(OnnxNode *node, const Resize *resize) {
-  Value *x = input(node, 0);
+static Value *emit_resize(OnnxNode *node, const Resize *resize, Value *x) {
+  if (!x) return NULL;
   Node *core = node_new(&node->builder, &op_resize, &x, 1);
   node_set_dims(core, "sizes", resize->sizes, x->type->rank);
   node_set_floats(core, "scales", resize->scales, x->type->rank);
@@ -53,7 +57,33 @@ static bool build(OnnxNode *node, const Resize *resize) {
     node_set_float(core, "cubic_coeff", attr_float(node, "cubic_coeff_a", -0.75));
   node_set_bool(core, "exclude_outside", attr_bool(node, "exclude_outside", false));
   node_set_float(core, "extrapolation", attr_float(node, "extrapolation_value", 0));
-  return set_output(node, finish(core));
+  if (strcmp(resize->coordinates, crop) == 0) node_set_floats(core, "roi", resize->roi, 2 * x->type->rank);
+  node_set_bool(core, "antialias",
+                attr_bool(node, "antialias", false) && strcmp(resize->mode, "nearest") != 0);
+  return finish(core);
+}
+
+/* Wide kernels mix many elements: axis by axis they are far fewer. */
+static Value *emit_by_axis(OnnxNode *node, const Resize *resize, Value *x) {
+  Dtype dtype = x->type->dtype;
+  if (!dtype_is_float(dtype)) x = emit_cast(node, x, DTYPE_F32);
+  for (int i = 0; x && i < input_rank(node, 0); i++) {
+    Resize one = *resize;
+    for (int other = 0; other < x->type->rank; other++) {
+      if (other == i) continue;
+      one.sizes[other] = x->type->dims[other];
+      one.scales[other] = 1;
+      one.roi[other] = 0;
+      one.roi[x->type->rank + other] = 1;
+    }
+    x = emit_resize(node, &one, x);
+  }
+  return emit_cast(node, x, dtype);
+}
+
+static bool build(OnnxNode *node, const Resize *resize) {
+  bool by_axis = attr_bool(node, "antialias", false);
+  return set_output(node, (by_axis ? emit_by_axis : emit_resize)(node, resize, input(node, 0)));
 }
 
 static bool check_word(OnnxNode *node, const char *what, const char *word, const char *const *words,
@@ -65,8 +95,9 @@ static bool check_word(OnnxNode *node, const char *what, const char *word, const
 
 static bool check_modes(OnnxNode *node, const Resize *resize) {
   static const char *const modes[] = {"nearest", "linear", "cubic"};
-  static const char *const coordinates[] = {"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric",
-                                            "half_pixel_symmetric"};
+  static const char *const coordinates[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
+                                            "asymmetric", "half_pixel_symmetric", "tf_half_pixel_for_nn",
+                                            crop};
   static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
   TRY(check_word(node, "mode", resize->mode, modes, COUNT_OF(modes)));
   TRY(check_word(node, "coordinate_transformation_mode", resize->coordinates, coordinates,
@@ -169,6 +200,8 @@ static bool resize_to_sizes(OnnxNode *node, const ResizeAxes *axes, Resize *resi
   TRY(input_dims(node, 3, "sizes", &sizes, &count));
   if (count != axes->count) return onnx_fail(node, "%d sizes for %d axes", count, axes->count);
   const char *policy = attr_string(node, "keep_aspect_ratio_policy", "stretch");
+  static const char *const policies[] = {"stretch", "not_larger", "not_smaller"};
+  TRY(check_word(node, "keep_aspect_ratio_policy", policy, policies, COUNT_OF(policies)));
   if (strcmp(policy, "stretch") != 0)
     return keep_aspect(node, axes, sizes, strcmp(policy, "not_larger") == 0, resize);
   for (int i = 0; i < count; i++) {
@@ -187,6 +220,22 @@ static bool resize_by_scales(OnnxNode *node, const ResizeAxes *axes, Resize *res
   return true;
 }
 
+/* roi: begins of the axes, then their ends; others are taken whole. */
+static bool read_roi(OnnxNode *node, const ResizeAxes *axes, Resize *resize) {
+  const double *roi;
+  int count, rank = input_rank(node, 0);
+  for (int i = 0; i < rank; i++) resize->roi[rank + i] = 1;
+  if (strcmp(resize->coordinates, crop) != 0) return true;
+  if (!is_given(node, 1)) return onnx_fail(node, "%s without roi", crop);
+  TRY(input_floats(node, 1, "roi", &roi, &count));
+  if (count != 2 * axes->count) return onnx_fail(node, "roi has %d entries for %d axes", count, axes->count);
+  for (int i = 0; i < axes->count; i++) {
+    resize->roi[axes->axes[i]] = roi[i];
+    resize->roi[rank + axes->axes[i]] = roi[axes->count + i];
+  }
+  return true;
+}
+
 static bool import_resize(OnnxNode *node) {
   Value *x = input(node, 0);
   Resize resize = {.mode = attr_string(node, "mode", "nearest"),
@@ -199,7 +248,7 @@ static bool import_resize(OnnxNode *node) {
   }
   TRY(check_modes(node, &resize));
   TRY(read_axes(node, &axes));
-  if (attr_bool(node, "antialias", false)) return onnx_fail(node, "antialias is not supported");
+  TRY(read_roi(node, &axes, &resize));
   if (is_given(node, 3)) {
     TRY(resize_to_sizes(node, &axes, &resize));
   } else if (is_given(node, 2)) {

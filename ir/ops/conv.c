@@ -378,21 +378,6 @@ static void conv_transpose_axes(const Node *node, int index, AxisLink *links) {
   links[window.channels_last ? window.rank + 1 : 1] = (AxisLink){AXIS_SAME, window.channel_axis};
 }
 
-/* Which element of x, if any, puts kernel element k at result position o: (o + before - k*dilation) / stride,
- * when that is whole and inside. Gives the condition. */
-static Reg *source_position(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k,
-                            Index *source) {
-  Loops *loops = &lower->loops;
-  const Dim *stride = dim_const(lower->module, window->stride[s]);
-  Index shifted = index_add_const(lower, o, window->before[s]);
-  shifted = index_sub(lower, shifted, index_mul_const(lower, k, window->dilation[s]));
-  *source = index_div(lower, shifted, stride);
-  Reg *inside = index_inside(lower, *source, dim_const(lower->module, 0), size);
-  if (window->stride[s] == 1) return inside;
-  Reg *rest = index_reg(lower, index_mod(lower, shifted, stride));
-  return loop_binary(loops, LOOP_AND, inside, loop_binary(loops, LOOP_EQ, rest, loop_int(loops, 0)));
-}
-
 static Reg *transposed_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
                                 const Index *spatial, const Index *k, Reg *sum) {
   Index x_at[MAX_RANK], w_at[MAX_RANK], m = at[window->channel_axis];
@@ -423,7 +408,7 @@ static void conv_transpose_nest(Lower *lower, const Node *node) {
   window_nest(lower, &inner, &window, k);
   for (int s = 0; s < window.rank; s++) {
     int axis = window.spatial_axis + s;
-    Reg *here = source_position(lower, &window, s, x->dims[axis], at[axis], k[s], &spatial[s]);
+    Reg *here = window_source(lower, &window, s, x->dims[axis], at[axis], k[s], &spatial[s]);
     inside = inside ? loop_binary(loops, LOOP_AND, inside, here) : here;
   }
   LoopType type = sum->type;

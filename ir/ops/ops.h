@@ -2,7 +2,7 @@
  * ops.h -- what the operator files of this folder share.
  *
  *   1 checks for infer   2 axis maps   3 known values   4 simplify   5 element meanings   6 loop nests
- *   7 windows   8 Winograd's weights
+ *   7 windows   8 Winograd's weights   9 resampling
  */
 #ifndef TENON_OPS_OPS_H
 #define TENON_OPS_OPS_H
@@ -143,6 +143,9 @@ bool window_output(const Node *node, const Window *window, int s, const Dim *siz
 void window_place(const Window *window, Index n, Index c, const Index *spatial, Index *at);
 /* Position under window element k at window o along spatial axis s: o*stride + k*dilation - before. */
 Index window_position(Lower *lower, const Window *window, int s, Index o, Index k);
+/* The other way round: which of `size` windows has its element k at o: (o + before - k*dilation) / stride.
+ * Gives the condition that it is whole and inside. */
+Reg *window_source(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k, Index *source);
 /* Loops over the elements of the window; k gets the counters. */
 void window_nest(Lower *lower, Nest *nest, const Window *window, Index *k);
 /* Whether the positions lie inside x's spatial axes; NULL: certainly. */
@@ -155,5 +158,12 @@ int64_t winograd_points(int64_t tile); /* (tile+2)^2; 0: there is no such tile *
 /* Weight (k, c, m) of the 3x3 kernel whose transformed weights are operand `index`. */
 Reg *winograd_weight(Lower *lower, const Node *node, int index, int64_t tile, Index m, Index c,
                      const Index *k);
+
+/* ---- 9. Resampling (resize.c) ---------------------------------------------------------------------------
+ */
+
+/* Weights of the four elements around a position that lies `way` in [0, 1) behind the second of them (Keys
+ * 1981, with its a). */
+void cubic_weights(Lower *lower, Reg *way, double a, Reg *weights[4]);
 
 #endif

@@ -145,6 +145,76 @@ const Op op_max_pool = {
     .nest = max_pool_nest,
 };
 
+/* ---- max_pool_indices ---- */
+
+static const char *const results_indices[] = {"y", "indices"};
+
+static const AttrSpec max_pool_indices_attrs[] = {
+    POOL_ATTRS,
+    {"column_major", ATTR_BOOL, ROLE_NONE, "false", "indices count spatial positions along the first axis first",
+     NULL}};
+
+static bool max_pool_indices_infer(Node *node) {
+  TRY(pool_infer(node, KIND_NUMBER));
+  result_set(node, 1, type_with_dtype(node_module(node), result(node, 0)->type, DTYPE_I64));
+  return true;
+}
+
+/* The number of an element of x among all, with the axes in the order n, c, spatial. */
+static Reg *flat_index(Lower *lower, const Pool *p) {
+  const Window *window = &p->window;
+  const Type *x = operand(p->node, 0)->type;
+  bool column_major = node_bool(p->node, "column_major");
+  Index flat = index_add(lower, index_mul_dim(lower, p->at[0], x->dims[window->channel_axis]),
+                         p->at[window->channel_axis]);
+  for (int i = 0; i < window->rank; i++) {
+    int s = column_major ? window->rank - 1 - i : i;
+    flat = index_add(lower, index_mul_dim(lower, flat, x->dims[window->spatial_axis + s]), p->spatial[s]);
+  }
+  return index_reg(lower, flat);
+}
+
+/* The first of equal ones; a NaN before all others. */
+static void max_pool_indices_nest(Lower *lower, const Node *node) {
+  Loops *loops = &lower->loops;
+  Reg *start[] = {lowest(lower, compute_dtype(operand(node, 0)->type->dtype)), loop_int(loops, -1)};
+  Pool p = pool_begin(lower, node, 2, start);
+  Reg **carried = p.inner.carried;
+  If inside = pool_inside(lower, &p, 2, (LoopType[]){start[0]->type, start[1]->type});
+  Reg *x = compute(lower, pool_read(lower, &p)), *is_nan = loop_binary(loops, LOOP_NE, x, x);
+  Reg *was_number = loop_binary(loops, LOOP_EQ, carried[0], carried[0]);
+  Reg *wins = loop_binary(loops, LOOP_OR, loop_binary(loops, LOOP_GT, x, carried[0]),
+                          loop_binary(loops, LOOP_AND, is_nan, was_number));
+  wins = loop_binary(loops, LOOP_OR, wins, loop_binary(loops, LOOP_LT, carried[1], loop_int(loops, 0)));
+  Reg *next[] = {loop_select(loops, wins, x, carried[0]),
+                 loop_select(loops, wins, flat_index(lower, &p), carried[1])};
+  loop_else(loops, &inside, next);
+  loop_end_if(loops, &inside, carried);
+  carried[0] = inside.results[0];
+  carried[1] = inside.results[1];
+  nest_end(lower, &p.inner);
+  lower_result(lower, 0, p.at, loop_cast(loops, carried[0], result(node, 0)->type->dtype));
+  lower_result(lower, 1, p.at, carried[1]);
+  nest_end(lower, &p.outer);
+}
+
+const Op op_max_pool_indices = {
+    .name = "max_pool_indices",
+    .family = "pool",
+    .doc = "The largest element of every window, as max_pool, and where in x it lies: ((n*C + c)*H + h)*W + w, "
+           "of several "
+           "equal ones the first; -1 if all is padding.",
+    .operands = pool_operands,
+    .operand_count = 1,
+    .results = results_indices,
+    .result_count = 2,
+    .attrs = max_pool_indices_attrs,
+    .attr_count = COUNT_OF(max_pool_indices_attrs),
+    .infer = max_pool_indices_infer,
+    .axes = pool_axes,
+    .nest = max_pool_indices_nest,
+};
+
 /* ---- average_pool ---- */
 
 static bool average_pool_infer(Node *node) {

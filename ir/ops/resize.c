@@ -3,9 +3,9 @@
  * Resize 19.
  *
  * An element is a sum over taps: 1 (nearest), 2 (linear) or 4 (cubic) positions with weights along each axis
- * that changes its size; the other axes keep their index, so lanes along them stay a run. Coordinates are
- * computed in f64: they decide which elements are read. Nearest with a whole factor, the usual upsampling, is
- * an integer division.
+ * that changes its size; the other axes keep their index, so lanes along them stay a run. Antialiasing widens
+ * the kernel to 1/scale elements, and the taps with it. Coordinates are computed in f64: they decide which
+ * elements are read. Nearest with a whole factor, the usual upsampling, is an integer division.
  */
 #include "ir/ops/ops.h"
 
@@ -28,6 +28,8 @@ static const AttrSpec resize_attrs[] = {
     {"cubic_coeff", ATTR_FLOAT, ROLE_NONE, "-0.75", "a of the cubic kernel (Keys 1981)", NULL},
     {"exclude_outside", ATTR_BOOL, ROLE_NONE, "false",
      "cubic taps outside x weigh 0 and the others more, instead of repeating the edge", NULL},
+    {"antialias", ATTR_BOOL, ROLE_NONE, "false",
+     "linear and cubic kernels of axes that shrink are as wide as the elements of the result", NULL},
     {"extrapolation", ATTR_FLOAT, ROLE_NONE, "0", "value of what tf_crop_and_resize finds outside x", NULL},
     {"roi", ATTR_FLOATS, ROLE_PER_AXIS_PAIR, "[]",
      "begin of every axis, then end, in [0, 1]: the part that tf_crop_and_resize takes", NULL}};
@@ -50,12 +52,47 @@ static double roi_entry(const Node *node, int axis, bool end) {
   return count ? roi[axis + (end ? count / 2 : 0)] : end;
 }
 
+/* The factor of an axis as a number; 0 when it is symbolic. */
+static double constant_scale(const Node *node, const Type *y, int axis) {
+  const Dim *in = operand(node, 0)->type->dims[axis], *out = y->dims[axis];
+  double scale = given_scale(node, axis);
+  if (scale != 0 || !dim_is_const(in) || !dim_is_const(out) || in->value == 0) return scale;
+  return (double)out->value / (double)in->value;
+}
+
 /* Whether elements along an axis are anything but those of x. */
 static bool is_resized(const Node *node, int axis) {
   double scale = given_scale(node, axis);
   bool cropped = crops(node) && (roi_entry(node, axis, false) != 0 || roi_entry(node, axis, true) != 1);
   return operand(node, 0)->type->dims[axis] != result(node, 0)->type->dims[axis] ||
          (scale != 0 && scale != 1) || cropped;
+}
+
+enum { MAX_TAPS = 1024 };
+
+/* How far the kernel reaches to each side, and the number of elements that it may mix. */
+static double kernel_reach(const Node *node) {
+  return node_string_is(node, "mode", "cubic") ? 2 : 1;
+}
+
+/* How much wider than between elements of x the kernel is: 1, but for antialiased axes that shrink. */
+static double kernel_width(const Node *node, const Type *y, int axis) {
+  double scale = node_bool(node, "antialias") ? constant_scale(node, y, axis) : 1;
+  return scale < 1 ? 1 / scale : 1;
+}
+
+/* Every axis that antialiasing mixes has a constant scale, and not too many taps altogether. */
+static bool check_antialias(const Node *node, const Type *y) {
+  double taps = 1;
+  for (int i = 0; i < y->rank; i++) {
+    if (operand(node, 0)->type->dims[i] == y->dims[i] && given_scale(node, i) == 0) continue;
+    if (constant_scale(node, y, i) == 0)
+      return node_fail(node, "antialias needs a constant scale; axis %d of %s becomes %s", i,
+                       operand_text(node, 0), dim_text(node_module(node), y->dims[i]));
+    taps *= 2 * ceil(kernel_reach(node) * kernel_width(node, y, i));
+  }
+  return taps <= MAX_TAPS || node_fail(node, "antialias mixes %g elements of %s; %d are possible", taps,
+                                       operand_text(node, 0), MAX_TAPS);
 }
 
 static bool resize_infer(Node *node) {
@@ -75,7 +112,9 @@ static bool resize_infer(Node *node) {
   for (int i = 0; i < x->rank; i++)
     if (dim_is(x->dims[i], 0) && !dim_is(sizes[i], 0))
       return node_fail(node, "axis %d of x, %s, is empty", i, operand_text(node, 0));
-  result_set(node, 0, type_make(node_module(node), x->dtype, x->rank, sizes));
+  const Type *y = type_make(node_module(node), x->dtype, x->rank, sizes);
+  if (node_bool(node, "antialias")) TRY(check_antialias(node, y));
+  result_set(node, 0, y);
   return true;
 }
 
@@ -163,14 +202,13 @@ static Reg *half_pixel_symmetric(const Axis *axis, Reg *x) {
   return op2(axis, LOOP_ADD, offset, half_pixel(axis, x));
 }
 
-/* x*(in - 1)/(out - 1); a divisor of 0 becomes 1 */
+/* x*(in - 1)/(out - 1), where a given scale says what out was before it was rounded; 0 for a single element.
+ */
 static Reg *by_corners(const Axis *axis, Reg *x) {
-  Reg *gaps = op2(axis, LOOP_MAX, plus(axis, axis->out, -1), number(axis, 1));
-  return op2(axis, LOOP_DIV, op2(axis, LOOP_MUL, x, plus(axis, axis->in, -1)), gaps);
-}
-
-static Reg *align_corners(const Axis *axis, Reg *x) {
-  return if_many(axis, by_corners(axis, x), number(axis, 0));
+  bool is_given = given_scale(axis->node, axis->number) != 0;
+  Reg *out = is_given ? op2(axis, LOOP_MUL, axis->scale, axis->in) : axis->out;
+  Reg *many = op2(axis, LOOP_DIV, op2(axis, LOOP_MUL, x, plus(axis, axis->in, -1)), plus(axis, out, -1));
+  return if_many(axis, many, number(axis, 0));
 }
 
 static Reg *asymmetric(const Axis *axis, Reg *x) {
@@ -191,7 +229,7 @@ static Reg *coordinate(const Axis *axis, Index at) {
   } rows[] = {
       {"half_pixel", half_pixel},
       {"pytorch_half_pixel", pytorch_half_pixel},
-      {"align_corners", align_corners},
+      {"align_corners", by_corners},
       {"half_pixel_symmetric", half_pixel_symmetric},
       {"asymmetric", asymmetric},
       {"tf_half_pixel_for_nn", centre},
@@ -204,15 +242,19 @@ static Reg *coordinate(const Axis *axis, Index at) {
 
 /* ---- taps ---- */
 
-enum { MAX_TAPS = 4 };
-
 /* The positions along one axis that an element of the result is mixed from. */
 typedef struct Taps {
   int count;
-  Index at[MAX_TAPS];
-  Reg *weight[MAX_TAPS]; /* f64 */
-  Reg *outside;          /* bool: the coordinate left x and the value is the extrapolation; NULL: cannot be */
+  Index *at;
+  Reg **weight; /* f64 */
+  Reg *outside; /* bool: the coordinate left x and the value is the extrapolation; NULL: cannot be */
 } Taps;
+
+static Taps taps_new(Lower *lower, int count) {
+  Arena *arena = lower->module->arena;
+  return (Taps){
+      .count = count, .at = NEW_ARRAY(arena, Index, count), .weight = NEW_ARRAY(arena, Reg *, count)};
+}
 
 /* Whole number `position` (f64) as an index inside x. */
 static Index clamped(const Axis *axis, Reg *position, int64_t offset) {
@@ -250,53 +292,94 @@ static Index nearest_position(const Axis *axis, Reg *x) {
   return clamped(axis, loop_unary(loops, LOOP_CEIL, plus(axis, x, -0.5)), 0);
 }
 
+/* (x*factor + plus), in the dtype of x. */
+static Reg *linear(Lower *lower, Reg *x, double factor, double plus) {
+  Reg *scaled = loop_binary(&lower->loops, LOOP_MUL, x, constant_like(lower, x, factor));
+  return loop_binary(&lower->loops, LOOP_ADD, scaled, constant_like(lower, x, plus));
+}
+
 /* Value at distance d of the cubic kernel: inner for d <= 1, outer for 1 <= d <= 2 (Keys 1981). */
-static Reg *cubic_inner(const Axis *axis, Reg *d, double a) {
-  Reg *slope = plus(axis, times(axis, d, a + 2), -(a + 3));
-  return plus(axis, op2(axis, LOOP_MUL, op2(axis, LOOP_MUL, slope, d), d), 1);
+static Reg *cubic_inner(Lower *lower, Reg *d, double a) {
+  Loops *loops = &lower->loops;
+  Reg *slope = linear(lower, d, a + 2, -(a + 3));
+  Reg *cubed = loop_binary(loops, LOOP_MUL, loop_binary(loops, LOOP_MUL, slope, d), d);
+  return loop_binary(loops, LOOP_ADD, cubed, constant_like(lower, d, 1));
 }
 
-static Reg *cubic_outer(const Axis *axis, Reg *d, double a) {
-  Reg *inner = plus(axis, times(axis, d, a), -5 * a);
-  inner = plus(axis, op2(axis, LOOP_MUL, inner, d), 8 * a);
-  return plus(axis, op2(axis, LOOP_MUL, inner, d), -4 * a);
+static Reg *cubic_outer(Lower *lower, Reg *d, double a) {
+  Loops *loops = &lower->loops;
+  Reg *sum = linear(lower, d, a, -5 * a);
+  sum = loop_binary(loops, LOOP_ADD, loop_binary(loops, LOOP_MUL, sum, d), constant_like(lower, d, 8 * a));
+  return loop_binary(loops, LOOP_ADD, loop_binary(loops, LOOP_MUL, sum, d), constant_like(lower, d, -4 * a));
 }
 
-/* Taps outside x weigh nothing and the others are scaled to sum to 1. */
-static void exclude_outside(const Axis *axis, Reg *floor, Taps *taps) {
+void cubic_weights(Lower *lower, Reg *way, double a, Reg *weights[4]) {
+  Reg *rest = linear(lower, way, -1, 1);
+  weights[0] = cubic_outer(lower, linear(lower, way, 1, 1), a);
+  weights[1] = cubic_inner(lower, way, a);
+  weights[2] = cubic_inner(lower, rest, a);
+  weights[3] = cubic_outer(lower, linear(lower, rest, 1, 1), a);
+}
+
+/* The kernel at a distance of any size. */
+static Reg *kernel_at(const Axis *axis, Reg *d) {
   Loops *loops = &axis->lower->loops;
+  if (!node_string_is(axis->node, "mode", "cubic"))
+    return op2(axis, LOOP_MAX, op2(axis, LOOP_SUB, number(axis, 1), d), number(axis, 0));
+  double a = node_float(axis->node, "cubic_coeff");
+  Reg *beyond =
+      loop_select(loops, op2(axis, LOOP_LT, d, number(axis, 2)), cubic_outer(axis->lower, d, a), number(axis, 0));
+  return loop_select(loops, op2(axis, LOOP_LE, d, number(axis, 1)), cubic_inner(axis->lower, d, a), beyond);
+}
+
+/* Weights are divided by their sum. */
+static void normalise(const Axis *axis, Taps *taps) {
   Reg *sum = number(axis, 0);
-  for (int i = 0; i < taps->count; i++) {
-    Reg *position = plus(axis, floor, i - 1);
-    Reg *inside = op2(axis, LOOP_AND, op2(axis, LOOP_GE, position, number(axis, 0)),
-                      op2(axis, LOOP_LT, position, axis->in));
-    taps->weight[i] = loop_select(loops, inside, taps->weight[i], number(axis, 0));
-    sum = op2(axis, LOOP_ADD, sum, taps->weight[i]);
-  }
+  for (int i = 0; i < taps->count; i++) sum = op2(axis, LOOP_ADD, sum, taps->weight[i]);
   for (int i = 0; i < taps->count; i++) taps->weight[i] = op2(axis, LOOP_DIV, taps->weight[i], sum);
 }
 
-static void mix_taps(const Axis *axis, Reg *x, Taps *taps) {
-  Reg *floor = loop_unary(&axis->lower->loops, LOOP_FLOOR, x);
-  Reg *way = op2(axis, LOOP_SUB, x, floor), *rest = op2(axis, LOOP_SUB, number(axis, 1), way);
-  bool cubic = node_string_is(axis->node, "mode", "cubic");
-  taps->count = cubic ? 4 : 2;
-  for (int i = 0; i < taps->count; i++) taps->at[i] = clamped(axis, floor, cubic ? i - 1 : i);
-  if (!cubic) {
-    taps->weight[0] = rest;
-    taps->weight[1] = way;
+/* Taps outside x weigh nothing; tap 0 is `before` elements in front of `floor`. */
+static void exclude_outside(const Axis *axis, Reg *floor, int before, Taps *taps) {
+  for (int i = 0; i < taps->count; i++) {
+    Reg *position = plus(axis, floor, i - before);
+    Reg *inside = op2(axis, LOOP_AND, op2(axis, LOOP_GE, position, number(axis, 0)),
+                      op2(axis, LOOP_LT, position, axis->in));
+    taps->weight[i] = loop_select(&axis->lower->loops, inside, taps->weight[i], number(axis, 0));
+  }
+}
+
+/* The kernel of width 1 has its weights from the way behind `floor` alone. */
+static void narrow_weights(const Axis *axis, Reg *way, Taps *taps) {
+  if (taps->count == 4) {
+    cubic_weights(axis->lower, way, node_float(axis->node, "cubic_coeff"), taps->weight);
     return;
   }
-  double a = node_float(axis->node, "cubic_coeff");
-  taps->weight[0] = cubic_outer(axis, plus(axis, way, 1), a);
-  taps->weight[1] = cubic_inner(axis, way, a);
-  taps->weight[2] = cubic_inner(axis, rest, a);
-  taps->weight[3] = cubic_outer(axis, plus(axis, rest, 1), a);
-  if (node_bool(axis->node, "exclude_outside")) exclude_outside(axis, floor, taps);
+  taps->weight[0] = op2(axis, LOOP_SUB, number(axis, 1), way);
+  taps->weight[1] = way;
+}
+
+static void mix_taps(const Axis *axis, Reg *x, Taps *taps) {
+  double width = kernel_width(axis->node, result(axis->node, 0)->type, axis->number);
+  int side = (int)ceil(kernel_reach(axis->node) * width), before = side - 1;
+  Reg *floor = loop_unary(&axis->lower->loops, LOOP_FLOOR, x), *way = op2(axis, LOOP_SUB, x, floor);
+  *taps = taps_new(axis->lower, 2 * side);
+  for (int i = 0; i < taps->count; i++) taps->at[i] = clamped(axis, floor, i - before);
+  if (width == 1)
+    narrow_weights(axis, way, taps);
+  else
+    for (int i = 0; i < taps->count; i++) {
+      Reg *distance = loop_unary(&axis->lower->loops, LOOP_ABS, plus(axis, way, before - i));
+      taps->weight[i] = kernel_at(axis, times(axis, distance, 1 / width));
+    }
+  bool excludes = node_bool(axis->node, "exclude_outside");
+  if (excludes) exclude_outside(axis, floor, before, taps);
+  if (excludes || width != 1) normalise(axis, taps);
 }
 
 static Taps find_taps(Lower *lower, const Node *node, int number_of_axis, Index at) {
-  Taps taps = {.count = 1, .at = {at}};
+  Taps taps = taps_new(lower, 1);
+  taps.at[0] = at;
   if (!is_resized(node, number_of_axis)) return taps;
   bool nearest = node_string_is(node, "mode", "nearest");
   int64_t factor = nearest ? whole_factor(node, number_of_axis) : 0;
@@ -357,7 +440,7 @@ static Reg *resize_element(Lower *lower, const Node *node, int which, const Inde
 const Op op_resize = {
     .name = "resize",
     .family = "resize",
-    .doc = "x resampled to other sizes, as ONNX Resize 19 without antialiasing: each element of the result "
+    .doc = "x resampled to other sizes, as ONNX Resize 19: each element of the result "
            "has a coordinate in x, "
            "whose nearest elements are taken or mixed, axis by axis.",
     .operands = operands_x,

@@ -27,7 +27,9 @@ static bool read_list(const Node *node, const char *name, int count, int64_t lea
 }
 
 bool window_check(const Node *node, int spatial, Window *window) {
-  *window = (Window){.rank = spatial, .channels_last = node_string_is(node, "layout", "nhwc"), .group = 1};
+  bool has_layout = op_attr_index(node->op, "layout") >= 0;
+  *window = (Window){.rank = spatial, .group = 1};
+  window->channels_last = has_layout && node_string_is(node, "layout", "nhwc");
   if (spatial < 1 || spatial > MAX_WINDOW)
     return node_fail(node, "x is %s; it must have batch, channel and 1 to %d spatial axes",
                      operand_text(node, 0), MAX_WINDOW);
@@ -137,6 +139,19 @@ void window_place(const Window *window, Index n, Index c, const Index *spatial, 
 Index window_position(Lower *lower, const Window *window, int s, Index o, Index k) {
   Index begin = index_add_const(lower, index_mul_const(lower, o, window->stride[s]), -window->before[s]);
   return index_add(lower, begin, index_mul_const(lower, k, window->dilation[s]));
+}
+
+Reg *window_source(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k,
+                   Index *source) {
+  Loops *loops = &lower->loops;
+  const Dim *stride = dim_const(lower->module, window->stride[s]);
+  Index shifted = index_add_const(lower, o, window->before[s]);
+  shifted = index_sub(lower, shifted, index_mul_const(lower, k, window->dilation[s]));
+  *source = index_div(lower, shifted, stride);
+  Reg *inside = index_inside(lower, *source, dim_const(lower->module, 0), size);
+  if (window->stride[s] == 1) return inside;
+  Reg *rest = index_reg(lower, index_mod(lower, shifted, stride));
+  return loop_binary(loops, LOOP_AND, inside, loop_binary(loops, LOOP_EQ, rest, loop_int(loops, 0)));
 }
 
 void window_nest(Lower *lower, Nest *nest, const Window *window, Index *k) {

@@ -10,6 +10,8 @@ import os
 
 import numpy as np
 
+import sampling
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 DTYPES = {"float16": "f16", "float32": "f32", "float64": "f64", "int8": "i8", "int16": "i16", "int32": "i32",
           "int64": "i64", "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64", "bool": "bool"}
@@ -810,6 +812,108 @@ def resize_golden():
     golden.write()
 
 
+# ---- images at positions
+
+
+def ints(values):
+    return f"[{','.join(map(str, values))}]"
+
+
+def grid_sample_golden():
+    golden = Golden("grid_sample")
+    x, line, cube = golden.input("x", normal(2, 2, 3, 4)), golden.input("line", normal(1, 1, 5)), golden.input("cube", normal(1, 2, 2, 3, 2))
+    spread = lambda *shape: np.round(random.uniform(-1.6, 1.6, shape), 2)
+    grid = golden.input("grid", spread(2, 3, 2, 2))
+    along, within = golden.input("along", spread(1, 7, 1)), golden.input("within", spread(1, 1, 3, 2, 3))
+    pixels = golden.input("pixels", np.round(random.uniform(-2, 5, (2, 1, 4, 2)), 2))
+    image = golden.input("image", [[[[-5, 0, 3], [3, 9, -1], [2, 2, 1], [7, 7, 7]]]], np.int32)
+    beside = golden.input("beside", spread(1, 2, 2, 2))
+    for mode, padding, where in itertools.product(("nearest", "linear", "cubic"), ("zeros", "border", "reflection"),
+                                                  ("half_pixel", "align_corners")):
+        words = [f'{name}="{word}"' for name, word, usual in (("mode", mode, "linear"), ("padding", padding, "zeros"),
+                                                            ("coordinates", where, "half_pixel")) if word != usual]
+        golden.result(", ".join(["grid_sample %x, %grid", *words]), sampling.grid_sample(x, grid, mode, padding, where), np.float32)
+    golden.result("grid_sample %line, %along", sampling.grid_sample(line, along), np.float32)
+    golden.result('grid_sample %cube, %within, padding="border"', sampling.grid_sample(cube, within, padding="border"), np.float32)
+    golden.result('grid_sample %cube, %within, mode="cubic", padding="reflection"',
+                  sampling.grid_sample(cube, within, "cubic", "reflection"), np.float32)
+    golden.result('grid_sample %x, %pixels, coordinates="pixels"', sampling.grid_sample(x, pixels, coordinates="pixels"), np.float32)
+    golden.result("grid_sample %image, %beside", np.trunc(sampling.grid_sample(image, beside)), np.int32)
+    golden.result('grid_sample %image, %beside, mode="nearest"', sampling.grid_sample(image, beside, "nearest"), np.int32)
+    golden.write()
+
+
+def roi_goldens():
+    golden = Golden("roi_align")
+    x = golden.input("x", normal(2, 2, 6, 5))
+    rois = golden.input("rois", [[0, 0, 4, 5], [1, 1.5, 3, 2], [-3, 2, 9, 7.5], [2, 2, 2, 2]])
+    images = golden.input("images", [1, 0, 1, 0], np.int64)
+    for options, text in (({}, ""), (dict(samples=2), ", samples=2"), (dict(samples=2, mode="max"), ', samples=2, mode="max"'),
+                          (dict(half_pixel=False), ", half_pixel=false"), (dict(scale=0.5, samples=3), ", scale=0.5, samples=3"),
+                          (dict(mode="max", half_pixel=False), ', mode="max", half_pixel=false')):
+        golden.result("roi_align %x, %rois, %images, sizes=[3,2]" + text, sampling.roi_align(x, rois, images, 3, 2, **options), np.float32)
+    golden.result("roi_align %x, %rois, %images, sizes=[0,2]", np.zeros((4, 2, 0, 2)), np.float32)
+    golden.write()
+    golden = Golden("max_roi_pool")
+    x = golden.input("x", normal(2, 2, 6, 5))
+    rois = golden.input("rois", [[1, 0, 0, 4, 5], [0, 1, 1.5, 3, 2], [1, -3, 2, 9, 7.5], [0, 8, 8, 9, 9], [0, 3, 3, 1, 1]])
+    golden.result("max_roi_pool %x, %rois, sizes=[3,2]", sampling.max_roi_pool(x, rois, 3, 2), np.float32)
+    golden.result("max_roi_pool %x, %rois, sizes=[1,1], scale=0.5", sampling.max_roi_pool(x, rois, 1, 1, 0.5), np.float32)
+    golden.write()
+
+
+def window_goldens():
+    golden = Golden("unfold")
+    x, flags = golden.input("x", np.arange(14).reshape(2, 7)), golden.input("flags", [True, False, True, True], bool)
+    windows = lambda x, size, step: np.stack([x[..., i:i + size] for i in range(0, x.shape[-1] - size + 1, step)], -2)
+    golden.result("unfold %x, size=3", windows(x, 3, 1))
+    golden.result("unfold %x, size=3, step=2", windows(x, 3, 2))
+    golden.result("unfold %x, size=2, step=5", windows(x, 2, 5))
+    golden.result("unfold %x, axis=0, size=1", x[:, :, None])
+    golden.result("unfold %flags, size=4, step=3", windows(flags, 4, 3))
+    golden.write()
+    golden = Golden("col2im")
+    x, line, cube = golden.input("x", normal(2, 12, 6)), golden.input("line", normal(1, 3, 4)), golden.input("cube", normal(1, 8, 4))
+    counts = golden.input("counts", np.arange(16).reshape(1, 4, 4), np.int32)
+    golden.result("col2im %x, sizes=[3,4], kernel=[2,2]", sampling.col2im(x, [3, 4], [2, 2]))
+    golden.result("col2im %x, sizes=[4,5], kernel=[2,3], strides=[2,1], dilations=[1,2], pads=[0,1,0,1]",
+                  sampling.col2im(x, [4, 5], [2, 3], [2, 1], [1, 2], [0, 1, 0, 1]))
+    golden.result("col2im %line, sizes=[6], kernel=[3]", sampling.col2im(line, [6], [3]))
+    golden.result("col2im %cube, sizes=[2,3,3], kernel=[2,2,2]", sampling.col2im(cube, [2, 3, 3], [2, 2, 2]))
+    golden.result("col2im %counts, sizes=[2,2], kernel=[1,1]", sampling.col2im(counts, [2, 2], [1, 1]))
+    golden.result("col2im %counts, sizes=[3,3], kernel=[2,2]", sampling.col2im(counts, [3, 3], [2, 2]))
+    golden.write()
+    golden = Golden("max_pool_indices")
+    x, small = golden.input("x", random.permutation(2 * 2 * 5 * 4).reshape(2, 2, 5, 4)), golden.input("small", [[[7, -7, 7, 7, 3]]], np.int8)
+    for options in (([2, 2], [1, 1], [1, 1], [0, 0, 0, 0]), ([3, 2], [2, 1], [1, 2], [1, 0, 1, 1]), ([5, 4], [1, 1], [1, 1], [0, 0, 0, 0])):
+        texts = [f"{name}={ints(v)}" for name, v in zip(("kernel", "strides", "dilations", "pads"), options) if name == "kernel" or set(v) - {1 if name != "pads" else 0}]
+        golden.several("max_pool_indices %x, " + ", ".join(texts), sampling.max_pool_indices(x, *options))
+        golden.several("max_pool_indices %x, " + ", ".join(texts) + ", column_major=true", sampling.max_pool_indices(x, *options, True))
+    golden.several("max_pool_indices %small, kernel=[3]", [np.int8([[[7, 7, 7]]]), np.int64([[[0, 2, 2]]])])
+    golden.several("max_pool_indices %small, kernel=[3], strides=[2], pads=[0,2], ceil=true", [np.int8([[[7, 7, 3]]]), np.int64([[[0, 2, 4]]])])
+    golden.write()
+
+
+def linear_goldens():
+    x, turned = normal(2, 3, 3), np.array([[0, 2, 0], [0, 0, -3], [4, 0, 0]])
+    for name, function in (("det", np.linalg.det), ("inverse", np.linalg.inv)):
+        golden = Golden(name)
+        golden.input("x", x)
+        golden.input("turned", turned)
+        golden.input("one", [[[-4]]])
+        golden.input("wide", x[:, :2, :2], np.float64)
+        golden.result(f"{name} %x", function(x.astype(np.float64)), np.float32)
+        golden.result(f"{name} %turned", function(turned), np.float32)
+        golden.result(f"{name} %one", [-4] if name == "det" else [[[-0.25]]], np.float32)
+        golden.result(f"{name} %wide", function(x[:, :2, :2].astype(np.float64)))
+        if name == "det":
+            golden.input("singular", [[1, 2], [2, 4]])
+            golden.input("none", np.zeros((0, 0)))
+            golden.result("det %singular", 0, np.float32)
+            golden.result("det %none", 1, np.float32)
+        golden.write()
+
+
 # ---- Recurrences
 
 
@@ -1225,6 +1329,10 @@ def main():
     suppression_golden()
     tree_goldens()
     coupling_golden()
+    grid_sample_golden()
+    roi_goldens()
+    window_goldens()
+    linear_goldens()
 
 
 if __name__ == "__main__":
