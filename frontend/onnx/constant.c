@@ -242,6 +242,7 @@ static const OnnxRow rows[] = {
     {"OneHot", 9, 3, 3, import_one_hot, NULL},
     {"Range", 11, 3, 3, import_range, NULL},
     {"Trilu", 14, 1, 2, import_trilu, NULL},
+    {"com.microsoft.Trilu", 1, 1, 2, import_trilu, NULL},
 };
 
 const OnnxRows onnx_constant = {rows, COUNT_OF(rows)};

@@ -14,6 +14,12 @@ static bool import_conv(OnnxNode *node) {
   return set_output(node, emit_conv(node, input(node, 0), input(node, 1), input(node, 2)));
 }
 
+/* The weights are channels-last, too: [M, kernel.., C/group]. */
+static bool import_nhwc_conv(OnnxNode *node) {
+  node->inputs[1] = emit_channels(node, input(node, 1), false);
+  return node->inputs[1] && import_channels_last(node, import_conv);
+}
+
 /* The wanted spatial sizes, from output_shape or from auto_pad SAME (size * stride); NULL when pads rule. */
 static bool wanted_sizes(OnnxNode *node, const OnnxWindow *window, int64_t *sizes, bool *any) {
   int count;
@@ -75,6 +81,7 @@ static bool import_conv_transpose(OnnxNode *node) {
 static const OnnxRow rows[] = {
     {"Conv", 1, 2, 3, import_conv, NULL},
     {"ConvTranspose", 1, 2, 3, import_conv_transpose, NULL},
+    {"com.microsoft.NhwcConv", 1, 2, 3, import_nhwc_conv, NULL},
 };
 
 const OnnxRows onnx_conv = {rows, COUNT_OF(rows)};

@@ -454,6 +454,7 @@ static const OnnxRow rows[] = {
     {"GatherElements", 11, 2, 2, import_gather, &op_gather_elements},
     {"Pad", 1, 1, 1, import_pad_legacy, NULL},
     {"Pad", 11, 2, 4, import_pad, NULL},
+    {"com.microsoft.Pad", 1, 2, 3, import_pad, NULL},
     {"Reshape", 1, 1, 1, import_reshape_legacy, NULL},
     {"Reshape", 5, 2, 2, import_reshape, NULL},
     {"Shape", 1, 1, 1, import_shape, NULL},

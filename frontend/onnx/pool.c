@@ -1,6 +1,8 @@
 /* pool.c -- ONNX pools: windowed ones, and global ones, which are reductions over the spatial axes. */
 #include "frontend/onnx/window.h"
 
+#include <float.h>
+
 static bool read_pool(OnnxNode *node, OnnxWindow *window) {
   TRY(window_read(node, NULL, window));
   return window_same_pads(node, window);
@@ -8,11 +10,15 @@ static bool read_pool(OnnxNode *node, OnnxWindow *window) {
 
 static bool import_max_pool(OnnxNode *node) {
   OnnxWindow window;
+  bool indices = node->output_count > 1;
   TRY(read_pool(node, &window));
-  Node *core = node_new(&node->builder, &op_max_pool, node->inputs, 1);
+  Node *core = node_new(&node->builder, indices ? &op_max_pool_indices : &op_max_pool, node->inputs, 1);
   window_set(&window, core, true);
   node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
-  return set_output(node, finish(core));
+  if (indices) node_set_bool(core, "column_major", attr_bool(node, "storage_order", false));
+  TRY(set_output(node, finish(core)));
+  if (indices) node->outputs[1] = result(core, 1);
+  return true;
 }
 
 static bool import_average_pool(OnnxNode *node) {
@@ -23,6 +29,22 @@ static bool import_average_pool(OnnxNode *node) {
   node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
   node_set_bool(core, "include_pad", attr_bool(node, "count_include_pad", false));
   return set_output(node, finish(core));
+}
+
+/* Where the mask is 0 nothing is the largest. */
+static bool import_max_pool_with_mask(OnnxNode *node) {
+  Value *x = input(node, 0), *mask = input(node, 1);
+  Value *keep = emit_cast(node, mask, DTYPE_BOOL), *lowest = emit_scalar(node, x, (double)-FLT_MAX);
+  if (!keep || !lowest) return false;
+  node->inputs[0] = emit(node, &op_where, (Value *[]){keep, x, lowest}, 3);
+  if (node->inputs[0] && !type_same_shape(node->inputs[0]->type, x->type))
+    return onnx_fail(node, "a mask %s for %s", type_text(node->module, mask->type),
+                     type_text(node->module, x->type));
+  return node->inputs[0] && import_max_pool(node);
+}
+
+static bool import_nhwc_max_pool(OnnxNode *node) {
+  return import_channels_last(node, import_max_pool);
 }
 
 /* |x|^p and back. */
@@ -76,6 +98,8 @@ static const OnnxRow rows[] = {
     {"GlobalMaxPool", 1, 1, 1, import_global_pool, &op_reduce_max},
     {"LpPool", 2, 1, 1, import_lp_pool, NULL},
     {"MaxPool", 1, 1, 1, import_max_pool, NULL},
+    {"com.microsoft.MaxpoolWithMask", 1, 2, 2, import_max_pool_with_mask, NULL},
+    {"com.microsoft.NhwcMaxPool", 1, 1, 1, import_nhwc_max_pool, NULL},
 };
 
 const OnnxRows onnx_pool = {rows, COUNT_OF(rows)};

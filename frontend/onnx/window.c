@@ -100,3 +100,22 @@ void window_set(const OnnxWindow *window, Node *core, bool with_kernel) {
   set_unless(core, "dilations", window->dilations, window->spatial, 1);
   set_unless(core, "pads", window->pads, 2 * window->spatial, 0);
 }
+
+Value *emit_channels(OnnxNode *node, Value *x, bool last) {
+  int64_t perm[MAX_RANK];
+  if (!x) return NULL;
+  int rank = x->type->rank;
+  if (rank < 2) {
+    onnx_fail(node, "%s has no channels", type_text(node->module, x->type));
+    return NULL;
+  }
+  for (int i = 1; i < rank; i++) perm[i] = last ? i + 1 : i - 1;
+  perm[0] = 0;
+  perm[last ? rank - 1 : 1] = last ? 1 : rank - 1;
+  return emit_transpose(node, x, perm);
+}
+
+bool import_channels_last(OnnxNode *node, bool (*import)(OnnxNode *node)) {
+  node->inputs[0] = emit_channels(node, input(node, 0), false);
+  return node->inputs[0] && import(node) && set_output(node, emit_channels(node, node->outputs[0], true));
+}

@@ -13,16 +13,18 @@ One line of each kind of thing:
     bf16(array), Raw("INT4", bits, shape)    tensors of types that numpy does not have
 
 Everything else given is an attribute of the node. Expected values follow from the formulas of the specification, in numpy,
-never from tenon.
+never from tenon. Formulas of tests/ops can be imported.
 """
 import collections
 import pathlib
+import sys
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 CASES = []
+sys.path.append(str(pathlib.Path(__file__).parent.parent / "ops"))
 Case = collections.namedtuple("Case", "name graph opsets inputs outputs error")
 
 # Element types that onnx 1.12 does not know, by their numbers in the specification.
