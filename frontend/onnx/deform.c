@@ -85,7 +85,8 @@ static Value *deform_grid(OnnxNode *node, const Deform *deform) {
     steps[i] = i == rank - 1 ? -1 : 1;
   }
   offset = emit_slice(node, offset, starts, offset->type->dims, steps);
-  Value *base = emit_constant_grid(node, input(node, 2)->type->dtype, 1 + spatial, sizes, spatial, window_element, deform);
+  Value *base = emit_constant_grid(node, input(node, 2)->type->dtype, 1 + spatial, sizes, spatial,
+                                   window_element, deform);
   return emit_binary(node, &op_add, offset, base);
 }
 
@@ -115,7 +116,8 @@ static bool import_deform_conv(OnnxNode *node) {
   const Type *x = input(node, 0)->type, *w = input(node, 1)->type;
   Value *columns = deform_columns(node, &deform), *bias = input(node, 3);
   const Dim *groups = dim_const(module, deform.groups), *rest = dim_const(module, -1);
-  const Dim *depth = dim_const(module, w->dims[1]->value * deform.kernel_size), *positions = dim_const(module, 1);
+  const Dim *depth = dim_const(module, w->dims[1]->value * deform.kernel_size),
+            *positions = dim_const(module, 1);
   for (int s = 0; s < deform.window.spatial; s++)
     positions = dim_mul(module, positions, dim_const(module, deform.sizes[s]));
   const Dim *w_dims[] = {groups, dim_const(module, w->dims[0]->value / deform.groups), depth};

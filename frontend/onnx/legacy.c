@@ -42,13 +42,15 @@ static bool import_image_scaler(OnnxNode *node) {
   return set_output(node, emit_binary(node, &op_add, y, biases));
 }
 
-/* border: left, top, right, bottom; with scale, height and width of what stays, right and bottom do not count. */
+/* border: left, top, right, bottom; with scale, height and width of what stays, right and bottom do not
+ * count. */
 static bool import_crop(OnnxNode *node) {
   Value *x = input(node, 0);
   int count, scale_count;
   const int64_t *border = attr_ints(node, "border", &count), *scale = attr_ints(node, "scale", &scale_count);
   if (x->type->rank != 4 || count != 4 || (scale && scale_count != 2))
-    return onnx_fail(node, "%d borders and %d sizes for %s", count, scale_count, type_text(node->module, x->type));
+    return onnx_fail(node, "%d borders and %d sizes for %s", count, scale_count,
+                     type_text(node->module, x->type));
   for (int i = 0; i < 4; i++)
     if (border[i] < 0 || border[i] > INT32_MAX || (scale && (scale[i / 2] < 0 || scale[i / 2] > INT32_MAX)))
       return onnx_fail(node, "border[%d] is %lld", i, (long long)border[i]);

@@ -17,7 +17,8 @@ static bool import_cdist(OnnxNode *node) {
   const Dim *one = dim_const(node->module, 1), *const *a_dims = a->type->dims, *const *b_dims = b->type->dims;
   a = emit_reshape(node, a, 3, (const Dim *[]){a_dims[0], one, a_dims[1]});
   b = emit_reshape(node, b, 3, (const Dim *[]){one, b_dims[0], b_dims[1]});
-  Value *difference = emit_binary(node, &op_sub, a, b), *square = emit_binary(node, &op_mul, difference, difference);
+  Value *difference = emit_binary(node, &op_sub, a, b),
+        *square = emit_binary(node, &op_mul, difference, difference);
   Value *sum = emit_reduce(node, &op_reduce_sum, square, (int64_t[]){2}, 1);
   sum = emit_reshape(node, sum, 2, (const Dim *[]){a_dims[0], b_dims[0]});
   return set_output(node, squared ? sum : emit_unary(node, &op_sqrt, sum));

@@ -2,9 +2,9 @@
  * signal.c -- ONNX DFT, STFT, MelWeightMatrix, and the transforms of com.microsoft.
  *
  * A transform of n numbers is a product with a constant matrix while n is small. Larger ones are split, n =
- * n1*n2, into n2 transforms of n1, a product with twiddles and n1 transforms of n2 (Cooley and Tukey 1965), so
- * that all arithmetic is in products of matrices of about sqrt(n). Large primes become convolutions of a power
- * of two (Bluestein 1970).
+ * n1*n2, into n2 transforms of n1, a product with twiddles and n1 transforms of n2 (Cooley and Tukey 1965),
+ * so that all arithmetic is in products of matrices of about sqrt(n). Large primes become convolutions of a
+ * power of two (Bluestein 1970).
  *
  * ONNX has complex numbers as a last axis of 2. Inside, tensors are [rows, parts, n]: real parts before
  * imaginary ones.
@@ -126,7 +126,8 @@ static Value *twiddles(OnnxNode *node, const Transform *t, const Value *like, in
   return constant(node, data, 3, (int64_t[]){n2, 2, n1});
 }
 
-/* x[rows, parts, j1, j2]: transforms along j1, twiddles, transforms along j2; the result is [rows, 2, k2, k1].
+/* x[rows, parts, j1, j2]: transforms along j1, twiddles, transforms along j2; the result is [rows, 2, k2,
+ * k1].
  */
 static Value *transform_split(OnnxNode *node, const Transform *t, Value *x, int64_t n1) {
   int64_t n2 = t->n / n1;
@@ -186,10 +187,12 @@ static Value *transform_prime(OnnxNode *node, const Transform *t, Value *x) {
   if (t->parts == 1) x = joined(node, x, emit_binary(node, &op_mul, x, emit_scalar(node, x, 0)), -2);
   if (!x) return NULL;
   Value *opposite = chirp(node, t, x, t->sign, 1, size, true);
-  opposite = emit_reshape(node, opposite, 3, (const Dim *[]){number(node, 1), number(node, 2), number(node, size)});
+  opposite =
+      emit_reshape(node, opposite, 3, (const Dim *[]){number(node, 1), number(node, 2), number(node, size)});
   Value *before = chirp(node, t, x, -t->sign, 1, t->n, false);
   Value *after = chirp(node, t, x, -t->sign, t->scale, t->n, false);
-  Value *spectrum = transform(node, &forward, fitted(node, complex_product(node, x, before, -2, false), size));
+  Value *spectrum =
+      transform(node, &forward, fitted(node, complex_product(node, x, before, -2, false), size));
   Value *product = complex_product(node, spectrum, transform(node, &forward, opposite), -2, false);
   Value *y = part(node, transform(node, &back, product), -1, 0, t->n);
   y = complex_product(node, y, after, -2, false);
@@ -250,7 +253,8 @@ static Value *emit_rows(OnnxNode *node, Value *x, int64_t length, bool inverse, 
   int64_t parts = x->type->dims[rank - 2]->value;
   if (!length && dim_is_const(have)) length = real_result ? 2 * (have->value - 1) : have->value;
   if (!dim_is_const(have) || length < 1 || length > MAX_LENGTH) {
-    onnx_fail(node, "a transform of %lld numbers of an axis of size %s", (long long)length, dim_text(module, have));
+    onnx_fail(node, "a transform of %lld numbers of an axis of size %s", (long long)length,
+              dim_text(module, have));
     return NULL;
   }
   if (onesided && parts != (inverse ? 2 : 1)) {
@@ -261,7 +265,8 @@ static Value *emit_rows(OnnxNode *node, Value *x, int64_t length, bool inverse, 
                  inverse ? 1 / (double)length : 1};
   x = fitted(node, x, real_result ? t.count : length);
   for (int i = 0; i < rank - 2; i++) rows = dim_mul(module, rows, dims[i] = x->type->dims[i]);
-  x = emit_reshape(node, x, 3, (const Dim *[]){rows, number(node, parts), number(node, real_result ? t.count : length)});
+  x = emit_reshape(node, x, 3,
+                   (const Dim *[]){rows, number(node, parts), number(node, real_result ? t.count : length)});
   if (!x) return NULL;
   x = real_result ? to_real(node, &t, x) : transform(node, &t, x);
   dims[rank - 2] = number(node, real_result ? 1 : 2);
@@ -423,11 +428,12 @@ static bool import_mel_weights(OnnxNode *node) {
   Dtype dtype = dtype_of_onnx(attr_int(node, "output_datatype", 1));
   if (!(v[BINS] >= 0 && v[LENGTH] >= 0 && v[BINS] * (v[LENGTH] / 2 + 1) <= MOST) || !(v[RATE] > 0) ||
       !(v[LOWER] >= 0 && v[UPPER] >= v[LOWER] && v[UPPER] <= MOST))
-    return onnx_fail(node, "%g filters of %g to %g Hz for a spectrum of %g at %g Hz", v[BINS], v[LOWER], v[UPPER],
-                     v[LENGTH], v[RATE]);
+    return onnx_fail(node, "%g filters of %g to %g Hz for a spectrum of %g at %g Hz", v[BINS], v[LOWER],
+                     v[UPPER], v[LENGTH], v[RATE]);
   if (!dtype_is_float(dtype) && !dtype_is_int(dtype))
     return onnx_fail(node, "output_datatype is %lld", (long long)attr_int(node, "output_datatype", 1));
-  Mel mel = {.bins = (int64_t)v[BINS], .spectrum = (int64_t)v[LENGTH] / 2 + 1, .first = mel_of_hertz(v[LOWER])};
+  Mel mel = {
+      .bins = (int64_t)v[BINS], .spectrum = (int64_t)v[LENGTH] / 2 + 1, .first = mel_of_hertz(v[LOWER])};
   mel.step = (mel_of_hertz(v[UPPER]) - mel.first) / (v[BINS] + 2);
   mel.per_bin = (v[LENGTH] + 1) / v[RATE];
   Data *data = data_new(node->module, dtype, mel.spectrum * mel.bins);

@@ -22,7 +22,8 @@ Value *emit_grid_sample(OnnxNode *node, Value *x, Value *grid, const char *mode,
 
 /* bilinear and bicubic became linear and cubic. */
 static bool import_grid_sample(OnnxNode *node) {
-  const char *mode = attr_string(node, "mode", "linear"), *padding = attr_string(node, "padding_mode", "zeros");
+  const char *mode = attr_string(node, "mode", "linear"),
+             *padding = attr_string(node, "padding_mode", "zeros");
   bool corners = attr_bool(node, "align_corners", false);
   if (strcmp(mode, "bilinear") == 0 || strcmp(mode, "bicubic") == 0) mode += 2;
   Value *y = emit_grid_sample(node, input(node, 0), input(node, 1), mode, padding,
@@ -31,8 +32,8 @@ static bool import_grid_sample(OnnxNode *node) {
 }
 
 Value *emit_constant_grid(OnnxNode *node, Dtype dtype, int axis_count, const int64_t *sizes, int columns,
-                      double (*position)(const void *context, const int64_t *at, int column),
-                      const void *context) {
+                          double (*position)(const void *context, const int64_t *at, int column),
+                          const void *context) {
   enum { MAX_POSITIONS = 1 << 26 };
   int64_t count = columns, dims[MAX_RANK], at[MAX_RANK] = {0};
   for (int i = 0; i < axis_count; i++) {
@@ -55,7 +56,8 @@ Value *emit_constant_grid(OnnxNode *node, Dtype dtype, int axis_count, const int
   return build_const(&node->builder, type_static(node->module, dtype, axis_count + 1, dims), data, NULL);
 }
 
-/* What the rows of theta are multiplied with: a position of -1 to 1 along each axis, the last first, and 1. */
+/* What the rows of theta are multiplied with: a position of -1 to 1 along each axis, the last first, and 1.
+ */
 typedef struct UnitGrid {
   int rank;
   const int64_t *sizes;
@@ -141,7 +143,8 @@ static double ramp(const void *context, const int64_t *at, int column) {
 /* Positions [R,crop] of a crop along one axis of `size` elements: from begin to end, a single one in the
  * middle. Boxes hold y1, x1, y2, x2 as parts of the image. */
 static Value *crop_positions(OnnxNode *node, int axis, int64_t crop, const Dim *size) {
-  Value *boxes = input(node, 1), *begin = box_column(node, boxes, axis), *end = box_column(node, boxes, 2 + axis);
+  Value *boxes = input(node, 1), *begin = box_column(node, boxes, axis),
+        *end = box_column(node, boxes, 2 + axis);
   if (!begin || !end) return NULL;
   double last = (double)(crop - 1);
   Value *way = emit_constant_grid(node, boxes->type->dtype, 1, &crop, 1, ramp, &last);
@@ -177,7 +180,8 @@ static bool import_crop_and_resize(OnnxNode *node) {
   const int64_t *crop;
   int count;
   TRY(input_or_attr_ints(node, 3, "crop_size", &crop, &count));
-  if (count != 2 || crop[0] < 1 || crop[1] < 1) return onnx_fail(node, "crop_size must be two positive sizes");
+  if (count != 2 || crop[0] < 1 || crop[1] < 1)
+    return onnx_fail(node, "crop_size must be two positive sizes");
   if (x->type->rank != 4 || boxes->type->rank != 2 || !dim_is(boxes->type->dims[1], 4))
     return onnx_fail(node, "crops %s of %s", type_text(module, boxes->type), type_text(module, x->type));
   const Dim *height = x->type->dims[2], *width = x->type->dims[3];

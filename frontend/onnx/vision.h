@@ -9,7 +9,7 @@ Value *emit_grid_sample(OnnxNode *node, Value *x, Value *grid, const char *mode,
                         const char *coordinates);
 /* A constant [sizes.., columns] of positions; NULL with an error when it is too large. */
 Value *emit_constant_grid(OnnxNode *node, Dtype dtype, int axis_count, const int64_t *sizes, int columns,
-                      double (*position)(const void *context, const int64_t *at, int column),
-                      const void *context);
+                          double (*position)(const void *context, const int64_t *at, int column),
+                          const void *context);
 
 #endif

@@ -22,9 +22,11 @@ int64_t window_extent(const OnnxWindow *window, int axis); /* of the dilated ker
 void window_split_pads(OnnxWindow *window, int axis, int64_t total);
 /* strides, dilations and pads unless they are the usual ones; and kernel where the op has it. */
 void window_set(const OnnxWindow *window, Node *core, bool with_kernel);
-/* The channels of a tensor with a batch in front: last, or behind the batch. NULL with an error below 2 dims. */
+/* The channels of a tensor with a batch in front: last, or behind the batch. NULL with an error below 2 dims.
+ */
 Value *emit_channels(OnnxNode *node, Value *x, bool last);
-/* The node as `import` makes it, with the channels of input 0 and output 0 last: the layout pass joins them. */
+/* The node as `import` makes it, with the channels of input 0 and output 0 last: the layout pass joins them.
+ */
 bool import_channels_last(OnnxNode *node, bool (*import)(OnnxNode *node));
 /* A convolution with the node's attributes; NULL in, NULL out. `bias` may be absent. */
 Value *emit_conv(OnnxNode *node, Value *x, Value *w, Value *bias);

@@ -18,8 +18,8 @@ static const char *const results_y[] = {"y"};
 
 static const AttrSpec grid_sample_attrs[] = {
     {"mode", ATTR_STRING, ROLE_NONE, "linear", "how many neighbours are mixed", "nearest|linear|cubic"},
-    {"padding", ATTR_STRING, ROLE_NONE, "zeros", "what lies outside x: nothing, its edge, or its mirror image",
-     "zeros|border|reflection"},
+    {"padding", ATTR_STRING, ROLE_NONE, "zeros",
+     "what lies outside x: nothing, its edge, or its mirror image", "zeros|border|reflection"},
     {"coordinates", ATTR_STRING, ROLE_NONE, "half_pixel",
      "what the grid says: -1 and 1 are the outer edges of the first and last element, or their centres; or "
      "elements are counted from 0",
@@ -72,7 +72,7 @@ typedef struct Axis {
   Lower *lower;
   const Node *node;
   const Dim *dim;
-  Reg *size;      /* in the dtype of the positions */
+  Reg *size;       /* in the dtype of the positions */
   Reg *low, *high; /* the borders of x */
 } Axis;
 
@@ -141,8 +141,8 @@ typedef struct Taps {
 static void set_tap(const Axis *axis, Taps *taps, Reg *p) {
   int i = taps->count++;
   if (node_string_is(axis->node, "padding", "zeros"))
-    taps->inside[i] = op2(axis, LOOP_AND, op2(axis, LOOP_GE, p, number(axis, 0)),
-                          op2(axis, LOOP_LT, p, axis->size));
+    taps->inside[i] =
+        op2(axis, LOOP_AND, op2(axis, LOOP_GE, p, number(axis, 0)), op2(axis, LOOP_LT, p, axis->size));
   else
     p = padded(axis, p);
   Reg *index = loop_cast(&axis->lower->loops, clamp(axis, p), DTYPE_I64);
@@ -216,8 +216,9 @@ static Reg *grid_sample_element(Lower *lower, const Node *node, int which, const
 const Op op_grid_sample = {
     .name = "grid_sample",
     .family = "grid_sample",
-    .doc = "Elements of every channel of x at the positions of the grid, taken or mixed from their neighbours "
-           "(ONNX GridSample 20). Cubic has a = -0.75 (Keys 1981); integers are mixed in f32 and truncated.",
+    .doc =
+        "Elements of every channel of x at the positions of the grid, taken or mixed from their neighbours "
+        "(ONNX GridSample 20). Cubic has a = -0.75 (Keys 1981); integers are mixed in f32 and truncated.",
     .operands = grid_sample_operands,
     .operand_count = COUNT_OF(grid_sample_operands),
     .results = results_y,

@@ -14,10 +14,11 @@ enum { MAX_SIZE = 1024 };
 static bool check_square(Node *node) {
   const Type *x = operand(node, 0)->type;
   TRY(check_kind(node, 0, KIND_FLOAT));
-  const Dim *rows = x->rank >= 2 ? x->dims[x->rank - 2] : NULL, *columns = x->rank >= 2 ? x->dims[x->rank - 1] : NULL;
+  const Dim *rows = x->rank >= 2 ? x->dims[x->rank - 2] : NULL,
+            *columns = x->rank >= 2 ? x->dims[x->rank - 1] : NULL;
   if (rows && rows == columns && dim_is_const(rows) && rows->value <= MAX_SIZE) return true;
-  return node_fail(node, "x is %s; its last two axes must be one constant size up to %d", operand_text(node, 0),
-                   MAX_SIZE);
+  return node_fail(node, "x is %s; its last two axes must be one constant size up to %d",
+                   operand_text(node, 0), MAX_SIZE);
 }
 
 static int64_t matrix_size(const Node *node) {

@@ -145,7 +145,8 @@ void window_place(const Window *window, Index n, Index c, const Index *spatial, 
 Index window_position(Lower *lower, const Window *window, int s, Index o, Index k);
 /* The other way round: which of `size` windows has its element k at o: (o + before - k*dilation) / stride.
  * Gives the condition that it is whole and inside. */
-Reg *window_source(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k, Index *source);
+Reg *window_source(Lower *lower, const Window *window, int s, const Dim *size, Index o, Index k,
+                   Index *source);
 /* Loops over the elements of the window; k gets the counters. */
 void window_nest(Lower *lower, Nest *nest, const Window *window, Index *k);
 /* Whether the positions lie inside x's spatial axes; NULL: certainly. */

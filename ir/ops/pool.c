@@ -151,8 +151,8 @@ static const char *const results_indices[] = {"y", "indices"};
 
 static const AttrSpec max_pool_indices_attrs[] = {
     POOL_ATTRS,
-    {"column_major", ATTR_BOOL, ROLE_NONE, "false", "indices count spatial positions along the first axis first",
-     NULL}};
+    {"column_major", ATTR_BOOL, ROLE_NONE, "false",
+     "indices count spatial positions along the first axis first", NULL}};
 
 static bool max_pool_indices_infer(Node *node) {
   TRY(pool_infer(node, KIND_NUMBER));
@@ -201,9 +201,10 @@ static void max_pool_indices_nest(Lower *lower, const Node *node) {
 const Op op_max_pool_indices = {
     .name = "max_pool_indices",
     .family = "pool",
-    .doc = "The largest element of every window, as max_pool, and where in x it lies: ((n*C + c)*H + h)*W + w, "
-           "of several "
-           "equal ones the first; -1 if all is padding.",
+    .doc =
+        "The largest element of every window, as max_pool, and where in x it lies: ((n*C + c)*H + h)*W + w, "
+        "of several "
+        "equal ones the first; -1 if all is padding.",
     .operands = pool_operands,
     .operand_count = 1,
     .results = results_indices,

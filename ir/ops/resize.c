@@ -327,8 +327,8 @@ static Reg *kernel_at(const Axis *axis, Reg *d) {
   if (!node_string_is(axis->node, "mode", "cubic"))
     return op2(axis, LOOP_MAX, op2(axis, LOOP_SUB, number(axis, 1), d), number(axis, 0));
   double a = node_float(axis->node, "cubic_coeff");
-  Reg *beyond =
-      loop_select(loops, op2(axis, LOOP_LT, d, number(axis, 2)), cubic_outer(axis->lower, d, a), number(axis, 0));
+  Reg *beyond = loop_select(loops, op2(axis, LOOP_LT, d, number(axis, 2)), cubic_outer(axis->lower, d, a),
+                            number(axis, 0));
   return loop_select(loops, op2(axis, LOOP_LE, d, number(axis, 1)), cubic_inner(axis->lower, d, a), beyond);
 }
 

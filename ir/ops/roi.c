@@ -75,9 +75,10 @@ static void roi_axes(const Node *node, int index, AxisLink *links) {
 
 /* ---- roi_align ---- */
 
-static const OperandSpec roi_align_operands[] = {{"x", false, "[n, c, h, w]; floats"},
-                                                 {"rois", false, "[r, 4]: x1, y1, x2, y2 of every box"},
-                                                 {"images", false, "[r]: the number of each box's image; integers"}};
+static const OperandSpec roi_align_operands[] = {
+    {"x", false, "[n, c, h, w]; floats"},
+    {"rois", false, "[r, 4]: x1, y1, x2, y2 of every box"},
+    {"images", false, "[r]: the number of each box's image; integers"}};
 
 static const AttrSpec roi_align_attrs[] = {
     {"sizes", ATTR_INTS, ROLE_NONE, NULL, "height and width of the grid of bins", NULL},
@@ -86,7 +87,8 @@ static const AttrSpec roi_align_attrs[] = {
     {"mode", ATTR_STRING, ROLE_NONE, "avg",
      "the mean of the samples, or the largest weighted neighbour of any of them", "avg|max"},
     {"half_pixel", ATTR_BOOL, ROLE_NONE, "true",
-     "elements have their centres at half units; false: at whole ones, and boxes have at least size 1", NULL}};
+     "elements have their centres at half units; false: at whole ones, and boxes have at least size 1",
+     NULL}};
 
 static bool roi_align_infer(Node *node) {
   TRY(check_image(node, 4) && check_kind(node, 2, KIND_INT) && check_rank(node, 2, 1));
@@ -179,7 +181,8 @@ static void roi_align_nest(Lower *lower, const Node *node) {
   Reg *sum = constant_like(lower, rows.bin, 0);
   Nest inner = nest_begin(1, &sum);
   Reg *i = nest_for(lower, &inner, rows.samples);
-  Between y = between(lower, sample_position(lower, &rows, index_reg(lower, at[2]), i), lower_dim(lower, x, 2));
+  Between y =
+      between(lower, sample_position(lower, &rows, index_reg(lower, at[2]), i), lower_dim(lower, x, 2));
   Reg *j = nest_for(lower, &inner, columns.samples);
   Between z =
       between(lower, sample_position(lower, &columns, index_reg(lower, at[3]), j), lower_dim(lower, x, 3));
