@@ -109,6 +109,7 @@ static int slot_to_overwrite(const Plan *plan, const Node *kernel, const Slot *s
     int number = memory_of(plan, root)->slot;
     if (memory_owner(plan, root) != root || number < 0 || reads_elsewhere(plan, kernel, i)) continue;
     const Slot *old = &plan->slots[number];
+    if (dtype_bits(x->type->dtype) != dtype_bits(result(kernel, 0)->type->dtype)) continue;
     if (old->last == kernel->mark && old->size == slot->size) return number;
   }
   return OUTPUT;

@@ -84,12 +84,6 @@ Heads heads_append(OnnxNode *node, Value *past, const Heads *heads) {
 
 /* ---- masks */
 
-Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows) {
-  Value *all = emit_positions(node, DTYPE_I64, dim_add(node->module, first, size));
-  if (!dim_is(first, 0)) all = emit_slice(node, all, &first, &size, (int64_t[]){1});
-  return emit_unsqueeze(node, all, 0, rows);
-}
-
 Value *both(OnnxNode *node, Value *a, Value *b) {
   return a && b ? emit_binary(node, &op_and, a, b) : a ? a : b;
 }

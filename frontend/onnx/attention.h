@@ -45,8 +45,6 @@ Heads emit_attention(OnnxNode *node, const Attention *a);
 typedef enum ScoreStage { SCORE_PRODUCT, SCORE_CAPPED, SCORE_MASKED, SCORE_WEIGHTS } ScoreStage;
 Value *emit_scores(OnnxNode *node, const Attention *a, ScoreStage stage);
 
-/* i64 numbers first, first + 1, ... as [size], or [size, 1] for rows. */
-Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows);
 /* And of two conditions; either may be NULL. */
 Value *both(OnnxNode *node, Value *a, Value *b);
 /* [b, h, m, n] of a mask that broadcasts to it: unlike symbols are taken for equal, and what a shorter last

@@ -93,33 +93,21 @@ static bool import_constant_of_shape(OnnxNode *node) {
   return set_output(node, emit_broadcast(node, scalar, type));
 }
 
-/* A constant of that type, its bytes to be filled; NULL with an error when the type is symbolic or too large.
- */
-static Data *new_constant(OnnxNode *node, const Type *type) {
-  int64_t count = type_static_count(type);
-  if (count >= 0 && count <= MAX_FOLDED) return data_new(node->module, type->dtype, count);
-  onnx_fail(node, "%s is not constant, or too large to be written out", type_text(node->module, type));
-  return NULL;
-}
-
 static bool output_constant(OnnxNode *node, const Type *type, const Data *data) {
   return set_output(node, build_const(&node->builder, type, data, node->proto->output[0]));
 }
 
+/* 1 where column is row + k. */
 static bool import_eye_like(OnnxNode *node) {
   const Type *like = input(node, 0)->type;
   int64_t k = attr_int(node, "k", 0);
   Dtype dtype = attr_find(node, "dtype") ? dtype_of_onnx(attr_int(node, "dtype", 0)) : like->dtype;
   if (like->rank != 2 || dtype == DTYPE_NONE || dtype == DTYPE_STRING)
     return onnx_fail(node, "no identity matrix like %s", type_text(node->module, like));
-  const Type *type = type_with_dtype(node->module, like, dtype);
-  Data *data = new_constant(node, type);
-  if (!data) return false;
-  int64_t rows = type->dims[0]->value, columns = type->dims[1]->value;
-  for (int64_t row = 0; row < rows; row++)
-    if (k > -rows && k < columns && row + k >= 0 && row + k < columns)
-      dtype_set(dtype, data_bytes(data), row * columns + row + k, 1);
-  return output_constant(node, type, data);
+  Value *rows = emit_unsqueeze(node, emit_positions(node, DTYPE_I64, like->dims[0]), 0, 1);
+  Value *columns = emit_positions(node, DTYPE_I64, like->dims[1]);
+  Value *diagonal = emit_binary(node, &op_add, rows, emit_scalar(node, rows, (double)k));
+  return set_output(node, emit_cast(node, emit_binary(node, &op_equal, columns, diagonal), dtype));
 }
 
 /* The number of a constant scalar, through casts of it. */
@@ -131,14 +119,48 @@ static bool cast_scalar(const Value *value, double *x) {
   return true;
 }
 
+static Value *as_scalar(OnnxNode *node, Value *x) {
+  return x && x->type->rank > 0 ? emit_reshape(node, x, 0, NULL) : x;
+}
+
+/* Of integers that follow from shapes: max(ceil((limit - start) / delta), 0) elements start + i*delta. */
+static bool symbolic_range(OnnxNode *node, double delta) {
+  Module *module = node->module;
+  Value *start = as_scalar(node, input(node, 0));
+  const Dim *const *bounds[2];
+  int counts[2];
+  if (!start || !dtype_is_int(start->type->dtype) || fabs(delta) > INT32_MAX)
+    return onnx_fail(node, "start, limit and delta must be constants");
+  for (int i = 0; i < 2; i++) {
+    bounds[i] = value_known(input(node, i), &counts[i]);
+    if (!bounds[i] || counts[i] != 1)
+      return onnx_fail(node, "%s depends on the data of the inputs: it must follow from their shapes alone",
+                       i ? "limit" : "start");
+  }
+  const Dim *step = dim_const(module, (int64_t)fabs(delta)), *zero = dim_const(module, 0);
+  const Dim *length = dim_sub(module, bounds[delta > 0][0], bounds[delta < 0][0]);
+  length = dim_ceildiv(module, length, step);
+  length = dim_make(module, DIM_MAX, length, zero);
+  Value *numbers = emit_positions(node, start->type->dtype, length);
+  if (delta != 1) numbers = emit_binary(node, &op_mul, numbers, emit_scalar(node, start, delta));
+  if (!dim_is(bounds[0][0], 0)) numbers = emit_binary(node, &op_add, numbers, start);
+  return set_output(node, numbers);
+}
+
+/* com.microsoft's may leave out delta. */
 static bool import_range(OnnxNode *node) {
-  double bounds[3]; /* start, limit, delta */
+  double bounds[3] = {0, 0, 1}; /* start, limit, delta */
   Dtype dtype = input(node, 0)->type->dtype;
-  for (int i = 0; i < 3; i++)
-    if (!cast_scalar(input(node, i), &bounds[i]))
-      return onnx_fail(node, "start, limit and delta must be constants");
-  double length = bounds[2] == 0 ? 0 : ceil((bounds[1] - bounds[0]) / bounds[2]);
-  if (bounds[2] == 0 || !(length <= MAX_FOLDED))
+  bool known = true;
+  for (int i = 0; i < node->input_count; i++) {
+    bool is_constant = cast_scalar(input(node, i), &bounds[i]);
+    if (!is_constant && i == 2) return onnx_fail(node, "delta must be a constant");
+    known &= is_constant;
+  }
+  if (bounds[2] == 0) return onnx_fail(node, "delta is 0");
+  if (!known) return symbolic_range(node, bounds[2]);
+  double length = ceil((bounds[1] - bounds[0]) / bounds[2]);
+  if (!(length <= MAX_FOLDED))
     return onnx_fail(node, "from %g to %g in steps of %g", bounds[0], bounds[1], bounds[2]);
   int64_t count = length > 0 ? (int64_t)length : 0;
   Data *data = data_new(node->module, dtype, count);
@@ -177,59 +199,65 @@ static bool import_window(OnnxNode *node) {
 
 /* ---- Masks */
 
-/* where(row + k <= column, x, 0) for the upper triangle. */
+/* where(column >= row + k, x, 0) for the upper triangle. Far off k is as good as a little off. */
 static bool import_trilu(OnnxNode *node) {
-  Value *x = input(node, 0);
-  double k = 0;
-  if (x->type->rank < 2) return onnx_fail(node, "no triangle of %s", type_text(node->module, x->type));
-  if (input(node, 1) && !value_scalar(input(node, 1), &k)) return onnx_fail(node, "k must be a constant");
+  Value *x = input(node, 0), *k = as_scalar(node, input(node, 1));
+  int rank = x->type->rank;
+  if (rank < 2) return onnx_fail(node, "no triangle of %s", type_text(node->module, x->type));
+  Value *row = emit_unsqueeze(node, emit_positions(node, DTYPE_I64, x->type->dims[rank - 2]), 0, 1);
+  Value *column = emit_positions(node, DTYPE_I64, x->type->dims[rank - 1]);
+  if (k) {
+    Value *const bounded[] = {k, emit_scalar(node, k, INT32_MIN), emit_scalar(node, k, INT32_MAX)};
+    row = emit_binary(node, &op_add, row, emit(node, &op_clip, bounded, 3));
+  }
   bool upper = attr_bool(node, "upper", true);
-  const Type *type = type_make(node->module, DTYPE_BOOL, 2, x->type->dims + x->type->rank - 2);
-  Data *mask = new_constant(node, type);
-  if (!mask) return false;
-  int64_t rows = type->dims[0]->value, columns = type->dims[1]->value;
-  for (int64_t row = 0; row < rows; row++)
-    for (int64_t column = 0; column < columns; column++) {
-      double beyond = (double)column - (double)row - k;
-      ((uint8_t *)data_bytes(mask))[row * columns + column] = upper ? beyond >= 0 : beyond <= 0;
-    }
-  Value *keep = build_const(&node->builder, type, mask, NULL), *zero = emit_scalar(node, x, 0);
-  return keep && zero && set_output(node, emit(node, &op_where, (Value *[]){keep, x, zero}, 3));
+  Value *keep = emit_binary(node, upper ? &op_greater_or_equal : &op_less_or_equal, column, row);
+  return set_output(node, emit_where(node, keep, x, emit_scalar(node, x, 0)));
 }
 
-/* on where the (wrapped) index equals the position on the new axis. */
+/* The number of classes: a constant, or what follows from shapes. */
+static bool read_depth(OnnxNode *node, const Dim **depth) {
+  double value;
+  int count;
+  const Dim *const *known = value_known(input(node, 1), &count);
+  if (known && count == 1 && !dim_is_const(known[0])) {
+    *depth = known[0];
+    return true;
+  }
+  if (!value_scalar(input(node, 1), &value) || !(value >= 1 && value <= MAX_FOLDED))
+    return onnx_fail(node, "depth must be a positive constant");
+  *depth = dim_const(node->module, (int64_t)value);
+  return true;
+}
+
+/* Element `index` of [off, on]. */
+static Value *choice(OnnxNode *node, Value *values, int64_t index) {
+  const Dim *start = dim_const(node->module, index), *one = dim_const(node->module, 1);
+  return emit_reshape(node, emit_slice(node, values, &start, &one, (int64_t[]){1}), 0, NULL);
+}
+
+/* on where the index, counted from the end if negative, equals the position on the new axis. */
 static bool import_one_hot(OnnxNode *node) {
   Value *indices = input(node, 0), *values = input(node, 2);
-  double depth_value;
+  const Dim *depth = NULL, *dims[MAX_RANK + 1];
   int rank = indices->type->rank;
   int64_t axis = attr_int(node, "axis", -1);
-  if (!value_scalar(input(node, 1), &depth_value) || !(depth_value >= 1 && depth_value <= MAX_FOLDED))
-    return onnx_fail(node, "depth must be a positive constant");
-  TRY(normal_axis(node, &axis, rank + 1));
+  TRY(read_depth(node, &depth) && normal_axis(node, &axis, rank + 1));
   if (values->type->rank != 1 || !dim_is(values->type->dims[0], 2))
     return onnx_fail(node, "values must be [off, on]");
-  int64_t depth = (int64_t)depth_value;
-  const Dim *dims[MAX_RANK + 1];
   for (int i = 0; i <= rank; i++)
     dims[i] = i == axis ? dim_const(node->module, 1) : indices->type->dims[i - (i > axis)];
-  Value *index = emit_reshape(node, indices, rank + 1, dims), *zero = emit_scalar(node, indices, 0);
-  Value *wrapped = emit_binary(node, &op_add, index, emit_scalar(node, indices, (double)depth));
-  Value *is_negative = emit_binary(node, &op_less, index, zero);
-  if (!wrapped || !is_negative) return false;
-  index = emit(node, &op_where, (Value *[]){is_negative, wrapped, index}, 3);
-  Data *positions = data_new(node->module, indices->type->dtype, depth);
-  for (int64_t i = 0; i < depth; i++) dtype_set(positions->dtype, data_bytes(positions), i, (double)i);
-  Value *range =
-      build_const(&node->builder, type_static(node->module, positions->dtype, 1, &depth), positions, NULL);
-  range = emit_unsqueeze(node, range, 0, rank - (int)axis);
-  Value *is_on = emit_binary(node, &op_equal, index, range), *choices[2];
-  const Dim *one = dim_const(node->module, 1);
-  for (int i = 0; i < 2; i++) {
-    const Dim *start = dim_const(node->module, i);
-    choices[i] = emit_reshape(node, emit_slice(node, values, &start, &one, (int64_t[]){1}), 0, NULL);
-  }
-  if (!is_on || !choices[0] || !choices[1]) return false;
-  return set_output(node, emit(node, &op_where, (Value *[]){is_on, choices[1], choices[0]}, 3));
+  if (dtype_is_int(indices->type->dtype)) indices = emit_cast(node, indices, DTYPE_I64);
+  Value *index = emit_reshape(node, indices, rank + 1, dims);
+  if (!index) return false;
+  Dtype dtype = index->type->dtype;
+  Value *classes = emit_range(node, depth, dim_const(node->module, 1), false); /* their number */
+  Value *wrapped = emit_binary(node, &op_add, index, emit_cast(node, classes, dtype));
+  Value *is_negative = emit_binary(node, &op_less, index, emit_scalar(node, index, 0));
+  index = emit_where(node, is_negative, wrapped, index);
+  Value *range = emit_unsqueeze(node, emit_positions(node, dtype, depth), 0, rank - (int)axis);
+  Value *is_on = emit_binary(node, &op_equal, index, range);
+  return set_output(node, emit_where(node, is_on, choice(node, values, 1), choice(node, values, 0)));
 }
 
 static const OnnxRow rows[] = {
@@ -242,6 +270,7 @@ static const OnnxRow rows[] = {
     {"OneHot", 9, 3, 3, import_one_hot, NULL},
     {"Range", 11, 3, 3, import_range, NULL},
     {"Trilu", 14, 1, 2, import_trilu, NULL},
+    {"com.microsoft.Range", 1, 2, 3, import_range, NULL},
     {"com.microsoft.Trilu", 1, 1, 2, import_trilu, NULL},
 };
 

@@ -149,19 +149,27 @@ static bool import_hard_sigmoid(OnnxNode *node) {
   return set_output(node, finish(core));
 }
 
-static bool import_swish(OnnxNode *node) {
-  Value *x = input(node, 0);
-  double alpha = attr_float(node, "alpha", 1);
-  if (alpha == 1) return set_output(node, emit_unary(node, &op_silu, x));
+/* x * sigmoid(alpha * x) */
+static Value *swish(OnnxNode *node, Value *x, double alpha) {
+  if (alpha == 1) return emit_unary(node, &op_silu, x);
   Value *scaled = emit_binary(node, &op_mul, x, emit_scalar(node, x, alpha));
-  return set_output(node, emit_binary(node, &op_mul, x, emit_unary(node, &op_sigmoid, scaled)));
+  return emit_binary(node, &op_mul, x, emit_unary(node, &op_sigmoid, scaled));
 }
 
-/* com.microsoft: x * sigmoid(alpha * x), alpha 1.702 by default. */
+static bool import_swish(OnnxNode *node) {
+  return set_output(node, swish(node, input(node, 0), attr_float(node, "alpha", 1)));
+}
+
 static bool import_quick_gelu(OnnxNode *node) {
-  Value *x = input(node, 0);
-  Value *scaled = emit_binary(node, &op_mul, x, emit_scalar(node, x, attr_float(node, "alpha", 1.702)));
-  return set_output(node, emit_binary(node, &op_mul, x, emit_unary(node, &op_sigmoid, scaled)));
+  return set_output(node, swish(node, input(node, 0), attr_float(node, "alpha", 1.702f)));
+}
+
+static bool import_swiglu(OnnxNode *node) {
+  Value *gate = swish(node, input(node, 0), attr_float(node, "alpha", 1));
+  if (!type_same_shape(input(node, 0)->type, input(node, 1)->type))
+    return onnx_fail(node, "%s against %s", type_text(node->module, input(node, 0)->type),
+                     type_text(node->module, input(node, 1)->type));
+  return set_output(node, emit_binary(node, &op_mul, gate, input(node, 1)));
 }
 
 static bool import_is_inf(OnnxNode *node) {
@@ -310,6 +318,7 @@ static const OnnxRow rows[] = {
     {"Sub", 1, 2, 2, import_binary_legacy, &op_sub},
     {"Sub", 7, 2, 2, import_same, &op_sub},
     {"Sum", 1, 1, -1, import_fold, &op_add},
+    {"SwiGLU", 28, 2, 2, import_swiglu, NULL},
     {"Swish", 24, 1, 1, import_swish, NULL},
     {"Tan", 7, 1, 1, import_same, &op_tan},
     {"Tanh", 1, 1, 1, import_same, &op_tanh},

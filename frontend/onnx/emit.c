@@ -157,3 +157,9 @@ Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type) {
   node_set_dims(core, "shape", type->dims, type->rank);
   return finish(core);
 }
+
+Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows) {
+  Value *all = emit_positions(node, DTYPE_I64, dim_add(node->module, first, size));
+  if (!dim_is(first, 0)) all = emit_slice(node, all, &first, &size, (int64_t[]){1});
+  return emit_unsqueeze(node, all, 0, rows);
+}

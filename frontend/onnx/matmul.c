@@ -13,43 +13,27 @@ static Value *scaled(OnnxNode *node, Value *x, double factor) {
  * alpha * A' * B' + beta * C. The factors become multiplications of their own, alpha on the smaller place to
  * put it: the weight when that is constant (it folds), else the product.
  */
-static bool import_gemm(OnnxNode *node) {
+Value *emit_gemm(OnnxNode *node) {
   Value *a = input(node, 0), *b = input(node, 1), *c = input(node, 2);
   double alpha = attr_float(node, "alpha", 1), beta = attr_float(node, "beta", 1);
   bool folds = value_data(b) != NULL;
   c = beta == 0 ? NULL : scaled(node, c, beta);
   if (folds) b = scaled(node, b, alpha);
   bool adds_later = c && alpha != 1 && !folds;
-  if (!b || (input(node, 2) && beta != 0 && !c)) return false;
+  if (!b || (input(node, 2) && beta != 0 && !c)) return NULL;
   Node *core = node_new(&node->builder, &op_gemm, (Value *[]){a, b, adds_later ? NULL : c}, 3);
   node_set_bool(core, "trans_a", attr_bool(node, "transA", false));
   node_set_bool(core, "trans_b", attr_bool(node, "transB", false));
   Value *product = finish(core);
   if (!folds) product = scaled(node, product, alpha);
-  return set_output(node, adds_later ? emit_binary(node, &op_add, product, c) : product);
+  return adds_later ? emit_binary(node, &op_add, product, c) : product;
 }
 
-/* com.microsoft: transposes of the last two dims, and a factor. */
-static Value *transpose_last(OnnxNode *node, Value *x, bool wanted) {
-  int64_t perm[MAX_RANK];
-  int rank = x->type->rank;
-  if (!wanted || rank < 2) return x;
-  for (int i = 0; i < rank; i++) perm[i] = i;
-  perm[rank - 2] = rank - 1;
-  perm[rank - 1] = rank - 2;
-  return emit_transpose(node, x, perm);
-}
-
-static bool import_fused_matmul(OnnxNode *node) {
-  if (attr_bool(node, "transBatchA", false) || attr_bool(node, "transBatchB", false))
-    return onnx_fail(node, "transBatchA and transBatchB are not supported");
-  Value *a = transpose_last(node, input(node, 0), attr_bool(node, "transA", false));
-  Value *b = transpose_last(node, input(node, 1), attr_bool(node, "transB", false));
-  return set_output(node, scaled(node, emit_binary(node, &op_matmul, a, b), attr_float(node, "alpha", 1)));
+static bool import_gemm(OnnxNode *node) {
+  return set_output(node, emit_gemm(node));
 }
 
 static const OnnxRow rows[] = {
-    {"com.microsoft.FusedMatMul", 1, 2, 2, import_fused_matmul, NULL},
     {"Gemm", 1, 2, 3, import_gemm, NULL},
     {"MatMul", 1, 2, 2, import_matmul, NULL},
 };

@@ -10,16 +10,7 @@
 
 /* 1 where the position is that of the first maximum, else 0. */
 static Value *one_at(OnnxNode *node, Value *position, const Type *type, int64_t axis) {
-  const Dim *dim = type->dims[axis];
-  if (!position || !dim_is_const(dim) || dim->value > 1 << 24) {
-    onnx_fail(node, "needs an axis of known size, not %s", dim_text(node->module, dim));
-    return NULL;
-  }
-  int64_t *numbers = NEW_ARRAY(node->module->arena, int64_t, dim->value);
-  for (int64_t i = 0; i < dim->value; i++) numbers[i] = i;
-  const Type *list = type_static(node->module, DTYPE_I64, 1, &dim->value);
-  Value *range =
-      build_const(&node->builder, list, data_copy(node->module, DTYPE_I64, dim->value, numbers), NULL);
+  Value *range = emit_positions(node, DTYPE_I64, type->dims[axis]);
   range = emit_unsqueeze(node, range, 0, type->rank - 1 - (int)axis);
   return emit_cast(node, emit_binary(node, &op_equal, position, range), type->dtype);
 }

@@ -216,6 +216,9 @@ Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after); /* ones 
 Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count);
 Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim *const *sizes,
                   const int64_t *steps);
+/* i64 numbers first, first + 1, ... as [size], or [size, 1] for rows. */
+Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows);
+Value *emit_gemm(OnnxNode *node); /* of the node's inputs, with Gemm's attributes (matmul.c) */
 Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type); /* x itself when it has that shape */
 Value *finish(Node *node);                                         /* node_finish, then result 0 */
 bool set_output(OnnxNode *node, Value *value);                     /* output 0; false for NULL */

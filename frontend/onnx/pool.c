@@ -47,18 +47,44 @@ static bool import_nhwc_max_pool(OnnxNode *node) {
   return import_channels_last(node, import_max_pool);
 }
 
+/* Opset 1 gave it as a float. */
+static double norm_of(OnnxNode *node) {
+  return node->row->since < 2 ? attr_float(node, "p", 2) : (double)attr_int(node, "p", 2);
+}
+
 /* |x|^p and back. */
 static Value *power(OnnxNode *node, Value *x, double p) {
   return p == 1 ? x : emit_binary(node, &op_pow, x, emit_scalar(node, x, p));
+}
+
+/* Longer padding at the ends in place of ceil_mode, whose last window begins inside x or the padding before
+ * it. */
+static bool window_ceil_pads(OnnxNode *node, OnnxWindow *window) {
+  for (int i = 0; i < window->spatial; i++) {
+    const Dim *size = input(node, 0)->type->dims[2 + i];
+    int64_t step = window->strides[i], *end = &window->pads[window->spatial + i];
+    int64_t slack = window_extent(window, i) - *end - step; /* >= 0: it always begins inside */
+    if (slack >= 0) {
+      *end += step - 1;
+      continue;
+    }
+    if (!dim_is_const(size))
+      return onnx_fail(node, "ceil_mode needs the size %s: give it with --dim", dim_text(node->module, size));
+    int64_t inside = size->value + window->pads[i], rest = inside + *end - window_extent(window, i);
+    if (rest < 0) continue;
+    int64_t last = (rest + step - 1) / step * step;
+    if (last < inside) *end += last - rest;
+  }
+  return true;
 }
 
 /* (sum |x|^p)^(1/p): the sum is the average, padding counted, times the window's size. */
 static bool import_lp_pool(OnnxNode *node) {
   OnnxWindow window;
   TRY(read_pool(node, &window));
-  double p = (double)attr_int(node, "p", 2), size = 1;
+  double p = norm_of(node), size = 1;
   if (p < 1) return onnx_fail(node, "p is %g", p);
-  if (attr_bool(node, "ceil_mode", false)) return onnx_fail(node, "ceil_mode is not supported");
+  if (attr_bool(node, "ceil_mode", false)) TRY(window_ceil_pads(node, &window));
   for (int i = 0; i < window.spatial; i++) size *= (double)window.kernel[i];
   Value *x = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
   if (!x) return false;
@@ -85,7 +111,7 @@ static bool import_global_pool(OnnxNode *node) {
 }
 
 static bool import_global_lp_pool(OnnxNode *node) {
-  double p = (double)attr_int(node, "p", 2);
+  double p = norm_of(node);
   if (p < 1) return onnx_fail(node, "p is %g", p);
   Value *powers = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
   return set_output(node, power(node, reduce_spatial(node, &op_reduce_sum, powers), 1 / p));
@@ -94,8 +120,10 @@ static bool import_global_lp_pool(OnnxNode *node) {
 static const OnnxRow rows[] = {
     {"AveragePool", 1, 1, 1, import_average_pool, NULL},
     {"GlobalAveragePool", 1, 1, 1, import_global_pool, &op_reduce_mean},
+    {"GlobalLpPool", 1, 1, 1, import_global_lp_pool, NULL},
     {"GlobalLpPool", 2, 1, 1, import_global_lp_pool, NULL},
     {"GlobalMaxPool", 1, 1, 1, import_global_pool, &op_reduce_max},
+    {"LpPool", 1, 1, 1, import_lp_pool, NULL},
     {"LpPool", 2, 1, 1, import_lp_pool, NULL},
     {"MaxPool", 1, 1, 1, import_max_pool, NULL},
     {"com.microsoft.MaxpoolWithMask", 1, 2, 2, import_max_pool_with_mask, NULL},

@@ -179,8 +179,7 @@ static Value *scalar_input(OnnxNode *node, int index) {
 }
 
 /* What stays is scaled up by as much as is dropped. `training` NULL: certainly. */
-static bool drop(OnnxNode *node, Value *ratio, Value *training) {
-  Value *x = input(node, 0);
+static Value *drop(OnnxNode *node, Value *x, Value *ratio, Value *training) {
   Value *numbers = numpy_uniform(node, x->type, attr_int(node, "seed", node->import->node_count));
   Value *keep = emit_binary(node, &op_greater_or_equal, numbers, emit_cast(node, ratio, DTYPE_F64));
   ratio = emit_cast(node, ratio, x->type->dtype);
@@ -191,39 +190,55 @@ static bool drop(OnnxNode *node, Value *ratio, Value *training) {
     scale = emit_where(node, training, scale, one);
   }
   if (node->output_count > 1) node->outputs[1] = keep;
-  Value *kept = emit_binary(node, &op_mul, x, scale);
-  return set_output(node, emit_where(node, keep, kept, emit_scalar(node, x, 0)));
+  return emit_where(node, keep, emit_binary(node, &op_mul, x, scale), emit_scalar(node, x, 0));
 }
 
-/* Inference: the result is x, and the mask, if asked for, all ones, of x's type before opset 10. */
-static bool import_dropout(OnnxNode *node) {
-  Value *x = input(node, 0);
-  Dtype dtype = node->row->since < 10 ? x->type->dtype : DTYPE_BOOL;
+/* x as it is; the mask, if asked for, is all ones. */
+static Value *keep_all(OnnxNode *node, Value *x, Dtype mask) {
   if (node->output_count > 1)
-    node->outputs[1] = emit_broadcast(node, build_scalar(&node->builder, dtype, 1), x->type);
-  return set_output(node, x);
+    node->outputs[1] = emit_broadcast(node, build_scalar(&node->builder, mask, 1), x->type);
+  return x;
 }
 
-static bool import_training_dropout(OnnxNode *node) {
+/* Inputs `at` and `at + 1` say what is dropped, and whether. */
+static Value *dropout(OnnxNode *node, Value *x, int at) {
   double known_training = 0, known_ratio = 0.5;
-  Value *ratio = scalar_input(node, 1), *training = scalar_input(node, 2);
+  Value *ratio = scalar_input(node, at), *training = scalar_input(node, at + 1);
   bool is_known = !training || value_scalar(training, &known_training);
   if (ratio && !value_scalar(ratio, &known_ratio)) known_ratio = 0.5;
-  if (known_ratio == 0 || (is_known && known_training == 0)) return import_dropout(node);
+  if (!x) return NULL;
+  if (known_ratio == 0 || (is_known && known_training == 0)) return keep_all(node, x, DTYPE_BOOL);
   if (!ratio) ratio = build_scalar(&node->builder, DTYPE_F32, known_ratio);
-  return drop(node, ratio, is_known ? NULL : training);
+  return drop(node, x, ratio, is_known ? NULL : training);
+}
+
+/* Of inference; the mask has x's type before opset 10. */
+static bool import_inference_dropout(OnnxNode *node) {
+  Value *x = input(node, 0);
+  return set_output(node, keep_all(node, x, node->row->since < 10 ? x->type->dtype : DTYPE_BOOL));
+}
+
+static bool import_dropout(OnnxNode *node) {
+  return set_output(node, dropout(node, input(node, 0), 1));
+}
+
+/* dropout(x + bias) + residual */
+static bool import_bias_dropout(OnnxNode *node) {
+  Value *y = dropout(node, emit_binary(node, &op_add, input(node, 0), input(node, 1)), 3);
+  return set_output(node, input(node, 2) ? emit_binary(node, &op_add, y, input(node, 2)) : y);
 }
 
 static const OnnxRow rows[] = {
     {"Bernoulli", 15, 1, 1, import_bernoulli, NULL},
-    {"Dropout", 1, 1, 1, import_dropout, NULL},
-    {"Dropout", 10, 1, 1, import_dropout, NULL},
-    {"Dropout", 12, 1, 3, import_training_dropout, NULL},
+    {"Dropout", 1, 1, 1, import_inference_dropout, NULL},
+    {"Dropout", 10, 1, 1, import_inference_dropout, NULL},
+    {"Dropout", 12, 1, 3, import_dropout, NULL},
     {"Multinomial", 7, 1, 1, import_multinomial, NULL},
     {"RandomNormal", 1, 0, 0, import_random, NULL},
     {"RandomNormalLike", 1, 1, 1, import_random_like, NULL},
     {"RandomUniform", 1, 0, 0, import_random, NULL},
     {"RandomUniformLike", 1, 1, 1, import_random_like, NULL},
+    {"com.microsoft.BiasDropout", 1, 2, 5, import_bias_dropout, NULL},
 };
 
 const OnnxRows onnx_random = {rows, COUNT_OF(rows)};
