@@ -455,7 +455,8 @@ typedef enum Trait {
   TRAIT_VARIADIC = 1 << 3,  /* the last operand spec repeats, at least once */
   TRAIT_CHEAP = 1 << 4,     /* element op that costs about an addition per element: may be recomputed */
   TRAIT_STRUCTURE = 1 << 5, /* const, return, kernel: no meaning of their own */
-  TRAIT_PREPARE = 1 << 6 /* of constants: larger than they are, and quickly made when a library is opened */
+  TRAIT_PREPARE = 1 << 6, /* of constants: larger than they are, and quickly made when a library is opened */
+  TRAIT_REREAD = 1 << 7   /* a nest that reads back and changes what it wrote: nothing is fused behind it */
 } Trait;
 
 typedef struct OperandSpec {

@@ -333,7 +333,7 @@ void lower_result(Lower *lower, int index, const Index *at, Reg *value);
 /* Direct access for fast kernels: the param that holds an operand of the anchor, or NULL if that operand is
  * computed by a fused producer or is a splat (then lower_operand). */
 Buffer *lower_buffer(Lower *lower, Value *value);
-/* The param that holds the anchor's result `index` as it is; NULL: something is fused behind it. */
+/* The buffer that holds the anchor's result `index` as it is; NULL: something is fused behind it. */
 Buffer *lower_result_buffer(Lower *lower, int index);
 /* Size of axis `axis` of a value, as i64. */
 Reg *lower_dim(Lower *lower, const Value *value, int axis);

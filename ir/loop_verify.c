@@ -266,7 +266,7 @@ static bool check_access(const Verifier *v, const Instr *instr) {
 
 /* ---- calls ---- */
 
-/* The dtype that a view must have; DTYPE_NONE: any that registers may have. */
+/* The dtype that a view must have; DTYPE_NONE: any that is computed with. */
 static Dtype view_dtype(const Call *call, ViewDtype wanted) {
   switch (wanted) {
   case VIEW_FIRST: return call->buffers[0]->dtype;
@@ -295,6 +295,8 @@ static bool check_view_of_call(const Verifier *v, const Instr *instr, int view) 
     return bad(v, instr, "the buffer of view %d is not one of the kernel's", view);
   if (call->fixed[view] >> buffer->rank) return bad(v, instr, "view %d has an index for no axis", view);
   Dtype dtype = view_dtype(call, spec->dtype);
+  if (dtype == DTYPE_NONE && dtype_is_storage(buffer->dtype))
+    return bad(v, instr, "view %d is %s, which is not computed with", view, dtype_name(buffer->dtype));
   if (dtype != DTYPE_NONE && buffer->dtype != dtype)
     return bad(v, instr, "view %d is %s, not %s", view, dtype_name(buffer->dtype), dtype_name(dtype));
   if (spec->rank != ANY_RANK && call_rank(call, view) != spec->rank)

@@ -123,6 +123,7 @@ Buffer *lower_buffer(Lower *lower, Value *value) {
 
 Buffer *lower_result_buffer(Lower *lower, int index) {
   const struct Binding *state = lower->bindings;
+  if (state->several) return lower_buffer(lower, result(lower->anchor, index)); /* a local */
   for (int i = 0; i < lower->node->result_count; i++)
     if (state->outputs[i] == result(lower->anchor, index)) return state->results[i];
   return NULL;

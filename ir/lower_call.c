@@ -68,10 +68,8 @@ static Buffer *operand_buffer(Lower *lower, const Node *node, int index) {
   return NULL;
 }
 
-/* A result between several anchors of a plain kernel is a local. */
-static Buffer *made_buffer(Lower *lower, const Node *node, int index) {
-  Buffer *buffer =
-      lower->bindings->several ? lower_buffer(lower, result(node, index)) : lower_result_buffer(lower, index);
+static Buffer *result_buffer(Lower *lower, const Node *node, int index) {
+  Buffer *buffer = lower_result_buffer(lower, index);
   if (!buffer)
     node_fail(lower->node, "cannot be lowered: result %d of %s is not one of the kernel's", index,
               node->op->name);
@@ -82,7 +80,7 @@ static bool find_buffers(Lower *lower, const Node *node, Call *call) {
   int count = node->operand_count;
   assert(call->callee->view_count == count + node->result_count);
   for (int i = 0; i < call->callee->view_count; i++) {
-    call->buffers[i] = i < count ? operand_buffer(lower, node, i) : made_buffer(lower, node, i - count);
+    call->buffers[i] = i < count ? operand_buffer(lower, node, i) : result_buffer(lower, node, i - count);
     if (!call->buffers[i]) return false;
   }
   return true;

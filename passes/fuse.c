@@ -103,7 +103,7 @@ static bool is_row_op(const Node *node) {
 
 /* Whether a chain of pointwise nodes hangs on an anchor, whose epilogue it will become. */
 static bool ends_anchor(const Node *node, int depth) {
-  if (node->op->nest) return true;
+  if (node_is_anchor(node)) return true;
   if (!node_is_pointwise(node) || depth == 0) return false;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
@@ -138,7 +138,7 @@ static bool may_give_planes(const Node *node, const Cluster *cluster) {
 }
 
 static bool may_anchor(const Node *node, const Cluster *cluster) {
-  if (cluster->anchor || cluster->moves || !node->op->nest) return false;
+  if (cluster->anchor || cluster->moves || !node_is_anchor(node)) return false;
   return type_same_shape(result(node, 0)->type, result(cluster->root, 0)->type) && uses_are_pointwise(node);
 }
 

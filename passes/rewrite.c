@@ -54,6 +54,10 @@ bool node_is_pointwise(const Node *node) {
   return true;
 }
 
+bool node_is_anchor(const Node *node) {
+  return node->op->nest && !(node->op->traits & TRAIT_REREAD);
+}
+
 double value_weight(const Value *value) {
   enum { SYMBOL_GUESS = 16 };
   double weight = 1;

@@ -30,6 +30,8 @@ bool value_is_constant(const Value *value);
 /* Element op whose result index is its operands' index, up to broadcasting: fuses without changing an access.
  */
 bool node_is_pointwise(const Node *node);
+/* A nest whose elements are final when it stores them, so that others can be fused behind it. */
+bool node_is_anchor(const Node *node);
 /* Its result is its operand's memory under another shape. */
 bool node_is_view(const Node *node);
 /* The value whose memory this one shares, through views. */

@@ -239,6 +239,14 @@ static bool import_cast_like(OnnxNode *node) {
   return cast_to(node, input(node, 1)->type->dtype);
 }
 
+static bool import_bit_cast(OnnxNode *node) {
+  Dtype to = dtype_of_onnx(attr_int(node, "to", 0));
+  if (to == DTYPE_NONE) return onnx_fail(node, "to is %lld", (long long)attr_int(node, "to", 0));
+  Node *core = node_new(&node->builder, &op_bit_cast, node->inputs, 1);
+  node_set_dtype(core, "to", to);
+  return set_output(node, finish(core));
+}
+
 static const OnnxRow rows[] = {
     {"Abs", 1, 1, 1, import_same, &op_abs},
     {"Acos", 7, 1, 1, import_same, &op_acos},
@@ -251,6 +259,7 @@ static const OnnxRow rows[] = {
     {"Asinh", 9, 1, 1, import_same, &op_asinh},
     {"Atan", 7, 1, 1, import_same, &op_atan},
     {"Atanh", 9, 1, 1, import_same, &op_atanh},
+    {"BitCast", 26, 1, 1, import_bit_cast, NULL},
     {"BitShift", 11, 2, 2, import_bit_shift, NULL},
     {"BitwiseAnd", 18, 2, 2, import_same, &op_bitwise_and},
     {"BitwiseNot", 18, 1, 1, import_same, &op_bitwise_not},

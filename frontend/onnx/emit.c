@@ -163,3 +163,26 @@ Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows) 
   if (!dim_is(first, 0)) all = emit_slice(node, all, &first, &size, (int64_t[]){1});
   return emit_unsqueeze(node, all, 0, rows);
 }
+
+Value *emit_resized(OnnxNode *node, Value *x, const Dim *const *sizes, bool centered) {
+  Module *module = node->module;
+  const Dim *starts[MAX_RANK], *kept[MAX_RANK], *pads[2 * MAX_RANK], *two = dim_const(module, 2);
+  int64_t steps[MAX_RANK];
+  if (!x) return NULL;
+  int rank = x->type->rank;
+  for (int i = 0; i < rank; i++) {
+    const Dim *zero = dim_const(module, 0), *size = x->type->dims[i];
+    const Dim *lacks = dim_make(module, DIM_MAX, dim_sub(module, sizes[i], size), zero);
+    const Dim *has_more = dim_make(module, DIM_MAX, dim_sub(module, size, sizes[i]), zero);
+    kept[i] = dim_make(module, DIM_MIN, size, sizes[i]);
+    starts[i] = centered ? dim_floordiv(module, has_more, two) : zero;
+    pads[i] = centered ? dim_floordiv(module, lacks, two) : zero;
+    pads[rank + i] = dim_sub(module, lacks, pads[i]);
+    steps[i] = 1;
+  }
+  Value *part = emit_slice(node, x, starts, kept, steps), *fill = emit_scalar(node, x, 0);
+  if (!part || !fill) return NULL;
+  Node *pad = node_new(&node->builder, &op_pad, (Value *[]){part, fill}, 2);
+  node_set_dims(pad, "pads", pads, 2 * rank);
+  return finish(pad);
+}

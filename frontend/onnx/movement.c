@@ -411,6 +411,24 @@ static bool import_pad(OnnxNode *node) {
   return pad_by(node, pads, fill);
 }
 
+static bool import_center_crop_pad(OnnxNode *node) {
+  const Dim *const *given, *sizes[MAX_RANK];
+  int count, axis_count, rank = input_rank(node, 0);
+  bool marks[MAX_RANK];
+  const int64_t *axes = attr_ints(node, "axes", &axis_count);
+  TRY(input_dims(node, 1, "shape", &given, &count));
+  if (axes) TRY(mark_axes(node, axes, axis_count, rank, marks));
+  if (count != (axes ? axis_count : rank))
+    return onnx_fail(node, "%d sizes for %d axes", count, axes ? axis_count : rank);
+  for (int i = 0; i < rank; i++) sizes[i] = input(node, 0)->type->dims[i];
+  for (int i = 0; i < count; i++) {
+    int64_t axis = axes ? axes[i] : i;
+    TRY(normal_axis(node, &axis, rank));
+    sizes[axis] = given[i];
+  }
+  return set_output(node, emit_resized(node, input(node, 0), sizes, true));
+}
+
 /* ---- Picking */
 
 static bool import_gather(OnnxNode *node) {
@@ -446,6 +464,7 @@ static bool import_size(OnnxNode *node) {
 }
 
 static const OnnxRow rows[] = {
+    {"CenterCropPad", 18, 2, 2, import_center_crop_pad, NULL},
     {"Concat", 1, 1, -1, import_concat, NULL},
     {"DepthToSpace", 1, 1, 1, import_depth_to_space, NULL},
     {"Expand", 8, 2, 2, import_expand, NULL},

@@ -219,6 +219,8 @@ Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim 
 /* i64 numbers first, first + 1, ... as [size], or [size, 1] for rows. */
 Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows);
 Value *emit_gemm(OnnxNode *node); /* of the node's inputs, with Gemm's attributes (matmul.c) */
+/* Of these sizes: cut off, or padded with 0, where they differ, at the end or on both sides. */
+Value *emit_resized(OnnxNode *node, Value *x, const Dim *const *sizes, bool centered);
 Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type); /* x itself when it has that shape */
 Value *finish(Node *node);                                         /* node_finish, then result 0 */
 bool set_output(OnnxNode *node, Value *value);                     /* output 0; false for NULL */

@@ -181,3 +181,51 @@ const Op op_cast = {
     .simplify = simplify,
     .element = element,
 };
+
+/* ---- bit_cast ---- */
+
+static const AttrSpec bit_attrs[] = {{"to", ATTR_DTYPE, ROLE_NONE, NULL, "element type of the result", NULL}};
+
+static bool bit_cast_infer(Node *node) {
+  Dtype from = operand(node, 0)->type->dtype, to = node_dtype(node, "to");
+  if (!has_values(from) || !has_values(to) || dtype_bits(from) != dtype_bits(to))
+    return node_fail(node, "no bit_cast from %s to %s: they must have equal width, and not be complex",
+                     dtype_name(from), dtype_name(to));
+  result_set(node, 0, type_with_dtype(node_module(node), operand(node, 0)->type, to));
+  return true;
+}
+
+/* Of a bit_cast, too. */
+static Value *bit_cast_simplify(Node *node) {
+  Value *x = operand(node, 0);
+  if (x->type == result(node, 0)->type) return x;
+  Node *inner = operand_def(node, 0, &op_bit_cast);
+  if (!inner || x->type->dtype == DTYPE_BOOL) return NULL;
+  return rebuild(node, (Value *[]){operand(inner, 0)}, 1);
+}
+
+/* Registers hold bools as such, not as bytes. */
+static Reg *bit_cast_element(Lower *lower, const Node *node, int which, const Index *at) {
+  Dtype to = result(node, which)->type->dtype;
+  Reg *x = lower_operand(lower, node, 0, at);
+  if (x->type.dtype == DTYPE_BOOL || to == DTYPE_BOOL) x = loop_cast(&lower->loops, x, DTYPE_U8);
+  return to == DTYPE_BOOL ? loop_cast(&lower->loops, x, to) : loop_bitcast(&lower->loops, x, to);
+}
+
+const Op op_bit_cast = {
+    .name = "bit_cast",
+    .family = "cast",
+    .doc = "The same bits as another element type of the same width. A bool is the byte 0 or 1; a byte that "
+           "is not 0 "
+           "becomes true.",
+    .operands = operands,
+    .operand_count = COUNT_OF(operands),
+    .results = results,
+    .result_count = 1,
+    .attrs = bit_attrs,
+    .attr_count = COUNT_OF(bit_attrs),
+    .traits = TRAIT_BROADCAST | TRAIT_CHEAP,
+    .infer = bit_cast_infer,
+    .simplify = bit_cast_simplify,
+    .element = bit_cast_element,
+};

@@ -96,15 +96,23 @@ static Reg *read_position(Lower *lower, const Node *node, int index, const Index
   return position;
 }
 
+static Index as_index(Reg *reg) {
+  return reg->type.lanes == 1 ? index_of(reg) : (Index){.vector = reg};
+}
+
+Index index_read(Lower *lower, const Node *node, int index, const Index *at) {
+  return as_index(loop_cast(&lower->loops, read_position(lower, node, index, at), DTYPE_I64));
+}
+
 Index index_operand(Lower *lower, const Node *node, int index, const Index *at, const Dim *size) {
   Loops *loops = &lower->loops;
-  Reg *i = loop_cast(loops, read_position(lower, node, index, at), DTYPE_I64);
+  Reg *i = index_reg(lower, index_read(lower, node, index, at));
   Reg *zero = loop_int(loops, 0), *end = loop_dim(loops, size);
   Reg *wrapped =
       loop_select(loops, loop_binary(loops, LOOP_LT, i, zero), loop_binary(loops, LOOP_ADD, i, end), i);
   Reg *last = loop_binary(loops, LOOP_SUB, end, loop_int(loops, 1));
   Reg *inside = loop_binary(loops, LOOP_MAX, zero, loop_binary(loops, LOOP_MIN, last, wrapped));
-  return inside->type.lanes == 1 ? index_of(inside) : (Index){.vector = inside};
+  return as_index(inside);
 }
 
 /* ---- conditional reads ---- */

@@ -187,3 +187,164 @@ const Op op_gather_elements = {
     .axes = gather_elements_axes,
     .element = gather_elements_element,
 };
+
+/* ---- gather_nd ---- */
+
+static const OperandSpec gather_nd_operands[] = {
+    {"x", false, "any dtype"},
+    {"indices", false,
+     "integers in [-size, size) of their axes; the last axis, of constant size, holds coordinates"}};
+static const AttrSpec gather_nd_attrs[] = {
+    {"batch_axes", ATTR_INT, ROLE_NONE, "0", "how many leading axes of x and indices go together", NULL}};
+
+/* Axes of indices but the last: the first axes of the result. */
+static int tuple_rank(const Node *node) {
+  return operand(node, 1)->type->rank - 1;
+}
+
+static int coordinates(const Node *node) {
+  return (int)operand(node, 1)->type->dims[tuple_rank(node)]->value;
+}
+
+static bool check_batches(const Node *node) {
+  const Type *x = operand(node, 0)->type, *indices = operand(node, 1)->type;
+  int64_t batches = node_int(node, "batch_axes");
+  if (indices->rank == 0 || batches < 0 || batches >= indices->rank || batches > x->rank)
+    return node_fail(node, "batch_axes is %lld; x is %s, indices is %s", (long long)batches,
+                     operand_text(node, 0), operand_text(node, 1));
+  const Dim *count = indices->dims[indices->rank - 1];
+  if (!dim_is_const(count) || count->value > x->rank - batches)
+    return node_fail(node, "indices, %s, has %s coordinates for the %d axes of x, %s, behind %lld of batches",
+                     operand_text(node, 1), dim_text(node_module(node), count), x->rank - (int)batches,
+                     operand_text(node, 0), (long long)batches);
+  for (int i = 0; i < batches; i++)
+    if (dims_clash(x->dims[i], indices->dims[i]))
+      return node_fail(node, "batch axis %d of x, %s, and of indices, %s, differ", i, operand_text(node, 0),
+                       operand_text(node, 1));
+  return true;
+}
+
+static bool gather_nd_infer(Node *node) {
+  const Type *x = operand(node, 0)->type, *indices = operand(node, 1)->type;
+  const Dim *dims[2 * MAX_RANK];
+  int rank = 0;
+  TRY(check_kind(node, 1, KIND_INT) && check_batches(node));
+  for (int i = 0; i < tuple_rank(node); i++) dims[rank++] = indices->dims[i];
+  for (int i = (int)node_int(node, "batch_axes") + coordinates(node); i < x->rank; i++)
+    dims[rank++] = x->dims[i];
+  TRY(check_sizes(node, "the result", dims, rank));
+  result_set(node, 0, type_make(node_module(node), x->dtype, rank, dims));
+  return true;
+}
+
+static void gather_nd_axes(const Node *node, int index, AxisLink *links) {
+  axes_opaque(node, index, links);
+  int batches = (int)node_int(node, "batch_axes"), behind = batches + coordinates(node);
+  if (index == 1)
+    for (int i = 0; i < tuple_rank(node); i++) links[i] = (AxisLink){AXIS_SAME, i};
+  for (int i = 0; index == 0 && i < operand(node, 0)->type->rank; i++)
+    if (i < batches || i >= behind)
+      links[i] = (AxisLink){AXIS_SAME, i < batches ? i : tuple_rank(node) + i - behind};
+}
+
+static Reg *gather_nd_element(Lower *lower, const Node *node, int which, const Index *at) {
+  (void)which;
+  const Type *x = operand(node, 0)->type;
+  int batches = (int)node_int(node, "batch_axes"), behind = batches + coordinates(node),
+      tuple = tuple_rank(node);
+  Index from[MAX_RANK], where[MAX_RANK];
+  memcpy(where, at, sizeof *where * (size_t)tuple);
+  for (int i = 0; i < x->rank; i++) {
+    if (i < batches) {
+      from[i] = at[i];
+    } else if (i >= behind) {
+      from[i] = at[tuple + i - behind];
+    } else {
+      where[tuple] = index_const(lower, i - batches);
+      from[i] = index_operand(lower, node, 1, where, x->dims[i]);
+    }
+  }
+  return lower_operand(lower, node, 0, from);
+}
+
+const Op op_gather_nd = {
+    .name = "gather_nd",
+    .family = "gather",
+    .doc = "Elements or slices of x at the coordinates that the last axis of indices holds: y[i.., b..] = "
+           "x[indices[i.., 0], indices[i.., 1], .., b..]; leading axes of batches are the same in both. "
+           "Indices as "
+           "for gather.",
+    .operands = gather_nd_operands,
+    .operand_count = COUNT_OF(gather_nd_operands),
+    .results = results_y,
+    .result_count = 1,
+    .attrs = gather_nd_attrs,
+    .attr_count = COUNT_OF(gather_nd_attrs),
+    .infer = gather_nd_infer,
+    .axes = gather_nd_axes,
+    .element = gather_nd_element,
+};
+
+/* ---- reverse_sequence ---- */
+
+static const OperandSpec reverse_operands[] = {
+    {"x", false, "at least two axes; any dtype"},
+    {"lengths", false, "integers, one for each batch, in [0, steps]"}};
+static const AttrSpec reverse_attrs[] = {
+    {"time_axis", ATTR_INT, ROLE_AXIS, "0", "which is reversed", NULL},
+    {"batch_axis", ATTR_INT, ROLE_AXIS, "1", "whose positions have a length each", NULL}};
+
+static bool reverse_infer(Node *node) {
+  const Type *x = operand(node, 0)->type;
+  int time, batch;
+  TRY(check_axis(node, "time_axis", x->rank, &time) && check_axis(node, "batch_axis", x->rank, &batch));
+  TRY(check_kind(node, 1, KIND_INT) && check_rank(node, 1, 1));
+  if (time == batch) return node_fail(node, "time_axis and batch_axis are both %d", time);
+  if (dims_clash(operand(node, 1)->type->dims[0], x->dims[batch]))
+    return node_fail(node, "lengths is %s, and axis %d of x is %s", operand_text(node, 1), batch,
+                     operand_text(node, 0));
+  result_set(node, 0, x);
+  return true;
+}
+
+static void reverse_axes(const Node *node, int index, AxisLink *links) {
+  int rank = operand(node, 0)->type->rank;
+  axes_same(node, index, links);
+  if (index == 0)
+    links[node_axis(node, "time_axis", rank)].role = AXIS_OPAQUE;
+  else
+    links[0].axis = (int)node_axis(node, "batch_axis", rank);
+}
+
+/* Step t of the first n is step n - 1 - t; the others stay. */
+static Reg *reverse_element(Lower *lower, const Node *node, int which, const Index *at) {
+  (void)which;
+  Loops *loops = &lower->loops;
+  const Type *x = operand(node, 0)->type;
+  int time = (int)node_axis(node, "time_axis", x->rank), batch = (int)node_axis(node, "batch_axis", x->rank);
+  Index from[MAX_RANK];
+  memcpy(from, at, sizeof *from * (size_t)x->rank);
+  Reg *length = index_reg(lower, index_read(lower, node, 1, &at[batch])), *t = index_reg(lower, at[time]);
+  length = loop_binary(loops, LOOP_MIN, loop_dim(loops, x->dims[time]), length);
+  Reg *mirrored = loop_binary(loops, LOOP_SUB, loop_binary(loops, LOOP_SUB, length, loop_int(loops, 1)), t);
+  Reg *step = loop_select(loops, loop_binary(loops, LOOP_LT, t, length), mirrored, t);
+  from[time] = step->type.lanes == 1 ? index_of(step) : (Index){.vector = step};
+  return lower_operand(lower, node, 0, from);
+}
+
+const Op op_reverse_sequence = {
+    .name = "reverse_sequence",
+    .family = "gather",
+    .doc = "The first lengths[b] steps of every batch in reverse order, the rest as it is. Lengths outside "
+           "[0, steps] "
+           "are moved to the nearest of these.",
+    .operands = reverse_operands,
+    .operand_count = COUNT_OF(reverse_operands),
+    .results = results_y,
+    .result_count = 1,
+    .attrs = reverse_attrs,
+    .attr_count = COUNT_OF(reverse_attrs),
+    .infer = reverse_infer,
+    .axes = reverse_axes,
+    .element = reverse_element,
+};

@@ -93,7 +93,9 @@ Reg *min_nan(Lower *lower, Reg *x, Reg *y);
 Reg *lowest(Lower *lower, Dtype dtype);
 Reg *highest(Lower *lower, Dtype dtype);
 bool index_is_uniform(const Index *at, int count); /* the same in all lanes */
-/* An operand that holds positions: its element at `at`, wrapped once if negative and clamped to [0, size). */
+/* An operand that holds integers: its element at `at`, as it is, and as a position: wrapped once if negative
+ * and clamped to [0, size). */
+Index index_read(Lower *lower, const Node *node, int index, const Index *at);
 Index index_operand(Lower *lower, const Node *node, int index, const Index *at, const Dim *size);
 /* Operand element where all `conditions` hold, else `otherwise`; nothing is read elsewhere. Each condition is
  * a scalar (then a branch) or one bool per lane (then a mask). */

@@ -41,13 +41,13 @@ static Value *before_reshape(Builder *builder, Value *x, const Type *result_type
 
 /* Whether another kernel writes the value in any case, so that a view of it takes no fusion away. */
 static bool stands_alone(const Value *x) {
-  return !x->def || !value_has_one_use(x) || !(node_is_pointwise(x->def) || x->def->op->nest);
+  return !x->def || !value_has_one_use(x) || !(node_is_pointwise(x->def) || node_is_anchor(x->def));
 }
 
 /* Whether the value before the reshape is made by a kernel that its user could join. */
 static bool wants_company(const Node *reshape) {
   const Value *x = operand(reshape, 0);
-  return x->def && (node_is_pointwise(x->def) || x->def->op->nest) && value_has_one_use(x) &&
+  return x->def && (node_is_pointwise(x->def) || node_is_anchor(x->def)) && value_has_one_use(x) &&
          value_has_one_use(result(reshape, 0));
 }
 

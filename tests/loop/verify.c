@@ -64,6 +64,8 @@ TEST(calls) {
   check_bad("local %p: i64[3]\ncall top_k(%x, %y, %p), largest=1", "view 0 has rank 2, not 1");
   check_bad("call top_k(%x[0, :], %y, %i), largest=1", "view 2 is i32, not i64");
   check_bad("local %p: i64[3]\ncall top_k(%x[0, :], %x[1, :], %p), largest=1", "an input is not written");
+  check_bad("local %t: u4[4]\nlocal %p: i64[3]\ncall top_k(%t, %y, %p), largest=1",
+            "view 0 is u4, which is not computed with");
   check_bad("local %p: i64[3]\ncall top_k(%b, %y, %p), largest=1", "view 1 is f32, not bool");
   check_bad("local %p: i64[3]\n%j: i32 = const 0\ncall top_k(%x[%j, :], %y, %p), largest=1",
             "index 0 is not a scalar i64");

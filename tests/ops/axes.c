@@ -12,12 +12,13 @@ typedef struct Case {
   const char *macs; /* NULL: none */
 } Case;
 
-static const char header[] = "graph g(%x: f32[N,6,8,9], %w: f32[4,6,3,3], %d: f32[6,1,3,3], %g: "
-                             "f32[4,3,1,1], %t: f32[6,4,2,2], %l: f32[N,8,9,6], "
-                             "%k: f32[3,3,6,4], %p: f32[1,54,4], %m: f32[4,5], %q: f32[2,5,4], %b: f32[4], "
-                             "%c: f32[6], %i: i64[2,7], %v: f32[5], %e: f32[1,1,1], %r: f32[1,9,4], %o: "
-                             "f32[N,6,9], %z: f32[9,9], %h: f32[N,4,4,2]) -> (%b: "
-                             "f32[4]) {\n";
+static const char header[] =
+    "graph g(%x: f32[N,6,8,9], %w: f32[4,6,3,3], %d: f32[6,1,3,3], %g: "
+    "f32[4,3,1,1], %t: f32[6,4,2,2], %l: f32[N,8,9,6], "
+    "%k: f32[3,3,6,4], %p: f32[1,54,4], %m: f32[4,5], %q: f32[2,5,4], %b: f32[4], "
+    "%c: f32[6], %i: i64[2,7], %v: f32[5], %e: f32[1,1,1], %r: f32[1,9,4], %o: "
+    "f32[N,6,9], %z: f32[9,9], %h: f32[N,4,4,2], %f: i64[N,7,2], %j: i64[4,5], %u: i32[5]) -> (%b: "
+    "f32[4]) {\n";
 
 static const Case cases[] = {
     {"%y: f32[N,6,8,9] = relu %x", "=0=1=2=3", NULL},
@@ -51,6 +52,12 @@ static const Case cases[] = {
     {"%y: f32[N,6,4,4] = grid_sample %x, %h", "=0=1?-1?-1,=0=2=3?-1", NULL},
     {"%y: f32[4,6,3,2] = max_roi_pool %x, %m, sizes=[3,2]", "?-1=1?-1?-1,=0?-1", NULL},
     {"%y: f32[4,2,2] = unfold %m, axis=1, size=2, step=3", "=0w1", NULL},
+    {"%y: f32[4,2], %a: i64[4,2] = top_k %m, k=[2]", "=0?-1", NULL},
+    {"%y: i64[2,20], %a: i64 = non_zero %m", "?-1?-1", NULL},
+    {"%y: f32[N,7,9] = gather_nd %x, %f, batch_axes=1", "=0?-1?-1=2,=0=1?-1", NULL},
+    {"%y: f32[4,5] = scatter_elements %m, %j, %m, axis=1", "=0?-1,=0?-1,=0?-1", NULL},
+    {"%y: f32[4,5] = reverse_sequence %m, %u", "?-1=1,=1", NULL},
+    {"%y: f32[4,5] = cum_sum %m, axis=0", "?-1=1", NULL},
     {"%y: f32[2,4,5] = broadcast %m, shape=[2,4,5]", "=1=2", NULL},
 };
 

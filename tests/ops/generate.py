@@ -1299,6 +1299,161 @@ def coupled(pairs, k):
     return p
 
 
+# ---- Positions that are data
+
+
+def gather_nd(x, indices, batches=0):
+    shape = indices.shape[:-1] + x.shape[batches + indices.shape[-1]:]
+    result = np.empty(shape, x.dtype)
+    for at in np.ndindex(indices.shape[:-1]):
+        result[at] = x[at[:batches] + tuple(indices[at])]
+    return result
+
+
+def gather_nd_golden():
+    golden = Golden("gather_nd")
+    x = golden.input("x", np.arange(24).reshape(2, 3, 4))
+    for name, indices, batches in (("all", [[0, 1, 2], [1, -1, -4], [1, 2, 3]], 0), ("rows", [[[1], [-2]], [[0], [1]]], 0),
+                                   ("pairs", [[0, 2], [1, 0]], 0), ("each", [[2], [0]], 1), ("deep", [[[3], [-1], [0]], [[1], [1], [2]]], 2),
+                                   ("one", [1, 1, 1], 0), ("whole", np.zeros((2, 0)), 0), ("none", np.zeros((0, 2)), 0)):
+        i = golden.input(name, indices, np.int64)
+        golden.result(f"gather_nd %x, %{name}" + (f", batch_axes={batches}" if batches else ""), gather_nd(x, i, batches))
+    flags, small = golden.input("flags", [[True, False], [False, True]], bool), golden.input("small", [[0, 0], [-1, 0]], np.int32)
+    golden.result("gather_nd %flags, %small", gather_nd(flags, small))
+    golden.write()
+
+
+def reverse_golden():
+    golden = Golden("reverse_sequence")
+    x = golden.input("x", np.arange(24).reshape(4, 3, 2))
+    for name, time, batch, lengths in (("a", 0, 1, [4, 0, 3]), ("b", 1, 0, [1, 2, 3, 0]), ("c", 2, -2, [2, 1, 0])):
+        n = golden.input(name, lengths, np.int64)
+        moved = np.moveaxis(x, (time, batch), (0, 1)).copy()
+        for i, length in enumerate(n):
+            moved[:length, i] = moved[:length, i][::-1]
+        golden.result(f"reverse_sequence %x, %{name}, time_axis={time}, batch_axis={batch}", np.moveaxis(moved, (0, 1), (time, batch)))
+    golden.write()
+
+
+REDUCTIONS = {"none": lambda there, update: update, "add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
+
+
+def scatter(x, targets, updates, reduction):
+    """One (position, update) after the other."""
+    result = x.copy()
+    for target, update in zip(targets, updates):
+        result[target] = REDUCTIONS[reduction](result[target], update)
+    return result
+
+
+def scatter_elements(x, indices, updates, axis=0, reduction="none"):
+    targets = [at[:axis] + (indices[at],) + at[axis + 1:] for at in np.ndindex(indices.shape)]
+    return scatter(x, targets, updates.reshape(-1), reduction)
+
+
+def scatter_nd(x, indices, updates, reduction="none"):
+    places = list(np.ndindex(indices.shape[:-1]))
+    return scatter(x, [tuple(indices[at]) for at in places], [updates[at] for at in places], reduction)
+
+
+def reduction_text(reduction):
+    return "" if reduction == "none" else f', reduction="{reduction}"'
+
+
+def scatter_elements_golden():
+    golden = Golden("scatter_elements")
+    x = golden.input("x", [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
+    i, u = golden.input("i", [[1, 0, -1], [1, -3, 0]], np.int64), golden.input("u", [[2, -3, 0.5], [4, 20, NAN]])
+    for reduction in REDUCTIONS:
+        golden.result(f"scatter_elements %x, %i, %u{reduction_text(reduction)}", scatter_elements(x, i, u, 0, reduction))
+        golden.result(f"scatter_elements %x, %i, %u, axis=1{reduction_text(reduction)}", scatter_elements(x, i, u, 1, reduction))
+    cube, ci, cu = golden.input("cube", normal(2, 3, 2)), golden.input("ci", [[[0], [2], [0], [2]]], np.int32), golden.input("cu", normal(1, 4, 1))
+    golden.result("scatter_elements %cube, %ci, %cu, axis=-2, reduction=\"add\"", scatter_elements(cube, ci, cu, 1, "add"))
+    for dtype, reductions in ((np.int8, REDUCTIONS), (np.uint64, REDUCTIONS), (np.float16, REDUCTIONS), (bool, ("none", "min", "max"))):
+        name = np.dtype(dtype).name
+        y = golden.input(name, [100, 3, 7] if dtype != bool else [1, 0, 0], dtype)
+        yi, yu = golden.input(f"{name}_i", [0, 0, 2], np.int64), golden.input(f"{name}_u", [100, 2, 0], dtype)
+        for reduction in reductions:
+            golden.result(f"scatter_elements %{name}, %{name}_i, %{name}_u{reduction_text(reduction)}", scatter_elements(y, yi, yu, 0, reduction))
+    golden.input("no_i", np.zeros((0, 4)), np.int64), golden.input("no_u", np.zeros((0, 4)))
+    golden.result("scatter_elements %x, %no_i, %no_u", x)
+    golden.write()
+
+
+def scatter_nd_golden():
+    golden = Golden("scatter_nd")
+    x = golden.input("x", normal(3, 2, 4))
+    for name, indices, shape in (("points", [[[0, 1, 2], [2, -1, -4]], [[0, 1, 2], [0, 0, 0]]], (2, 2)), ("rows", [[2, 0], [0, 1], [2, 0]], (3, 4)),
+                                 ("planes", [[1], [1], [-1]], (3, 2, 4)), ("one", [1, 1, 1], ()), ("whole", np.zeros((2, 0)), (2, 3, 2, 4)),
+                                 ("none", np.zeros((0, 2)), (0, 4))):
+        i, u = golden.input(name, indices, np.int64), golden.input(f"{name}_u", normal(*shape))
+        for reduction in REDUCTIONS:
+            golden.result(f"scatter_nd %x, %{name}, %{name}_u{reduction_text(reduction)}", scatter_nd(x, i, u, reduction))
+    golden.write()
+
+
+def tensor_scatter(x, update, starts, axis, circular=False):
+    result = x.copy()
+    for prefix in np.ndindex(x.shape[:axis]):
+        for step in range(update.shape[axis]):
+            place = starts[prefix[0]] + step
+            if circular:
+                place %= x.shape[axis]
+            if 0 <= place < x.shape[axis]:
+                result[prefix + (place,)] = update[prefix + (step,)]
+    return result
+
+
+def tensor_scatter_golden():
+    golden = Golden("tensor_scatter")
+    x, u = golden.input("x", normal(2, 3, 5, 2)), golden.input("u", normal(2, 3, 2, 2))
+    starts, far = golden.input("starts", [1, 3], np.int64), golden.input("far", [4, 13], np.int64)
+    golden.result("tensor_scatter %x, %u", tensor_scatter(x, u, [0, 0], 2))
+    golden.result("tensor_scatter %x, %u, %starts", tensor_scatter(x, u, starts, 2))
+    golden.result("tensor_scatter %x, %u, %far", tensor_scatter(x, u, far, 2))
+    golden.result("tensor_scatter %x, %u, %far, circular=true", tensor_scatter(x, u, far, 2, True))
+    y, v = golden.input("y", [[1, 2, 3, 4], [5, 6, 7, 8]], np.int32), golden.input("v", [[-1, -2, -3], [-4, -5, -6]], np.int32)
+    golden.result("tensor_scatter %y, %v, %starts, axis=-1", tensor_scatter(y, v, starts, 1))
+    golden.result("tensor_scatter %y, %v, %starts, axis=1, circular=true", tensor_scatter(y, v, starts, 1, True))
+    golden.write()
+
+
+# ---- Running sums
+
+
+def scan_goldens():
+    for name, function, neutral in (("cum_sum", np.cumsum, 0), ("cum_prod", np.cumprod, 1)):
+        golden = Golden(name)
+        x, i = golden.input("x", normal(2, 3, 4)), golden.input("i", [3, -2, 5, 0, 7], np.int32)
+        tiny, half, empty = golden.input("tiny", [100, 100, 3], np.int8), golden.input("h", [1.5, 2, -3], np.float16), golden.input("empty", np.zeros((0, 3)))
+        for value, value_name, axis in ((x, "x", 0), (x, "x", 1), (x, "x", -1), (i, "i", 0), (tiny, "tiny", 0), (half, "h", 0), (empty, "empty", 0)):
+            for exclusive, reverse in itertools.product((False, True), repeat=2):
+                y = np.flip(value, axis) if reverse else value
+                y = function(y, axis, value.dtype)
+                if exclusive and value.size:
+                    first = np.full_like(np.take(y, [0], axis), neutral)
+                    y = np.concatenate([first, np.delete(y, -1, axis)], axis)
+                y = np.flip(y, axis) if reverse else y
+                flags = (", exclusive=true" if exclusive else "") + (", reverse=true" if reverse else "")
+                golden.result(f"{name} %{value_name}, axis={axis}{flags}", y, value.dtype)
+        golden.write()
+
+
+def bit_cast_golden():
+    golden = Golden("bit_cast")
+    x = golden.input("x", [1, -2.5, 0, -0.0, INF])
+    half, byte = golden.input("h", [1, -2], np.float16), golden.input("b", [-1, 0, 1, 127], np.int8)
+    flags, wide = golden.input("flags", [True, False], bool), golden.input("w", [-1, 2**62, 0], np.int64)
+    for name, value, dtypes in (("x", x, (np.uint32, np.int32)), ("h", half, (np.uint16, np.int16)), ("b", byte, (np.uint8,)),
+                                ("w", wide, (np.uint64,)), ("flags", flags, (np.int8, np.uint8))):
+        for dtype in dtypes:
+            golden.result(f"bit_cast %{name}, to={DTYPES[np.dtype(dtype).name]}", value.view(dtype))
+    bits = golden.input("bits", [0x7F800001, 0x80000000, 0x3FC00000], np.uint32)
+    golden.result("bit_cast %bits, to=f32", bits.view(np.float32))
+    golden.result("bit_cast %b, to=bool", byte != 0)
+    golden.write()
+
+
 def main():
     unary_goldens()
     integer_goldens()
@@ -1333,6 +1488,13 @@ def main():
     roi_goldens()
     window_goldens()
     linear_goldens()
+    gather_nd_golden()
+    reverse_golden()
+    scatter_elements_golden()
+    scatter_nd_golden()
+    tensor_scatter_golden()
+    scan_goldens()
+    bit_cast_golden()
 
 
 if __name__ == "__main__":
