@@ -313,30 +313,23 @@ static bool import_gated_rms_norm(OnnxNode *node) {
 /* x [N, spatial..., C] or [N, C, spatial...]. */
 static Value *group_norm(OnnxNode *node, Value *x, bool channels_last) {
   Module *module = node->module;
-  int rank = x ? x->type->rank : 0, channel = channels_last ? rank - 1 : 1;
-  int64_t groups = attr_int(node, "groups", 0), perm[MAX_RANK], back[MAX_RANK];
-  if (!x) return NULL;
+  int64_t groups = attr_int(node, "groups", 0);
+  Value *planes = channels_last ? emit_channels(node, x, false) : x;
+  if (!planes) return NULL;
+  int rank = planes->type->rank;
   if (rank < 3 || groups < 1) {
     onnx_fail(node, "%lld groups of %s", (long long)groups, type_text(module, x->type));
     return NULL;
   }
-  for (int i = 0; i < rank; i++) {
-    perm[i] = i == 0 ? 0 : i == 1 ? channel : channels_last ? i - 1 : i;
-    back[perm[i]] = i;
-  }
-  Value *planes = channels_last ? emit_transpose(node, x, perm) : x;
-  if (!planes) return NULL;
   const Dim *const *d = planes->type->dims, *each = dim_floordiv(module, d[1], dim_const(module, groups));
   for (int i = 2; i < rank; i++) each = dim_mul(module, each, d[i]);
   const Dim *const dims[] = {d[0], dim_const(module, groups), each};
-  Value *normal = layer_norm(node, emit_reshape(node, planes, 3, dims), NULL, NULL, 2, true, 1e-5);
-  normal = emit_reshape(node, normal, rank, d);
-  for (int i = 1; i < 3; i++) {
-    Value *row = emit_unsqueeze(node, cast_like(node, input(node, i), x), 0, rank - 2);
-    normal = emit_binary(node, i == 1 ? &op_mul : &op_add, normal, row);
-  }
-  if (attr_bool(node, "activation", false)) normal = emit_unary(node, &op_silu, normal);
-  return channels_last ? emit_transpose(node, normal, back) : normal;
+  Value *y = layer_norm(node, emit_reshape(node, planes, 3, dims), NULL, NULL, 2, true, 1e-5);
+  y = emit_reshape(node, y, rank, d);
+  y = emit_binary(node, &op_mul, y, emit_unsqueeze(node, cast_like(node, input(node, 1), x), 0, rank - 2));
+  y = emit_binary(node, &op_add, y, emit_unsqueeze(node, cast_like(node, input(node, 2), x), 0, rank - 2));
+  if (attr_bool(node, "activation", false)) y = emit_unary(node, &op_silu, y);
+  return channels_last ? emit_channels(node, y, true) : y;
 }
 
 static bool import_group_norm(OnnxNode *node) {

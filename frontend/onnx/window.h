@@ -27,7 +27,6 @@ void window_set(const OnnxWindow *window, Node *core, bool with_kernel);
 Value *emit_channels(OnnxNode *node, Value *x, bool last);
 /* The node as `import` makes it, with the channels of input 0 and output 0 last: the layout pass joins them.
  */
-Value *emit_channels(OnnxNode *node, Value *x, bool last); /* x with its channels last, or behind the batch */
 bool import_channels_last(OnnxNode *node, bool (*import)(OnnxNode *node));
 /* A convolution with the node's attributes; NULL in, NULL out. `bias` may be absent. */
 Value *emit_conv(OnnxNode *node, Value *x, Value *w, Value *bias);

@@ -1451,6 +1451,35 @@ def bit_cast_golden():
     bits = golden.input("bits", [0x7F800001, 0x80000000, 0x3FC00000], np.uint32)
     golden.result("bit_cast %bits, to=f32", bits.view(np.float32))
     golden.result("bit_cast %b, to=bool", byte != 0)
+def linear_attention(q, k, v, state=None, keep=None, beta=None, erase=None):
+    """On [batch, positions, heads, channels]; state is [batch, heads, d, e]."""
+    heads = max(q.shape[2], k.shape[2])
+    few = k.shape[2]
+    state = np.zeros((q.shape[0], few, q.shape[3], v.shape[3])) if state is None else state.astype(np.float64)
+    y = np.zeros((*q.shape[:2], heads, v.shape[3]))
+    for t in range(q.shape[1]):
+        if keep is not None:
+            state = state * keep[:, t, :, :, None]
+        update = v[:, t]
+        if beta is not None:
+            asking = k[:, t] if erase is None else k[:, t] * erase[:, t]
+            update = beta[:, t] * (update - np.einsum("bhde,bhd->bhe", state, asking))
+        state = state + k[:, t, :, :, None] * update[:, :, None, :]
+        y[:, t] = np.einsum("bhde,bhd->bhe", np.repeat(state, heads // few, 1), np.repeat(q[:, t], heads // q.shape[2], 1))
+    return y.astype(np.float32), state.astype(np.float32)
+
+
+def linear_attention_golden():
+    golden = Golden("linear_attention")
+    q, k, v = golden.input("q", normal(2, 4, 2, 3)), golden.input("k", normal(2, 4, 2, 3)), golden.input("v", normal(2, 4, 2, 5))
+    state, keep = golden.input("state", normal(2, 2, 3, 5)), golden.input("keep", np.abs(normal(2, 4, 2, 1)))
+    rows, beta, one_beta = golden.input("rows", np.abs(normal(2, 4, 1, 3))), golden.input("beta", normal(2, 4, 2, 1)), golden.input("one_beta", normal(2, 4, 1, 1))
+    erase, many, few = golden.input("erase", normal(2, 4, 2, 3)), golden.input("many", normal(2, 4, 6, 3)), golden.input("few", normal(2, 4, 1, 3))
+    golden.several("linear_attention %q, %k, %v", linear_attention(q, k, v))
+    golden.several("linear_attention %q, %k, %v, %state, %keep", linear_attention(q, k, v, state, keep))
+    golden.several("linear_attention %q, %k, %v, _, %rows, %beta", linear_attention(q, k, v, None, rows, beta))
+    golden.several("linear_attention %many, %k, %v, %state, _, %one_beta, %erase", linear_attention(many, k, v, state, None, one_beta, erase))
+    golden.several("linear_attention %few, %k, %v, _, %keep", linear_attention(few, k, v, None, keep))
     golden.write()
 
 
@@ -1495,6 +1524,7 @@ def main():
     tensor_scatter_golden()
     scan_goldens()
     bit_cast_golden()
+    linear_attention_golden()
 
 
 if __name__ == "__main__":
