@@ -373,6 +373,7 @@ typedef struct Cell {
   bool reverse;
   int batch_axis;    /* of xw and y; steps are axis 0 or 1, too */
   bool resets_state; /* gru: the candidate's product is with r*h, so r comes first */
+  bool rounds_state; /* lstm: products see h in 8 bits */
 } Cell;
 
 Cell node_cell(const Node *node);
@@ -384,6 +385,13 @@ For cell_steps(Lower *lower, const Cell *cell, Reg **step);
 Reg *cell_length(Lower *lower, const Cell *cell, Index row);
 /* The state that the candidate sees, of the reset gate's part of xw and its sum. */
 Reg *cell_reset(Lower *lower, const Cell *cell, Reg *x, Reg *sum, Reg *h);
+/* A state of one row: [hidden], or row `row` of [rows, hidden]. */
+typedef struct CellState {
+  Buffer *buffer;
+  Reg *row; /* NULL: there is only one */
+} CellState;
+/* Writes to `seen` what products see of h when the cell rounds it. */
+void cell_round(Lower *lower, const Cell *cell, CellState h, CellState seen);
 /* The next h of a unit (or a run of units); for each gate the part of xw and the sum over h*r. *c becomes the
  * next cell. */
 Reg *cell_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *const *sums, Reg *h, Reg **c);

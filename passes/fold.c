@@ -3,8 +3,8 @@
  *
  * Before: any graph. After: no node has only constant operands, except those whose result would be much
  * larger than what it is made of (a broadcast stays a broadcast), or is better made when a library is opened
- * (TRAIT_PREPARE), unless speed is preferred. Requires static types of what it folds;
- * keeps all other nodes.
+ * (TRAIT_PREPARE, and numbers of a few bits made wide), unless speed is preferred. Requires static types of
+ * what it folds; keeps all other nodes.
  *
  * Three steps. Constants whose elements are all equal become splats. Splats stay splats: pointwise ops on
  * them are computed for one element, movement ops only change the count. All that is left to fold becomes ONE
@@ -18,7 +18,8 @@
 
 enum {
   ALWAYS_FOLD = 1 << 14,    /* elements that a result may always have */
-  GROWTH = 4,               /* times the constants it is made of that a larger one may have */
+  GROWTH = 2,               /* times the bytes of the constants it is made of that a larger one may have, */
+  SPEED_GROWTH = 4,         /* and times their elements when speed is preferred */
   INTERPRET_WORK = 1 << 16, /* elements computed beyond which the executor is worth its start */
 };
 
@@ -128,19 +129,26 @@ static bool operands_are_constant(const Node *node) {
   return node->operand_count > 0;
 }
 
-static bool result_is_small(const Node *node) {
-  double sources = 0, size = value_weight(result(node, 0));
+static double value_bytes(const Value *value) {
+  return value_weight(value) * dtype_bits(value->type->dtype) / 8;
+}
+
+static bool result_is_small(const Node *node, bool speed) {
+  double elements = 0, bytes = 0, size = value_weight(result(node, 0));
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
-    if (x && !(x->def->data && x->def->data->splat)) sources += value_weight(x);
+    if (!x || (x->def->data && x->def->data->splat)) continue;
+    elements += value_weight(x);
+    bytes += value_bytes(x);
   }
-  return size <= ALWAYS_FOLD || size <= GROWTH * sources;
+  return size <= ALWAYS_FOLD || (speed && size <= SPEED_GROWTH * elements) ||
+         value_bytes(result(node, 0)) <= GROWTH * bytes;
 }
 
 /* Whether the result is worth its bytes in the library. */
 static bool is_worth_storing(const Node *node, const PassOptions *options) {
-  if (node->op->traits & TRAIT_PREPARE) return options->preference == PREFER_SPEED;
-  return result_is_small(node);
+  bool speed = options->preference == PREFER_SPEED;
+  return node->op->traits & TRAIT_PREPARE ? speed : result_is_small(node, speed);
 }
 
 static bool must_fold(const Node *node, const PassOptions *options) {

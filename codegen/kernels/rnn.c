@@ -23,7 +23,7 @@
 
 #include <assert.h>
 
-enum { PANEL = 16, MAX_ROWS = 8, MAX_CHAINS = 8, MAX_SUMS = 32, MAX_RESET_BYTES = 28 * 1024 };
+enum { PANEL = 16, MAX_ROWS = 8, MAX_CHAINS = 8, MAX_SUMS = 32, MAX_SEEN_BYTES = 28 * 1024 };
 
 static bool gives_results_plainly(const Node *node, const Node *anchor) {
   if (!node_is(node, &op_kernel)) return true;
@@ -34,6 +34,11 @@ static bool gives_results_plainly(const Node *node, const Node *anchor) {
   return true;
 }
 
+/* Products are with a copy of h, for each row of the tile. */
+static bool sees_other_state(const Cell *cell) {
+  return cell->resets_state || cell->rounds_state;
+}
+
 static bool rnn_match(const Node *node, const Node *anchor, const Target *target) {
   if (!anchor || !node_is_cell(anchor) || node_int(anchor, "packed") != PANEL) return false;
   if (result(anchor, 0)->type->dtype != DTYPE_F32 || target_lanes(target, DTYPE_F32) > PANEL) return false;
@@ -41,7 +46,7 @@ static bool rnn_match(const Node *node, const Node *anchor, const Target *target
   if (!value_is_direct(node, operand(anchor, CELL_R)) || (data && data->splat)) return false;
   if (!gives_results_plainly(node, anchor)) return false;
   Cell cell = node_cell(anchor);
-  return !cell.resets_state || cell.hidden * 4 <= MAX_RESET_BYTES;
+  return !sees_other_state(&cell) || cell.hidden * 4 <= MAX_SEEN_BYTES;
 }
 
 /* Accumulators beside the weights of one k and a broadcast; fewer rows are worse. */
@@ -49,8 +54,8 @@ static const char *rnn_choose(const Node *node, const Node *anchor, const Target
   Cell cell = node_cell(anchor);
   int rows = (target->vector_registers - cell.gates - 1) / cell.gates;
   if (rows > MAX_ROWS) rows = MAX_ROWS;
-  if (cell.resets_state && rows * cell.hidden * 4 > MAX_RESET_BYTES)
-    rows = (int)(MAX_RESET_BYTES / (cell.hidden * 4));
+  if (sees_other_state(&cell) && rows * cell.hidden * 4 > MAX_SEEN_BYTES)
+    rows = (int)(MAX_SEEN_BYTES / (cell.hidden * 4));
   if (rows < 1) rows = 1;
   return rank < rows ? arena_printf(node->graph->module->arena, "rnn rows=%d", rows - rank) : NULL;
 }
@@ -66,6 +71,7 @@ typedef struct Emit {
   int height;
   Buffer *sums;  /* [gates][height][PANEL], of the units where the code stands */
   Buffer *reset; /* [height][hidden]: r*h, or NULL */
+  Buffer *seen;  /* [height][hidden]: h in 8 bits, which the products see, or NULL */
   Reg *step;
   Reg *backward;   /* this step walks the weights from the last to the first */
   Reg *at_rest;    /* h is 0 */
@@ -109,7 +115,8 @@ static void step_of_k(Emit *e, Sums *sums, Reg *k, int chain) {
   Reg *h[MAX_ROWS], *reset[MAX_ROWS];
   bool has_reset = e->reset && sums->count > 1;
   for (int row = 0; row < e->height; row++) {
-    h[row] = loop_load(loops, e->h, (Reg *[]){plus(e, e->first_row, row), k}, 1, NULL);
+    Reg *from = e->seen ? loop_int(loops, row) : plus(e, e->first_row, row);
+    h[row] = loop_load(loops, e->seen ? e->seen : e->h, (Reg *[]){from, k}, 1, NULL);
     if (has_reset) reset[row] = loop_load(loops, e->reset, (Reg *[]){loop_int(loops, row), k}, 1, NULL);
   }
   for (int i = 0; i < sums->count; i++) {
@@ -271,6 +278,12 @@ static void keep_units(Lower *lower, Reg *first, void *context) {
   loop_end(loops_of(e), &rows, NULL);
 }
 
+static void round_states(Emit *e) {
+  For rows = for_rows(e);
+  cell_round(e->lower, &e->cell, (CellState){e->h, batch_row(e)}, (CellState){e->seen, e->row});
+  loop_end(loops_of(e), &rows, NULL);
+}
+
 /* ---- all steps ---- */
 
 static void initial_state(Emit *e, Buffer *state, int index) {
@@ -297,6 +310,7 @@ static void tile_of_rows(void *context, Reg *row, int height) {
   e->first_row = row;
   e->height = height;
   if (e->cell.resets_state) e->reset = new_local(e, "reset", 2, (int64_t[]){height, hidden});
+  if (e->cell.rounds_state) e->seen = new_local(e, "seen", 2, (int64_t[]){height, hidden});
   for_lanes(e->lower, 0, hidden, initial_units, e);
   For steps = cell_steps(e->lower, &e->cell, &e->step);
   Reg *odd = loop_binary(loops, LOOP_FLOORMOD, steps.counter, loop_int(loops, 2));
@@ -304,6 +318,7 @@ static void tile_of_rows(void *context, Reg *row, int height) {
   e->at_rest =
       loop_binary(loops, LOOP_LT, steps.counter, loop_int(loops, operand(e->cell.node, CELL_H0) ? 0 : 1));
   if (e->reset) for_lanes(e->lower, 0, hidden, reset_units, e);
+  if (e->seen) round_states(e);
   for_lanes(e->lower, 0, hidden, next_units, e);
   for_lanes(e->lower, 0, hidden, keep_units, e);
   loop_end(loops, &steps, NULL);

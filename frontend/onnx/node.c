@@ -33,6 +33,19 @@ static const OnnxRow *row_find(const char *qualified, int64_t opset, int *first)
   return best;
 }
 
+bool import_as(OnnxNode *node, const char *qualified, int64_t opset, Value **inputs, int count) {
+  int first;
+  OnnxNode other = *node;
+  other.row = row_find(qualified, opset, &first);
+  if (!other.row) return onnx_fail(node, "it is made of %s, which is not supported", qualified);
+  other.opset = opset;
+  other.inputs = inputs;
+  other.input_count = count;
+  bool done = other.row->import(&other);
+  node->has_failed |= other.has_failed;
+  return done;
+}
+
 /* ---- Errors */
 
 static const char *node_label(const Onnx__NodeProto *proto) {

@@ -167,6 +167,8 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
 /* node.c: imports nodes in order. What fails is recorded and its outputs marked, so that all problems are
  * seen at once. */
 void import_nodes(Import *import, Scope *scope, size_t count, Onnx__NodeProto **nodes);
+/* The node as if it were another operator, with its own attributes but these inputs; its outputs are set. */
+bool import_as(OnnxNode *node, const char *qualified, int64_t opset, Value **inputs, int count);
 /* Expands a call of one of the model's functions; NULL when there is none of that name. */
 const Onnx__FunctionProto *function_find(const Import *import, const Onnx__NodeProto *proto);
 bool function_expand(OnnxNode *node, const Onnx__FunctionProto *function);

@@ -5,7 +5,7 @@
  * of directions. Biases of input and state are one, except what linear_before_reset keeps inside of the
  * reset.
  */
-#include "frontend/onnx/onnx.h"
+#include "frontend/onnx/quantize.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -18,6 +18,7 @@ enum { IN_X, IN_W, IN_R, IN_B, IN_LENGTHS, IN_H, IN_C, IN_P };
 typedef struct Kind {
   const Op *op;
   int gates, activations, results;
+  bool rounds_state; /* of DynamicQuantizeLSTM */
 } Kind;
 
 typedef struct Layer {
@@ -219,6 +220,7 @@ static Node *emit_direction(Layer *layer, int direction, bool reverse) {
   node_set_bool(core, "batch_first", layer->batch_first);
   node_set_float(core, "clip", attr_float(node, "clip", 0));
   if (op == &op_lstm) node_set_bool(core, "input_forget", attr_bool(node, "input_forget", false));
+  if (op == &op_lstm) node_set_bool(core, "rounds_state", layer->kind->rounds_state);
   if (op == &op_gru) node_set_bool(core, "linear_before_reset", layer->linear_before_reset);
   set_activations(layer, direction, core);
   return node_finish(core) ? core : NULL;
@@ -256,21 +258,52 @@ static bool import_layer(OnnxNode *node, const Kind *kind) {
 }
 
 static bool import_lstm(OnnxNode *node) {
-  return import_layer(node, &(Kind){&op_lstm, 4, 3, 3});
+  return import_layer(node, &(Kind){&op_lstm, 4, 3, 3, false});
+}
+
+/* Weights [directions, features, gates*hidden] in 8 bits, whose scales and zero points are for a direction or
+ * for each of its columns, as the floats of an LSTM, [directions, gates*hidden, features]. */
+static Value *real_weights(OnnxNode *node, int index, int scale) {
+  Value *parameters[2] = {input(node, scale), input(node, scale + 1)};
+  for (int i = 0; i < 2; i++) {
+    Value *x = parameters[i];
+    if (!x || x->type->rank < 1 || x->type->rank > 2)
+      return onnx_fail(node, "input %d has no dims [directions] or [directions, gates*hidden]", scale + i),
+             NULL;
+    const Dim *dims[] = {x->type->dims[0], dim_const(node->module, 1),
+                         x->type->rank == 2 ? x->type->dims[1] : dim_const(node->module, 1)};
+    parameters[i] = emit_reshape(node, x, 3, dims);
+  }
+  Value *w = emit_dequantize(node, input(node, index), parameters[0], parameters[1], DTYPE_F32);
+  if (w && w->type->rank != 3) return onnx_fail(node, "input %d has %d dims", index, w->type->rank), NULL;
+  return emit_transpose(node, w, (int64_t[]){0, 2, 1});
+}
+
+/* com.microsoft's LSTM multiplies 8-bit integers: X as a whole and the state at every step get a scale. */
+static bool import_dynamic_quantize_lstm(OnnxNode *node) {
+  enum { W_SCALE = 8, R_SCALE = 10 };
+  Value *scale = NULL, *zero = NULL;
+  Value *x = emit_dynamic_quantize(node, input(node, IN_X), &scale, &zero);
+  node->inputs[IN_X] = emit_dequantize(node, x, scale, zero, DTYPE_F32);
+  node->inputs[IN_W] = real_weights(node, IN_W, W_SCALE);
+  node->inputs[IN_R] = real_weights(node, IN_R, R_SCALE);
+  for (int i = 0; i <= IN_R; i++) TRY(node->inputs[i]);
+  return import_layer(node, &(Kind){&op_lstm, 4, 3, 3, true});
 }
 
 static bool import_gru(OnnxNode *node) {
-  return import_layer(node, &(Kind){&op_gru, 3, 2, 2});
+  return import_layer(node, &(Kind){&op_gru, 3, 2, 2, false});
 }
 
 static bool import_rnn(OnnxNode *node) {
-  return import_layer(node, &(Kind){&op_rnn, 1, 1, 2});
+  return import_layer(node, &(Kind){&op_rnn, 1, 1, 2, false});
 }
 
 static const OnnxRow rows[] = {
     {"GRU", 1, 3, 6, import_gru, NULL},
     {"LSTM", 1, 3, 8, import_lstm, NULL},
     {"RNN", 1, 3, 6, import_rnn, NULL},
+    {"com.microsoft.DynamicQuantizeLSTM", 1, 3, 12, import_dynamic_quantize_lstm, NULL},
 };
 
 const OnnxRows onnx_rnn = {rows, COUNT_OF(rows)};

@@ -28,6 +28,7 @@ Cell node_cell(const Node *node) {
   cell.reverse = node_bool(node, "reverse");
   cell.batch_axis = node_bool(node, "batch_first") ? 0 : 1;
   cell.resets_state = node_is(node, &op_gru) && !node_bool(node, "linear_before_reset");
+  cell.rounds_state = node_is(node, &op_lstm) && node_bool(node, "rounds_state");
   return cell;
 }
 
@@ -117,6 +118,50 @@ Reg *cell_next(Lower *lower, const Cell *cell, Index unit, Reg *const *x, Reg *c
   if (cell->gates == 4) return lstm_next(lower, cell, unit, x, sums, c);
   if (cell->gates == 3) return gru_next(lower, cell, unit, x, sums, h);
   return activated(lower, cell, 0, plus(lower, x[0], sums[0]));
+}
+
+/* ---- states in 8 bits ---- */
+
+static Reg *load_state(Loops *loops, CellState state, Reg *unit) {
+  return loop_load(loops, state.buffer, state.row ? (Reg *[]){state.row, unit} : &unit, 1, NULL);
+}
+
+static Reg *rounded_quotient(Lower *lower, Reg *x, Reg *y) {
+  return loop_unary(&lower->loops, LOOP_ROUND, loop_binary(&lower->loops, LOOP_DIV, x, y));
+}
+
+static Reg *in_a_byte(Lower *lower, Reg *x) {
+  x = loop_binary(&lower->loops, LOOP_MAX, constant_like(lower, x, 0), x);
+  return loop_binary(&lower->loops, LOOP_MIN, constant_like(lower, x, 255), x);
+}
+
+/* The distance of two steps, 1 for a state of zeros; *zero gets the step that stands for 0. */
+static Reg *step_of_range(Lower *lower, Reg *low, Reg *high, Reg **zero) {
+  Loops *loops = &lower->loops;
+  Reg *range = loop_binary(loops, LOOP_SUB, high, low);
+  Reg *step = loop_binary(loops, LOOP_DIV, range, constant_like(lower, range, 255));
+  Reg *is_empty = loop_binary(loops, LOOP_EQ, step, constant_like(lower, step, 0));
+  step = loop_select(loops, is_empty, constant_like(lower, step, 1), step);
+  *zero = in_a_byte(lower, rounded_quotient(lower, loop_unary(loops, LOOP_NEG, low), step));
+  return step;
+}
+
+void cell_round(Lower *lower, const Cell *cell, CellState h, CellState seen) {
+  Loops *loops = &lower->loops;
+  LoopType type = {h.buffer->dtype, 1};
+  Reg *begin = loop_int(loops, 0), *end = loop_int(loops, cell->hidden), *zero;
+  Reg *range[2] = {loop_const(loops, type, 0), loop_const(loops, type, 0)};
+  For units = loop_for(loops, begin, end, 1, 2, range);
+  Reg *x = load_state(loops, h, units.counter);
+  range[0] = loop_binary(loops, LOOP_MIN, x, units.carried[0]);
+  range[1] = loop_binary(loops, LOOP_MAX, x, units.carried[1]);
+  loop_end(loops, &units, range);
+  Reg *step = step_of_range(lower, units.results[0], units.results[1], &zero);
+  units = loop_for(loops, begin, end, 1, 0, NULL);
+  x = plus(lower, rounded_quotient(lower, load_state(loops, h, units.counter), step), zero);
+  x = times(lower, loop_binary(loops, LOOP_SUB, in_a_byte(lower, x), zero), step);
+  loop_store(loops, x, seen.buffer, seen.row ? (Reg *[]){seen.row, units.counter} : &units.counter, NULL);
+  loop_end(loops, &units, NULL);
 }
 
 /* ---- infer, simplify ---- */
@@ -213,7 +258,8 @@ typedef struct Plain {
   Lower *lower;
   Cell cell;
   Index row, step;
-  Buffer *h, *next, *c, *reset; /* [hidden] */
+  Buffer *h, *next, *c; /* [hidden] */
+  Buffer *reset, *seen; /* what the products see instead of h, or NULL */
 } Plain;
 
 static Buffer *new_state(Plain *p, const char *name) {
@@ -285,7 +331,8 @@ static void next_unit(Plain *p, Index unit, Reg *valid) {
   Reg *c = p->c ? loop_load(loops, p->c, &unit.base, 1, NULL) : NULL, *old_c = c;
   for (int gate = 0; gate < p->cell.gates; gate++) {
     x[gate] = input_gate(p, gate, unit);
-    sums[gate] = recurrent_sum(p, p->reset && gate == 2 ? p->reset : p->h, gate, unit);
+    Buffer *h = p->seen ? p->seen : p->h;
+    sums[gate] = recurrent_sum(p, p->reset && gate == 2 ? p->reset : h, gate, unit);
   }
   Reg *h = cell_next(lower, &p->cell, unit, x, sums, old, &c), *y = h;
   if (valid) {
@@ -340,6 +387,7 @@ static void cell_nest(Lower *lower, const Node *node) {
   p.next = new_state(&p, "next");
   if (p.cell.gates == 4) p.c = new_state(&p, "c");
   if (p.cell.resets_state) p.reset = new_state(&p, "reset");
+  if (p.cell.rounds_state) p.seen = new_state(&p, "seen");
   Reg *rows = lower_dim(lower, operand(node, CELL_XW), p.cell.batch_axis), *step;
   For row = loop_parallel(loops, loop_int(loops, 0), rows, 1);
   p.row = index_of(row.counter);
@@ -350,6 +398,7 @@ static void cell_nest(Lower *lower, const Node *node) {
   p.step = index_of(step);
   Reg *valid = length ? loop_binary(loops, LOOP_LT, step, length) : NULL;
   if (p.reset) reset_state(&p);
+  if (p.seen) cell_round(lower, &p.cell, (CellState){p.h, NULL}, (CellState){p.seen, NULL});
   Index unit;
   For units = for_units(&p, &unit);
   next_unit(&p, unit, valid);
@@ -403,6 +452,8 @@ static const AttrSpec lstm_attrs[] = {
     {"g", ATTR_STRING, ROLE_NONE, "tanh", "activation of the candidate", ACTIVATIONS},
     {"h", ATTR_STRING, ROLE_NONE, "tanh", "activation of the cell", ACTIVATIONS},
     {"input_forget", ATTR_BOOL, ROLE_NONE, "false", "the forget gate is 1 - i", NULL},
+    {"rounds_state", ATTR_BOOL, ROLE_NONE, "false",
+     "products see h in 8 bits: each row in 255 equal steps over its range with 0, anew at every step", NULL},
     COMMON_ATTRS};
 
 const Op op_lstm = {

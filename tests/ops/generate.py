@@ -924,8 +924,16 @@ ACTIVATIONS = {
     "leaky_relu": lambda x, a, b: np.where(x < 0, a * x, x)}
 
 
+def in_a_byte(x):
+    """In 255 equal steps over its range with 0, and back."""
+    low, high = min(x.min(), 0), max(x.max(), 0)
+    step = (high - low) / 255 or 1
+    zero = np.clip(np.rint(-low / step), 0, 255)
+    return (np.clip(np.rint(x / step) + zero, 0, 255) - zero) * step
+
+
 def recurrence(kind, xw, r, h=None, lengths=None, special=(), reverse=False, batch_first=False, clip=0, names=None,
-               alpha=None, beta=None, input_forget=False, linear_before_reset=False):
+               alpha=None, beta=None, input_forget=False, linear_before_reset=False, rounds_state=False):
     """One row and step at a time, from the formulas of the ONNX operators; returns y and the last states."""
     steps, batch, hidden = *(xw.transpose(1, 0, 2) if batch_first else xw).shape[:2], r.shape[0]
     names = names or {"lstm": ["sigmoid", "tanh", "tanh"], "gru": ["sigmoid", "tanh"], "rnn": ["tanh"]}[kind]
@@ -951,11 +959,12 @@ def recurrence(kind, xw, r, h=None, lengths=None, special=(), reverse=False, bat
                 inner = reset * (state @ weight[2] + bias) if linear_before_reset else (reset * state) @ weight[2] + bias
                 state = z * state + (1 - z) * act(1, part[2] + inner)
             else:
+                seen = in_a_byte(state) if rounds_state else state
                 p = special[1].astype(float).reshape(3, hidden) if len(special) > 1 else np.zeros((3, hidden))
-                i = act(0, part[0] + state @ weight[0] + p[0] * cell)
-                forget = 1 - i if input_forget else act(0, part[2] + state @ weight[2] + p[2] * cell)
-                cell = forget * cell + i * act(1, part[3] + state @ weight[3])
-                state = act(0, part[1] + state @ weight[1] + p[1] * cell) * act(2, cell)
+                i = act(0, part[0] + seen @ weight[0] + p[0] * cell)
+                forget = 1 - i if input_forget else act(0, part[2] + seen @ weight[2] + p[2] * cell)
+                cell = forget * cell + i * act(1, part[3] + seen @ weight[3])
+                state = act(0, part[1] + seen @ weight[1] + p[1] * cell) * act(2, cell)
             y[t, b] = state
         last_h[b], last_c[b] = state, cell
     y = y.transpose(1, 0, 2) if batch_first else y
@@ -994,6 +1003,7 @@ def rnn_goldens():
         if kind == "lstm":
             c, p = golden.input("c", values(2, hidden)), golden.input("p", values(3 * hidden))
             golden.several("lstm %x, %r, %h, %lengths, %c, %p", recurrence(kind, x, r, h, lengths, [c, p]))
+            golden.several("lstm %x, %r, %h, rounds_state=true", recurrence(kind, x, r, h, rounds_state=True))
             golden.several("lstm %x, %r, _, _, _, %p, input_forget=true", recurrence(kind, x, r, special=[None, p], input_forget=True))
             golden.several('lstm %x, %r, f="hard_sigmoid", g="scaled_tanh", h="leaky_relu", alpha=[0.3,1.5,0.1], beta=[0.4,0.7,0]',
                            recurrence(kind, x, r, names=["hard_sigmoid", "scaled_tanh", "leaky_relu"], alpha=[0.3, 1.5, 0.1], beta=[0.4, 0.7, 0]))

@@ -156,7 +156,7 @@ void peer_open(Peer *peer, const PeerOptions *options) {
   load_api(peer, options->lib);
   check(peer, ORT(CallEnv, CREATE_ENV)(LOG_ERRORS, "tenon", &peer->env));
   check(peer, ORT(Call1, CREATE_SESSION_OPTIONS)(&peer->options));
-  check(peer, ORT(CallInt, SET_OPTIMIZATION_LEVEL)(peer->options, ALL_OPTIMIZATIONS));
+  check(peer, ORT(CallInt, SET_OPTIMIZATION_LEVEL)(peer->options, options->plain ? 0 : ALL_OPTIMIZATIONS));
   check(peer, ORT(CallInt, SET_INTRA_OP_THREADS)(peer->options, options->threads));
   check(peer, ORT(CallInt, SET_INTER_OP_THREADS)(peer->options, 1));
   for (int i = 0; i < options->dim_count; i++) override_dim(peer, options->dims[i]);

@@ -22,6 +22,7 @@ typedef struct PeerOptions {
   const char *const *dims; /* [dim_count] NAME=N, sizes of open dims */
   int dim_count;
   int threads;
+  bool plain; /* the model as it stands, without optimizations */
 } PeerOptions;
 
 typedef void (*PeerFunction)(void);

@@ -2,10 +2,10 @@
  * ort.c -- ort_run: runs a model in ONNX Runtime, the peer that tenon is compared with.
  *
  *   ort_run --lib libonnxruntime.so.1 MODEL.onnx [--dim NAME=N]... [--input NAME=FILE.npy]... [--seed N]
- *           [--output DIR] [--save-inputs DIR] [--threads N] [--bench SECONDS]
+ *           [--output DIR] [--save-inputs DIR] [--threads N] [--bench SECONDS] [--plain 1]
  *
  * Inputs that are not given are random: floats uniform in [-1,1), integers in [0,8). Outputs go to
- * DIR/NAME.npy.
+ * DIR/NAME.npy. --plain 1 runs the model as it stands, without optimizations.
  */
 #include "frontend/frontend.h"
 #include "tests/oracle/onnxruntime.h"
@@ -149,6 +149,8 @@ static void parse_option(Run *run, const char *option, const char *value) {
     run->seed = strtoull(value, NULL, 10);
   else if (strcmp(option, "--threads") == 0)
     run->options.threads = atoi(value);
+  else if (strcmp(option, "--plain") == 0)
+    run->options.plain = atoi(value) != 0;
   else if (strcmp(option, "--bench") == 0)
     run->bench = atof(value);
   else
