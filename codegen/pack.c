@@ -246,6 +246,8 @@ bool pack_run(Graph *graph, const PassOptions *options) {
       changed |= pack_gemm(node);
     else if (node_is_cell(node))
       changed |= pack_cell(node);
+    else if (node_is(node, &op_tree_ensemble))
+      changed |= pack_trees(node, options);
   }
   return changed;
 }

@@ -22,6 +22,7 @@ const Variant *const variant_table[] = {
     &variant_rows,      /* softmax, reductions */
     &variant_boxes,     /* concat, pad */
     &variant_rnn,       /* lstm, gru, rnn over packed weights */
+    &variant_trees,     /* tree_ensemble */
     &variant_elements,  /* everything else that is element-wise */
     NULL,
 };

@@ -43,6 +43,7 @@ extern const Variant variant_panels;
 extern const Variant variant_pool;
 extern const Variant variant_rnn;
 extern const Variant variant_rows;
+extern const Variant variant_trees;
 extern const Variant variant_winograd;
 extern const Variant variant_winograd_weights;
 
@@ -58,6 +59,7 @@ bool groups_are_small(const Node *conv);
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
+bool pack_trees(Node *node, const PassOptions *options); /* of a tree_ensemble; part of pack */
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);
 

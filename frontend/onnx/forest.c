@@ -167,12 +167,16 @@ static bool write_leaf(Writer *w, int at) {
   return true;
 }
 
+static bool write_below(Writer *w, int at);
+
+/* First the children, side by side, then what is below them: the end of a way is in few cache lines. */
 static bool write_branch(Writer *w, int at) {
   Goal goal = w->records[at].goal;
   Question question = question_of(w, goal);
   bool is_whole = goal.low == 0 && !goal.is_second && goal.high == w->forest->nodes[goal.node].member_count;
   int place = is_whole ? w->places[goal.node] : 0;
-  if (!place) {
+  bool is_new = place == 0;
+  if (is_new) {
     place = w->count - w->root;
     TRY(add_record(w, question.first) && add_record(w, question.second));
     if (is_whole) w->places[goal.node] = place;
@@ -181,7 +185,12 @@ static bool write_branch(Writer *w, int at) {
   record->threshold = question.threshold;
   record->feature = w->forest->nodes[goal.node].feature + (question.nan_is_first ? w->columns : 0);
   record->child = place;
-  return true;
+  return !is_new || (write_below(w, w->root + place) && write_below(w, w->root + place + 1));
+}
+
+static bool write_below(Writer *w, int at) {
+  bool is_leaf = w->forest->nodes[w->records[at].goal.node].mode == BRANCH_LEAF;
+  return is_leaf ? write_leaf(w, at) : write_branch(w, at);
 }
 
 /* A root that is a leaf is a question whose answers are the same. */
@@ -197,11 +206,7 @@ static bool write_tree(Writer *w, int root) {
   bool is_leaf = w->forest->nodes[root].mode == BRANCH_LEAF;
   int depth = is_leaf ? 1 : w->height[root];
   if (depth > w->depth) w->depth = depth;
-  if (is_leaf) TRY(write_single(w, goal_of(w, root)));
-  for (int at = w->root; !is_leaf && at < w->count; at++) {
-    bool at_leaf = w->forest->nodes[w->records[at].goal.node].mode == BRANCH_LEAF;
-    TRY(at_leaf ? write_leaf(w, at) : write_branch(w, at));
-  }
+  TRY(is_leaf ? write_single(w, goal_of(w, root)) : write_branch(w, w->root));
   for (int at = w->root; at < w->count; at++) w->places[w->records[at].goal.node] = 0;
   return true;
 }
@@ -265,10 +270,14 @@ static Value *leaves_of(Writer *w, const int *roots, const int *starts, int64_t 
   double nothing = forest->aggregate[0] == 's' ? 0 : forest->aggregate[1] == 'i' ? INFINITY : -INFINITY;
   for (int64_t i = 0; nothing != 0 && i < leaves->count; i++)
     dtype_set(leaves->dtype, data_bytes(leaves), i, nothing);
-  for (int t = 0, row = 0; t < forest->tree_count; t++)
-    for (int at = roots[t]; at < roots[t + 1]; at++)
-      if (isnan(w->records[at].threshold) && w->records[at].row == row)
-        fill_leaf(w, leaves, &w->records[at], width, starts[t]), row++;
+  bool *is_filled = NEW_ARRAY(module->arena, bool, w->leaf_count);
+  for (int t = 0; t < forest->tree_count; t++)
+    for (int at = roots[t]; at < roots[t + 1]; at++) {
+      const Record *record = &w->records[at];
+      if (!isnan(record->threshold) || is_filled[record->row]) continue;
+      fill_leaf(w, leaves, record, width, starts[t]);
+      is_filled[record->row] = true;
+    }
   return build_const(&w->node->builder,
                      type_static(module, forest->dtype, 2, (int64_t[]){w->leaf_count, width}), leaves, NULL);
 }
