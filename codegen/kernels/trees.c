@@ -531,6 +531,7 @@ static void strips(Emit *e, int lanes, int least) {
   whole_strips(e, lanes, number(e, 0), wide);
   loop_section(loops, &sections);
   if (lanes > least) whole_strips(e, least, wide, whole);
+  loop_section(loops, &sections);
   If branch = loop_if(loops, few, 0, NULL);
   single_rows(e, whole, count);
   loop_else(loops, &branch, NULL);

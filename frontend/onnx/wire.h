@@ -17,7 +17,7 @@
 enum {
   WIRE_MAX_DEPTH = 64, /* messages in messages */
   WIRE_MAX_PIECES =
-      1 << 23, /* messages, strings and unpacked elements: each costs some 100 bytes of memory */
+      1 << 25, /* messages, strings and unpacked elements: each costs some 100 bytes of memory */
 };
 
 typedef struct Wire {
