@@ -3,8 +3,9 @@
  *
  * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
  * [ceil(N/16)][K][16] panels (`packed=16`) of each group, made by plain pad, reshape and transpose nodes that
- * constant folding evaluates; where the width is open, a conv's padding is a `pad` node before it. Requires:
- * layout was chosen. Keeps: the meaning; what it cannot pack it leaves alone.
+ * constant folding evaluates; where the width is open, a conv's padding is a `pad` node before it; shallow
+ * decision trees are complete (pack_trees.c). Requires: layout was chosen. Keeps: the meaning; what it cannot
+ * pack it leaves alone.
  */
 #include "codegen/schedule.h"
 

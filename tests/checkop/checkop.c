@@ -644,7 +644,7 @@ static void tree_cases(Check *check) {
       {83, 2, 4, 2, 2, 2, "min", true, true},     {OPEN, 9, 20, 3, 1, 1, "sum", true, true},
       {OPEN, 4, 2, 7, 5, 5, "min", false, false}, {0, 3, 4, 2, 1, 1, "sum", false, false},
       {1, 5, 17, 9, 1, 1, "sum", true, true},     {7, 4, 8, 12, 3, 3, "sum", false, false},
-      {8, 6, 3, 8, 1, 5, "max", true, true},     {OPEN, 11, 10, 10, 2, 7, "min", false, true},
+      {8, 6, 3, 8, 1, 5, "max", true, true},      {OPEN, 11, 10, 10, 2, 7, "min", false, true},
       {301, 3, 2, 9, 1, 1, "sum", false, false},  {OPEN, 8, 5, 17, 20, 20, "sum", true, false},
       {0, 8, 5, 9, 1, 1, "sum", true, false},     {35, 2, 40, 1, 1, 1, "sum", false, true}};
   for (int i = 0; i < COUNT_OF(cases); i++) add_trees(check, &cases[i], i);
