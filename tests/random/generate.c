@@ -477,6 +477,49 @@ static Value *make_gather(Generator *g) {
   return finish(node);
 }
 
+/* The values only: where they were is not the same after rounding. */
+static Value *make_top_k(Generator *g) {
+  Value *x = pick(g, 1, 4);
+  int axis = x ? below(g, x->type->rank) : 0;
+  if (!x) return NULL;
+  const Dim *k =
+      number(g, fixed(x->type, axis) ? below(g, 1 + (int)x->type->dims[axis]->value) : below(g, 4));
+  Node *node = node_new(&g->builder, &op_top_k, &x, 1);
+  node_set_dims(node, "k", &k, 1);
+  node_set_int(node, "axis", axis);
+  node_set_bool(node, "largest", chance(g, 50));
+  return finish(node);
+}
+
+static Value *make_scan(Generator *g) {
+  Value *x = pick(g, 1, 4);
+  if (!x) return NULL;
+  Node *node = node_new(&g->builder, &op_cum_sum, &x, 1);
+  node_set_int(node, "axis", below(g, x->type->rank));
+  node_set_bool(node, "exclusive", chance(g, 30));
+  node_set_bool(node, "reverse", chance(g, 30));
+  return finish(node);
+}
+
+/* Three rows of x, some of them twice, come from three others. */
+static Value *make_scatter(Generator *g) {
+  static const char *const reductions[] = {"none", "add", "max"};
+  enum { ROWS = 3 };
+  Value *x = pick(g, 1, 4);
+  if (!x || !fixed(x->type, 0) || x->type->dims[0]->value < 1) return NULL;
+  int64_t from[ROWS], to[ROWS];
+  for (int i = 0; i < ROWS; i++) {
+    from[i] = below(g, (int)x->type->dims[0]->value);
+    to[i] = below(g, (int)x->type->dims[0]->value);
+  }
+  const Dim *column[] = {number(g, ROWS), number(g, 1)};
+  Value *rows = build_binary(&g->builder, &op_gather, x, build_ints(&g->builder, from, ROWS));
+  Value *indices = build_reshape(&g->builder, build_ints(&g->builder, to, ROWS), 2, column);
+  Node *node = node_new(&g->builder, &op_scatter_nd, (Value *[]){x, indices, rows}, 3);
+  node_set_string(node, "reduction", reductions[below(g, COUNT_OF(reductions))]);
+  return finish(node);
+}
+
 static Value *make_broadcast(Generator *g) {
   Value *x = pick(g, 0, 4);
   if (!x) return NULL;
@@ -514,6 +557,7 @@ static const struct {
     {make_matmul, 4},  {make_reduce, 5},  {make_softmax, 3},    {make_transpose, 8}, {make_layer_norm, 2},
     {make_reshape, 6}, {make_slice, 4},   {make_concat, 4},     {make_growing, 3},   {make_pad, 3},
     {make_resize, 2},  {make_gather, 2},  {make_flatten, 4},    {make_broadcast, 2}, {make_attention, 3},
+    {make_top_k, 2},   {make_scan, 2},    {make_scatter, 2},
 };
 
 /* ---- the whole graph ---- */
