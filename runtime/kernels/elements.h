@@ -71,12 +71,13 @@ static inline Order order_of(int32_t dtype) {
   }
 }
 
-/* Equal keys are equal elements: -0 and 0 are, and all NaNs, which come after everything else. */
+/* As wide as the element. Equal keys are equal elements: -0 and 0 are, and all NaNs, which come after
+ * everything else. */
 static inline uint64_t key_at(Order order, const unsigned char *at) {
   uint64_t bits = load_bits(at, order.width);
   if (!order.infinity) return bits ^ order.sign;
   uint64_t magnitude = bits & (order.sign - 1);
-  if (magnitude > order.infinity) return UINT64_MAX;
+  if (magnitude > order.infinity) return order.sign | (order.sign - 1);
   return bits & order.sign ? order.sign - magnitude : order.sign + magnitude;
 }
 
