@@ -432,10 +432,100 @@ static bool import_grouped(OnnxNode *node) {
   return set_output(node, heads_merge(node, &y));
 }
 
+/* ---- position biases */
+
+enum { MAX_DISTANCE = 1 << 16 };
+
+/* T5's bucket of a distance: exact near by, then by its logarithm, the last from max_distance on. */
+static int64_t bucket_of(int64_t distance, int64_t buckets, int64_t max_distance, bool both_ways) {
+  int64_t first = 0, n = distance < 0 ? -distance : both_ways ? distance : 0;
+  if (both_ways) {
+    buckets /= 2;
+    first = distance > 0 ? buckets : 0;
+  }
+  int64_t exact = buckets / 2;
+  if (n < exact) return first + n;
+  double ratio = log((double)n / (double)exact) / log((double)max_distance / (double)exact);
+  int64_t bucket = exact + (int64_t)(ratio * (double)(buckets - exact));
+  return first + (bucket < buckets ? bucket : buckets - 1);
+}
+
+/* The buckets of distances from -max_distance to max_distance. */
+static Value *bucket_table(OnnxNode *node, int64_t buckets, int64_t max_distance) {
+  int64_t count = 2 * max_distance + 1;
+  bool both_ways = attr_bool(node, "is_bidirectional", false);
+  Data *data = data_new(node->module, DTYPE_I64, count);
+  for (int64_t i = 0; i < count; i++)
+    dtype_set_int(DTYPE_I64, data_bytes(data), i,
+                  bucket_of(i - max_distance, buckets, max_distance, both_ways));
+  return build_const(&node->builder, type_static(node->module, DTYPE_I64, 1, &count), data, NULL);
+}
+
+/* Inputs bias_table [buckets, heads], whose elements lie head by head; query_length; key_length. Result [1,
+ * heads, queries, keys]. */
+static bool import_position_bias(OnnxNode *node) {
+  Module *module = node->module;
+  const Type *table = input(node, 0)->type;
+  const Dim *const *lengths[2], *zero = dim_const(module, 0);
+  int64_t most = attr_int(node, "max_distance", 0);
+  for (int i = 0; i < 2; i++) {
+    int count;
+    TRY(input_dims(node, 1 + i, i ? "key_length" : "query_length", &lengths[i], &count));
+    if (count != 1) return onnx_fail(node, "%d lengths", count);
+  }
+  if (table->rank != 2 || !dim_is_const(table->dims[0]) || table->dims[0]->value < 4 || most < 1 ||
+      most > MAX_DISTANCE || most <= table->dims[0]->value / 2)
+    return onnx_fail(node, "max_distance %lld for %s", (long long)most, type_text(module, table));
+  Value *rows = emit_reshape(node, input(node, 0), 2, (const Dim *const[]){table->dims[1], table->dims[0]});
+  Node *pick = node_new(&node->builder, &op_gather,
+                        (Value *[]){rows, bucket_table(node, table->dims[0]->value, most)}, 2);
+  node_set_int(pick, "axis", 1);
+  Value *by_distance = finish(pick); /* [heads, 2*most + 1] */
+  Value *queries = emit_range(node, zero, lengths[0][0], true),
+        *keys = emit_range(node, zero, lengths[1][0], false);
+  Value *distance = emit_binary(node, &op_sub, keys, queries);
+  if (!by_distance || !distance) return false;
+  Value *const bounded[] = {distance, emit_scalar(node, distance, (double)-most),
+                            emit_scalar(node, distance, (double)most)};
+  Value *at = emit_binary(node, &op_add, emit(node, &op_clip, bounded, 3), bounded[2]);
+  if (!at) return false;
+  Node *bias = node_new(&node->builder, &op_gather, (Value *[]){by_distance, at}, 2);
+  node_set_int(bias, "axis", 1);
+  return set_output(node, emit_unsqueeze(node, finish(bias), 1, 0));
+}
+
+/*
+ * Inputs query [b, s, h*d], its bias, rel_pos [1, h, s, s], weight [d, D] and bias [D], eco_a [1, h, 1, 1]:
+ * rel_pos times u * (r * eco_a - 1) + 2, u and r the sigmoids of the sums of the halves of query * weight +
+ * bias.
+ */
+static bool import_gated_position_bias(OnnxNode *node) {
+  Module *module = node->module;
+  Heads heads;
+  Value *gates[2];
+  if (input(node, 6)) return onnx_fail(node, "token_offset is not supported");
+  Value *query = emit_binary(node, &op_add, input(node, 0), input(node, 1));
+  TRY(heads_split(node, query, attr_int(node, "num_heads", 0), &heads));
+  Value *sums = emit_binary(node, &op_matmul, heads_canonical(node, &heads), input(node, 3));
+  sums = emit_binary(node, &op_add, sums, input(node, 4));
+  if (!sums) return false;
+  const Dim *const *d = sums->type->dims, *two = dim_const(module, 2);
+  const Dim *const halves[] = {d[0], d[1], d[2], two, dim_floordiv(module, d[3], two)};
+  sums = emit_reduce(node, &op_reduce_sum, emit_reshape(node, sums, 5, halves), (int64_t[]){4}, 1);
+  sums = emit_unary(node, &op_sigmoid, emit_reshape(node, sums, AXES, halves));
+  for (int i = 0; i < 2; i++) gates[i] = slice_axis(node, sums, 3, dim_const(module, i), one(node));
+  Value *r = emit_binary(node, &op_mul, gates[1], input(node, 5));
+  Value *gate = emit_binary(node, &op_mul, gates[0], emit_binary(node, &op_sub, r, emit_scalar(node, r, 1)));
+  gate = emit_binary(node, &op_add, gate, emit_scalar(node, gate, 2));
+  return set_output(node, emit_binary(node, &op_mul, gate, input(node, 2)));
+}
+
 static const OnnxRow rows[] = {
     {"com.microsoft.Attention", 1, 2, 7, import_packed_attention, NULL},
+    {"com.microsoft.GatedRelativePositionBias", 1, 6, 7, import_gated_position_bias, NULL},
     {"com.microsoft.GroupQueryAttention", 1, 1, 16, import_grouped, NULL},
     {"com.microsoft.MultiHeadAttention", 1, 1, 10, import_multi_head, NULL},
+    {"com.microsoft.RelativePositionBias", 1, 3, 3, import_position_bias, NULL},
 };
 
 const OnnxRows onnx_microsoft_attention = {rows, COUNT_OF(rows)};

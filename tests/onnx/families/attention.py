@@ -248,3 +248,28 @@ case(case_of, "norms", inputs=[*prompt, None, None, total([m - 1] * b), total(m)
      outputs=[merged(attention(*normed, causal(m, m))), *normed[1:]])
 case(case_of, "both_ways", inputs=[*prompt, None, None, total([m - 1] * b), total(m)], num_heads=h, kv_num_heads=g, causal=0, outputs=[merged(attention(*fresh))])
 case(case_of, "quantized", inputs=[*prompt, None, None, total([m - 1] * b), total(m)], num_heads=h, kv_num_heads=g, k_quant_type="PER_TENSOR", error="quantized")
+
+# ---- position biases
+
+def bucket(distance, buckets, most, both_ways):
+    """As T5 has it."""
+    first, n = np.zeros_like(distance), np.where(distance > 0, distance if both_ways else 0, -distance)
+    if both_ways:
+        buckets //= 2
+        first = np.where(distance > 0, buckets, 0)
+    exact = buckets // 2
+    far = exact + (np.log(np.maximum(n, 1) / exact) / np.log(most / exact) * (buckets - exact)).astype(np.int64)
+    return first + np.where(n < exact, n, np.minimum(far, buckets - 1))
+
+
+table = random(16, 3)
+for both_ways in 0, 1:
+    steps = np.arange(40) - np.arange(30)[:, None]
+    case("com.microsoft.RelativePositionBias", ["back", "both_ways"][both_ways], inputs=[table, np.int64(30), np.int64(40)], constants=[1, 2], max_distance=20,
+         is_bidirectional=both_ways, outputs=[table.reshape(3, 16)[:, bucket(steps, 16, 20, both_ways)][None]])
+case("com.microsoft.RelativePositionBias", "no_distance", inputs=[table, np.int64(3), np.int64(3)], constants=[1, 2], max_distance=0, error="max_distance 0")
+gate_w, gate_b, eco, relative = random(d, 6), random(6), random(1, h, 1, 1), random(1, h, m, m)
+query_bias = random(h * d, seed=3)
+gates = 1 / (1 + np.exp(-((heads(merged(q) + query_bias, h) @ gate_w + gate_b).reshape(b, h, m, 2, 3).sum(-1))))
+case("com.microsoft.GatedRelativePositionBias", "", inputs=[merged(q), query_bias, relative, gate_w, gate_b, eco], num_heads=h, dims={0: ["B", "S", h * d]},
+     outputs=[(gates[..., :1] * (gates[..., 1:] * eco - 1) + 2) * relative])
