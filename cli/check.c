@@ -65,15 +65,16 @@ static const Constant *constant_of_file(const Check *check, int file) {
 static bool check_constant(const Check *check, const char *path, const Constant *constant) {
   Tensor again = {0};
   const char *name;
-  TRY(read_tensor_pb(check->program.module, path, &again, &name));
+  TRY(read_tensor_pb(check->program.module, path, FORM_TENSOR, &again, &name));
   bool same = again.dtype == constant->value.dtype && tensor_same_shape(&again, &constant->value) &&
               memcmp(again.data, constant->value.data, tensor_size(&again)) == 0;
   tensor_free(&again);
   return same || fail(check->program.module, "%s is not as in the first set", path);
 }
 
-/* The data has bf16 as the bits of u16. */
+/* The data has bf16 as the bits of u16; an empty sequence is of any type. */
 static void take_dtype(Tensor *tensor, const Port *port) {
+  if (tensor->kind == TENSOR_LIST && tensor->dtype == DTYPE_NONE) tensor->dtype = port->dtype;
   if (port->dtype == DTYPE_BF16 && tensor->dtype == DTYPE_U16) tensor->dtype = DTYPE_BF16;
 }
 
@@ -90,7 +91,7 @@ static bool read_set(const Check *check, int set, const char *kind, bool skips, 
       TRY(check_constant(check, path, constant));
       continue;
     }
-    TRY(read_tensor_pb(module, path, &tensors[i], &name));
+    TRY(read_tensor_pb(module, path, ports[i].form, &tensors[i], &name));
     take_dtype(&tensors[i], &ports[i]);
     i++;
   }
@@ -152,7 +153,7 @@ static void find_constants(Check *check, Module *module, bool floats, ImportCons
        file++) {
     Constant *constant = &check->constants[check->constant_count];
     *constant = (Constant){.file = file};
-    if (!read_tensor_pb(module, path, &constant->value, &name)) continue;
+    if (!read_tensor_pb(module, path, FORM_TENSOR, &constant->value, &name)) continue;
     if (!can_be_constant(&constant->value, floats)) {
       tensor_free(&constant->value);
       continue;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 Port port_of(const char *name, const Type *type, Module *module) {
-  Port port = {.name = name ? name : "", .dtype = type->dtype, .rank = type->rank};
+  Port port = {.name = name ? name : "", .form = type->form, .dtype = type->dtype, .rank = type->rank};
   for (int i = 0; i < type->rank; i++) {
     bool constant = dim_is_const(type->dims[i]);
     port.dims[i] = constant ? type->dims[i]->value : -1;
@@ -27,7 +27,9 @@ void tensors_free(Tensor *tensors, int count) {
 
 void ports_print(const char *title, const Port *ports, int count) {
   for (int i = 0; i < count; i++) {
-    printf("%-9s %s: %s[", title, ports[i].name, dtype_name(ports[i].dtype));
+    static const char *const forms[] = {"", "sequence ", "optional ", "optional sequence "};
+    printf("%-9s %s: %s%s[%s", title, ports[i].name, forms[ports[i].form], dtype_name(ports[i].dtype),
+           ports[i].rank < 0 ? "*" : "");
     for (int axis = 0; axis < ports[i].rank; axis++) {
       if (axis > 0) printf(",");
       if (ports[i].dims[axis] >= 0)

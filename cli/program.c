@@ -16,7 +16,12 @@ static_assert((int)TENON_BOOL == (int)DTYPE_BOOL && (int)TENON_F32 == (int)DTYPE
 /* ---- Ports ---- */
 
 static Port port_of_info(const tenon_tensor_info *info) {
-  Port port = {.name = info->name, .dtype = (Dtype)info->dtype, .rank = (int)info->rank};
+  static const Form forms[] = {FORM_TENSOR, FORM_SEQUENCE, FORM_OPTIONAL, FORM_OPTIONAL_SEQUENCE};
+  uint32_t bits = TENON_SEQUENCE | TENON_OPTIONAL;
+  Port port = {.name = info->name,
+               .form = forms[(info->dtype & bits) / TENON_SEQUENCE],
+               .dtype = (Dtype)(info->dtype & ~bits),
+               .rank = info->rank == TENON_ANY_RANK ? RANK_UNKNOWN : (int)info->rank};
   for (int i = 0; i < port.rank && i < MAX_RANK; i++) {
     port.dims[i] = info->dims[i].size;
     port.symbols[i] = info->dims[i].symbol;
@@ -135,16 +140,33 @@ bool program_prepare(Program *program, bool profile) {
 
 /* ---- Running ---- */
 
-static tenon_tensor lend(const Tensor *tensor) {
-  tenon_tensor lent = {.data = tensor->data,
-                       .size = tensor_size(tensor),
-                       .dtype = (uint32_t)tensor->dtype,
-                       .rank = (uint32_t)tensor->rank};
+/* Lists get descriptors in the arena. */
+static tenon_tensor lend(Module *module, const Tensor *tensor) {
+  if (tensor->kind == TENSOR_ABSENT) return (tenon_tensor){.rank = TENON_ABSENT};
+  tenon_tensor lent = {
+      .data = tensor->data, .dtype = (uint32_t)tensor->dtype, .rank = (uint32_t)tensor->rank};
   memcpy(lent.dims, tensor->dims, sizeof *tensor->dims * (size_t)tensor->rank);
+  if (tensor->kind == TENSOR_DENSE) {
+    lent.size = tensor_size(tensor);
+    return lent;
+  }
+  tenon_tensor *elements = NEW_ARRAY(module->arena, tenon_tensor, tensor->dims[0]);
+  for (int64_t i = 0; i < tensor->dims[0]; i++) elements[i] = lend(module, (const Tensor *)tensor->data + i);
+  lent.dtype |= TENON_SEQUENCE;
+  lent.data = elements;
   return lent;
 }
 
 static bool take(Module *module, const tenon_tensor *lent, Tensor *tensor) {
+  *tensor = (Tensor){.kind = TENSOR_ABSENT};
+  if (lent->rank == TENON_ABSENT) return true;
+  if (lent->dtype & TENON_SEQUENCE) {
+    if (!tensor_new_list(tensor, (Dtype)(lent->dtype & ~(uint32_t)TENON_SEQUENCE), lent->dims[0]))
+      return fail(module, "no memory for an output");
+    for (int64_t i = 0; i < lent->dims[0]; i++)
+      TRY(take(module, (const tenon_tensor *)lent->data + i, (Tensor *)tensor->data + i));
+    return true;
+  }
   if (!tensor_new(tensor, (Dtype)lent->dtype, (int)lent->rank, lent->dims))
     return fail(module, "no memory for an output");
   memcpy(tensor->data, lent->data, tensor_size(tensor));
@@ -155,7 +177,7 @@ static bool run_library(Program *program, const Tensor *inputs, Tensor *outputs)
   Module *module = program->module;
   tenon_tensor *in = NEW_ARRAY(module->arena, tenon_tensor, program->input_count);
   tenon_tensor *out = NEW_ARRAY(module->arena, tenon_tensor, program->output_count);
-  for (int i = 0; i < program->input_count; i++) in[i] = lend(&inputs[i]);
+  for (int i = 0; i < program->input_count; i++) in[i] = lend(module, &inputs[i]);
   if (program->library->session_run(program->session, in, out))
     return fail(module, "%s", program->library->session_error(program->session));
   for (int i = 0; i < program->output_count; i++) TRY(take(module, &out[i], &outputs[i]));
@@ -246,7 +268,7 @@ static bool read_input(Program *program, const char *text, const Port *port, Ten
   Module *module = program->module;
   const char *name;
   if (*text == '[') return tensor_parse(module, &text, port, tensor);
-  if (ends_with(text, ".pb")) return read_tensor_pb(module, text, tensor, &name);
+  if (ends_with(text, ".pb")) return read_tensor_pb(module, text, port->form, tensor, &name);
   if (ends_with(text, ".npz")) return read_from_npz(module, text, port, tensor);
   return read_npy(module, text, tensor);
 }
@@ -291,6 +313,9 @@ bool program_inputs(Program *program, Tensor *inputs) {
       TRY(read_input(program, given, port, &inputs[i]));
       continue;
     }
+    if (port->form != FORM_TENSOR || port->rank < 0)
+      return fail(program->module, "input '%s' has no shape of its own: give it with --input %s=FILE.pb",
+                  port->name, port->name);
     TRY(choose_dims(program, port, dims));
     if (port->dtype == DTYPE_STRING || dtype_bits(port->dtype) < 8)
       return fail(program->module, "input '%s' is %s: give it with --input", port->name,

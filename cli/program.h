@@ -17,8 +17,9 @@
 /* An input or output. */
 typedef struct Port {
   const char *name;
+  Form form;
   Dtype dtype;
-  int rank;
+  int rank;                      /* RANK_UNKNOWN: any */
   int64_t dims[MAX_RANK];        /* -1: see symbols */
   const char *symbols[MAX_RANK]; /* "N", "2*N+1"; NULL for a constant */
 } Port;
@@ -101,7 +102,8 @@ const char *base_name(const char *path);
 
 /* "x: f32[1,2] min -1 max 1 mean 0" and the first values. */
 void tensor_show(const char *name, const Tensor *tensor);
-/* DIRECTORY/NAME.npy, with characters that would lead elsewhere replaced; makes the folder. */
+/* DIRECTORY/NAME.npy, with characters that would lead elsewhere replaced; makes the folder. Of a sequence a
+ * file for each tensor, NAME.0.npy and so on. */
 bool tensor_save(Module *module, const char *directory, const char *name, const Tensor *tensor);
 void tensor_random(Tensor *tensor, uint64_t *state);
 /* Reads "[[1, 2], [3, nan]]" at *text and moves behind it. Lists in lists give the shape; a flat list takes

@@ -40,9 +40,26 @@ static void show_statistics(const Tensor *tensor, int64_t count) {
   printf(" min %.6g max %.6g mean %.6g", min, max, sum / (double)count);
 }
 
+static void show_list(const char *name, const Tensor *list) {
+  char inner[256];
+  printf("%s: %lld tensors\n", name, (long long)list->dims[0]);
+  for (int64_t i = 0; i < list->dims[0]; i++) {
+    snprintf(inner, sizeof inner, "%.200s[%lld]", name, (long long)i);
+    tensor_show(inner, (const Tensor *)list->data + i);
+  }
+}
+
 void tensor_show(const char *name, const Tensor *tensor) {
   enum { FIRST = 8 };
   char shape[512];
+  if (tensor->kind == TENSOR_LIST) {
+    show_list(name, tensor);
+    return;
+  }
+  if (tensor->kind == TENSOR_ABSENT) {
+    printf("%s: absent\n", name);
+    return;
+  }
   int64_t count = tensor_count(tensor);
   tensor_shape_text(tensor, shape, sizeof shape);
   printf("%s: %s", name, shape);
@@ -74,6 +91,10 @@ static bool make_folders(Module *module, const char *directory) {
 
 bool tensor_save(Module *module, const char *directory, const char *name, const Tensor *tensor) {
   TRY(make_folders(module, directory));
+  for (int64_t i = 0; tensor->kind == TENSOR_LIST && i < tensor->dims[0]; i++)
+    TRY(tensor_save(module, directory, arena_printf(module->arena, "%s.%lld", name, (long long)i),
+                    (const Tensor *)tensor->data + i));
+  if (tensor->kind != TENSOR_DENSE) return true;
   char *path = arena_printf(module->arena, "%s/%s.npy", directory, name);
   for (char *c = path + strlen(directory) + 1; *c; c++)
     if (*c == '/' || (unsigned char)*c < ' ') *c = '_';
@@ -170,9 +191,31 @@ static bool integers_agree(const Tensor *got, const Tensor *want, char *reason, 
   return false;
 }
 
+static bool lists_agree(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
+                        size_t size) {
+  char inner[256];
+  if (got->dims[0] != want->dims[0])
+    return snprintf(reason, size, "has %lld tensors, not %lld", (long long)got->dims[0],
+                    (long long)want->dims[0]),
+           false;
+  for (int64_t i = 0; i < got->dims[0]; i++) {
+    if (tensor_agrees((const Tensor *)got->data + i, (const Tensor *)want->data + i, atol, rtol, inner,
+                      sizeof inner))
+      continue;
+    snprintf(reason, size, "tensor %lld %s", (long long)i, inner);
+    return false;
+  }
+  return true;
+}
+
 bool tensor_agrees(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
                    size_t size) {
+  static const char *const kinds[] = {"a tensor", "a sequence", "absent"};
   char got_shape[512], want_shape[512];
+  if (got->kind != want->kind)
+    return snprintf(reason, size, "is %s, not %s", kinds[got->kind], kinds[want->kind]), false;
+  if (got->kind == TENSOR_ABSENT) return true;
+  if (got->kind == TENSOR_LIST) return lists_agree(got, want, atol, rtol, reason, size);
   tensor_shape_text(got, got_shape, sizeof got_shape);
   tensor_shape_text(want, want_shape, sizeof want_shape);
   if (strcmp(got_shape, want_shape) != 0)

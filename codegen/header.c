@@ -76,12 +76,12 @@ CNames program_c_names(const Program *program) {
   CNames names = {.name = program->options->name,
                   .inputs = NEW_ARRAY(arena, const char *, graph->input_count),
                   .outputs = NEW_ARRAY(arena, const char *, graph->output_count),
-                  .symbols = NEW_ARRAY(arena, const char *, program->symbol_count)};
+                  .symbols = NEW_ARRAY(arena, const char *, program->input_symbol_count)};
   for (int i = 0; i < graph->input_count; i++)
     names.inputs[i] = distinct(arena, graph->inputs[i]->name, names.inputs, i, NULL, 0);
   for (int i = 0; i < graph->output_count; i++)
     names.outputs[i] = distinct(arena, graph->output_names[i], names.outputs, i, NULL, 0);
-  for (int i = 0; i < program->symbol_count; i++)
+  for (int i = 0; i < program->input_symbol_count; i++)
     names.symbols[i] =
         distinct(arena, program->symbols[i], names.symbols, i, names.inputs, graph->input_count);
   char *upper = arena_printf(arena, "%s", names.name);
@@ -145,10 +145,10 @@ static void write_call(FILE *out, const Program *program, const CNames *names) {
   const char *name = names->name;
   fprintf(out, " *   struct %s_in in = {", name);
   for (int i = 0; i < graph->input_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->inputs[i]);
-  for (int i = 0; i < program->symbol_count; i++)
+  for (int i = 0; i < program->input_symbol_count; i++)
     fprintf(out, "%s%s", i || graph->input_count ? ", " : "", names->symbols[i]);
-  fprintf(out, "%s};\n *   struct %s_out out = {", graph->input_count + program->symbol_count ? "" : "0",
-          name);
+  fprintf(out, "%s};\n *   struct %s_out out = {",
+          graph->input_count + program->input_symbol_count ? "" : "0", name);
   for (int i = 0; i < graph->output_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->outputs[i]);
   fprintf(out, "};\n");
 }
@@ -184,9 +184,9 @@ static void write_structs(FILE *out, const Program *program, const CNames *names
   fprintf(out, "struct %s_in {\n", names->name);
   for (int i = 0; i < graph->input_count; i++)
     write_member(out, module, "const ", names->inputs[i], graph->inputs[i]->name, graph->inputs[i]->type);
-  for (int i = 0; i < program->symbol_count; i++)
+  for (int i = 0; i < program->input_symbol_count; i++)
     fprintf(out, "  int64_t %s; /* a size, in the shapes here */\n", names->symbols[i]);
-  if (graph->input_count + program->symbol_count == 0)
+  if (graph->input_count + program->input_symbol_count == 0)
     fprintf(out, "  char unused; /* the model has no inputs */\n");
   fprintf(out, "};\n\nstruct %s_out {\n", names->name);
   for (int i = 0; i < graph->output_count; i++)
@@ -255,11 +255,40 @@ static void write_functions(FILE *out, const CNames *names) {
   fprintf(out, "const struct tenon_library *%s_query(uint32_t abi_version);\n", name);
 }
 
+/* The interface of a model whose sizes are known only when it runs. */
+static void write_dynamic(FILE *out, const Program *program, const CNames *names) {
+  Module *module = program->module;
+  const Graph *graph = program->graph;
+  fprintf(out,
+          " * Sizes of this model are known only when it runs, so there is no call without a session:\n *\n"
+          " *   const tenon_library *library = %s_query(TENON_ABI_VERSION);\n"
+          " *   tenon_session *session;\n"
+          " *   if (library->session_open(NULL, &session) != 0) ...\n"
+          " *   if (library->session_run(session, inputs, outputs) != 0) ... // arrays of tenon_tensor\n *\n",
+          names->name);
+  for (int i = 0; i < graph->input_count; i++)
+    fprintf(out, " * inputs[%d]: %s, %s\n", i, comment_text(module->arena, graph->inputs[i]->name),
+            comment_text(module->arena, type_text(module, graph->inputs[i]->type)));
+  for (int i = 0; i < graph->output_count; i++)
+    fprintf(out, " * outputs[%d]: %s, %s\n", i, comment_text(module->arena, graph->output_names[i]),
+            comment_text(module->arena, type_text(module, graph_output(graph, i)->type)));
+  fprintf(out, " */\n#ifndef %s_TENON_H\n#define %s_TENON_H\n\n#include \"tenon.h\"\n\n", names->upper,
+          names->upper);
+  fprintf(out,
+          "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\nconst tenon_library *%s_query(uint32_t "
+          "abi_version);\n\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
+          names->name);
+}
+
 bool program_write_header(const Program *program, const char *path) {
   FILE *out = fopen(path, "w");
   if (!out) return fail(program->module, "cannot write '%s': %s", path, strerror(errno));
   CNames names = program_c_names(program);
   write_head(out, program, &names);
+  if (program->is_dynamic) {
+    write_dynamic(out, program, &names);
+    return fclose(out) == 0 || fail(program->module, "cannot write '%s': %s", path, strerror(errno));
+  }
   write_example(out, program, &names);
   fprintf(out, "#ifndef %s_TENON_H\n#define %s_TENON_H\n\n#include <stdint.h>\n\n", names.upper, names.upper);
   fprintf(out, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");

@@ -7,7 +7,7 @@
  * table of those for this processor (runtime/cpu.c); everything else is there once. Weights come in through
  * .incbin: they never become LLVM constants.
  */
-#include "codegen/library.h"
+#include "codegen/library_parts.h"
 #include "codegen/math.h"
 
 #include "runtime/model.h"
@@ -15,29 +15,17 @@
 #include <assert.h>
 #include <string.h>
 
-typedef struct Library {
-  const Program *program;
-  const Machine *machines; /* by target */
-  Module *module;
-  LLVMContextRef context;
-  LLVMModuleRef llvm;
-  LLVMBuilderRef builder;
-  LLVMTypeRef i8, i32, i64, pointer, nothing;
-  LLVMValueRef *kernels; /* by target and code */
-  LLVMValueRef weights;
-} Library;
-
 /* ---- small constants ---- */
 
-static LLVMValueRef int32(const Library *library, int64_t value) {
+LLVMValueRef int32(const Library *library, int64_t value) {
   return LLVMConstInt(library->i32, (unsigned long long)value, true);
 }
 
-static LLVMValueRef int64(const Library *library, int64_t value) {
+LLVMValueRef int64(const Library *library, int64_t value) {
   return LLVMConstInt(library->i64, (unsigned long long)value, true);
 }
 
-static LLVMValueRef constant_global(const Library *library, const char *name, LLVMValueRef value) {
+LLVMValueRef constant_global(const Library *library, const char *name, LLVMValueRef value) {
   LLVMValueRef global = LLVMAddGlobal(library->llvm, LLVMTypeOf(value), name);
   LLVMSetInitializer(global, value);
   LLVMSetGlobalConstant(global, true);
@@ -45,7 +33,7 @@ static LLVMValueRef constant_global(const Library *library, const char *name, LL
   return global;
 }
 
-static LLVMValueRef string(const Library *library, const char *text) {
+LLVMValueRef string(const Library *library, const char *text) {
   if (!text) text = "";
   LLVMValueRef value = LLVMConstStringInContext(library->context, text, (unsigned)strlen(text), false);
   LLVMValueRef global = constant_global(library, "", value);
@@ -53,7 +41,7 @@ static LLVMValueRef string(const Library *library, const char *text) {
   return global;
 }
 
-static LLVMValueRef structure(const Library *library, LLVMValueRef *fields, int count) {
+LLVMValueRef structure(const Library *library, LLVMValueRef *fields, int count) {
   return LLVMConstStructInContext(library->context, fields, (unsigned)count, false);
 }
 
@@ -64,8 +52,8 @@ static LLVMValueRef pointer_array(const Library *library, LLVMValueRef *values, 
 
 /* ---- functions ---- */
 
-static LLVMValueRef declare(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
-                            int count) {
+LLVMValueRef declare(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
+                     int count) {
   LLVMValueRef function = LLVMGetNamedFunction(library->llvm, name);
   if (function) return function;
   function = LLVMAddFunction(library->llvm, name, LLVMFunctionType(result, types, (unsigned)count, false));
@@ -73,20 +61,19 @@ static LLVMValueRef declare(const Library *library, const char *name, LLVMTypeRe
   return function;
 }
 
-/* A function whose first block the builder then stands in. */
-static LLVMValueRef define(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
-                           int count) {
+LLVMValueRef define(const Library *library, const char *name, LLVMTypeRef result, LLVMTypeRef *types,
+                    int count) {
   LLVMValueRef function = declare(library, name, result, types, count);
   LLVMPositionBuilderAtEnd(library->builder, LLVMAppendBasicBlockInContext(library->context, function, ""));
   return function;
 }
 
-static LLVMValueRef call(const Library *library, LLVMValueRef function, LLVMValueRef *args, int count) {
+LLVMValueRef call(const Library *library, LLVMValueRef function, LLVMValueRef *args, int count) {
   return LLVMBuildCall2(library->builder, LLVMGlobalGetValueType(function), function, args, (unsigned)count,
                         "");
 }
 
-static DimCode dim_code(const Library *library, LLVMValueRef symbols) {
+DimCode dim_code(const Library *library, LLVMValueRef symbols) {
   const Program *program = library->program;
   return (DimCode){library->context,
                    library->llvm,
@@ -98,13 +85,12 @@ static DimCode dim_code(const Library *library, LLVMValueRef symbols) {
                    true};
 }
 
-static LLVMValueRef element_pointer(const Library *library, LLVMTypeRef type, LLVMValueRef base,
-                                    int64_t index) {
+LLVMValueRef element_pointer(const Library *library, LLVMTypeRef type, LLVMValueRef base, int64_t index) {
   LLVMValueRef at = int64(library, index);
   return LLVMBuildGEP2(library->builder, type, base, &at, 1, "");
 }
 
-static LLVMValueRef byte_pointer(const Library *library, LLVMValueRef base, LLVMValueRef offset) {
+LLVMValueRef byte_pointer(const Library *library, LLVMValueRef base, LLVMValueRef offset) {
   return LLVMBuildGEP2(library->builder, library->i8, base, &offset, 1, "");
 }
 
@@ -129,7 +115,7 @@ static void define_scratch_size(const Library *library) {
   LLVMBuildRet(library->builder, LLVMBuildSelect(library->builder, sane, largest, int64(library, -1), ""));
 }
 
-static LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guard *guard) {
+LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guard *guard) {
   LLVMBuilderRef builder = library->builder;
   LLVMValueRef a = llvm_dim(code, guard->a), b = guard->b ? llvm_dim(code, guard->b) : NULL,
                one = int64(library, 1);
@@ -155,6 +141,7 @@ static void define_guard(const Library *library) {
   DimMemo memo = {.arena = library->module->arena};
   code.memo = &memo;
   for (int i = 0; i < program->guard_count; i++) {
+    if (program->guards[i].node) continue; /* checked when its sizes are known */
     LLVMBasicBlockRef refuse = LLVMAppendBasicBlockInContext(library->context, function, "");
     LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(library->context, function, "");
     LLVMBuildCondBr(library->builder, guard_holds(library, &code, &program->guards[i]), next, refuse);
@@ -203,7 +190,9 @@ static void define_macs(const Library *library) {
   DimMemo memo = {.arena = library->module->arena};
   code.memo = &memo;
   for (int i = 0; i < program->step_count; i++)
-    LLVMBuildStore(library->builder, llvm_dim(&code, program->steps[i].macs),
+    LLVMBuildStore(library->builder,
+                   program_knows(program, program->steps[i].macs) ? llvm_dim(&code, program->steps[i].macs)
+                                                                  : int64(library, 0),
                    element_pointer(library, library->i64, LLVMGetParam(function, 1), i));
   LLVMBuildRetVoid(library->builder);
 }
@@ -212,15 +201,6 @@ static void define_macs(const Library *library) {
 
 /* Of tenon_model_run; tenon_model_prepare has the state only. */
 enum { ARG_STATE, ARG_SYMBOLS, ARG_INPUTS, ARG_OUTPUTS, ARG_SCRATCH, ARG_PROFILE, ARG_TEAM, RUN_ARGS };
-
-typedef struct Run {
-  LLVMValueRef function;
-  LLVMValueRef *inputs, *outputs; /* loaded pointers */
-  LLVMValueRef locals, planned;   /* the two parts of scratch memory */
-  LLVMValueRef kernels;           /* their addresses by code, for this processor; NULL: there is one target */
-  LLVMValueRef team;
-  DimCode dims;
-} Run;
 
 static LLVMValueRef *load_pointers(const Library *library, LLVMValueRef from, int count) {
   LLVMValueRef *pointers = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
@@ -235,22 +215,24 @@ static LLVMValueRef memory(const Library *library, const Run *run, const Locatio
   case IN_INPUT: return run->inputs[location->index];
   case IN_OUTPUT: return run->outputs[location->index];
   case IN_WEIGHTS: return library->weights;
-  case IN_STATE: return LLVMGetParam(run->function, ARG_STATE);
+  case IN_STATE: return run->state;
+  case IN_ITEM:
+    return LLVMBuildLoad2(library->builder, library->pointer,
+                          item_pointer(library, run->items, location->index), "");
   default: return run->planned;
   }
 }
 
-static LLVMValueRef address(const Library *library, const Run *run, const Location *location) {
+LLVMValueRef address(const Library *library, const Run *run, const Location *location) {
   LLVMValueRef base = memory(library, run, location);
   if (!base) return LLVMConstNull(library->pointer); /* weights, of constants without elements only */
   if (dim_is(location->offset, 0)) return base;
   return byte_pointer(library, base, llvm_dim(&run->dims, location->offset));
 }
 
-/* if (profile) profile->step(profile, number) */
-static void profile_step(const Library *library, const Run *run, int number) {
+void profile_step(const Library *library, const Run *run, int number) {
   LLVMBuilderRef builder = library->builder;
-  LLVMValueRef profile = LLVMGetParam(run->function, ARG_PROFILE);
+  LLVMValueRef profile = run->profile;
   LLVMBasicBlockRef count = LLVMAppendBasicBlockInContext(library->context, run->function, "");
   LLVMBasicBlockRef next = LLVMAppendBasicBlockInContext(library->context, run->function, "");
   LLVMBuildCondBr(builder, LLVMBuildIsNull(builder, profile, ""), next, count);
@@ -270,14 +252,14 @@ static LLVMTypeRef cpu_type(const Library *library) {
 }
 
 /* tenon_runtime_cpu()->kernels */
-static LLVMValueRef chosen_kernels(const Library *library) {
+LLVMValueRef chosen_kernels(const Library *library) {
   if (library->program->target_count == 1) return NULL;
   LLVMValueRef cpu = call(library, declare(library, "tenon_runtime_cpu", library->pointer, NULL, 0), NULL, 0);
   LLVMValueRef at = LLVMBuildStructGEP2(library->builder, cpu_type(library), cpu, 2, "");
   return LLVMBuildLoad2(library->builder, library->pointer, at, "");
 }
 
-static void call_kernel(const Library *library, const Run *run, const Step *step) {
+void call_kernel(const Library *library, const Run *run, const Step *step) {
   LLVMValueRef kernel = library->kernels[step->code];
   LLVMTypeRef type = LLVMGlobalGetValueType(kernel);
   if (run->kernels)
@@ -302,10 +284,16 @@ static void define_run(const Library *library) {
   LLVMTypeRef types[RUN_ARGS];
   for (int i = 0; i < RUN_ARGS; i++) types[i] = library->pointer;
   Run run = {.function = define(library, "tenon_model_run", library->nothing, types, RUN_ARGS)};
+  if (program->is_dynamic) {
+    LLVMBuildRetVoid(library->builder); /* never called */
+    return;
+  }
   run.dims = dim_code(library, LLVMGetParam(run.function, ARG_SYMBOLS));
   DimMemo memo = {.arena = library->module->arena};
   run.dims.memo = &memo;     /* nothing is computed inside the branches of profile_step */
   run.dims.saturate = false; /* the guards have passed */
+  run.state = LLVMGetParam(run.function, ARG_STATE);
+  run.profile = LLVMGetParam(run.function, ARG_PROFILE);
   run.team = LLVMGetParam(run.function, ARG_TEAM);
   run.locals = LLVMGetParam(run.function, ARG_SCRATCH);
   run.planned = byte_pointer(library, run.locals, int64(library, program->local_bytes));
@@ -325,6 +313,7 @@ static void define_prepare(const Library *library) {
   Run run = {.function = define(library, "tenon_model_prepare", library->nothing,
                                 (LLVMTypeRef[]){library->pointer}, 1)};
   run.dims = dim_code(library, LLVMConstNull(library->pointer));
+  run.state = LLVMGetParam(run.function, ARG_STATE);
   run.team = run.locals = LLVMConstNull(library->pointer);
   if (program->start_count > 0) run.kernels = chosen_kernels(library);
   for (int i = 0; i < program->start_count; i++) call_kernel(library, &run, &program->starts[i]);
@@ -333,39 +322,49 @@ static void define_prepare(const Library *library) {
 
 /* ---- the table ---- */
 
-static const uint32_t dtype_numbers[DTYPE_COUNT] = {
-    [DTYPE_BOOL] = TENON_BOOL,
-    [DTYPE_I2] = TENON_I2,
-    [DTYPE_I4] = TENON_I4,
-    [DTYPE_I8] = TENON_I8,
-    [DTYPE_I16] = TENON_I16,
-    [DTYPE_I32] = TENON_I32,
-    [DTYPE_I64] = TENON_I64,
-    [DTYPE_U2] = TENON_U2,
-    [DTYPE_U4] = TENON_U4,
-    [DTYPE_U8] = TENON_U8,
-    [DTYPE_U16] = TENON_U16,
-    [DTYPE_U32] = TENON_U32,
-    [DTYPE_U64] = TENON_U64,
-    [DTYPE_F16] = TENON_F16,
-    [DTYPE_BF16] = TENON_BF16,
-    [DTYPE_F32] = TENON_F32,
-    [DTYPE_F64] = TENON_F64,
-    [DTYPE_F8E4M3FN] = TENON_F8E4M3FN,
-    [DTYPE_F8E4M3FNUZ] = TENON_F8E4M3FNUZ,
-    [DTYPE_F8E5M2] = TENON_F8E5M2,
-    [DTYPE_F8E5M2FNUZ] = TENON_F8E5M2FNUZ,
-    [DTYPE_F8E8M0] = TENON_F8E8M0,
-    [DTYPE_F4E2M1] = TENON_F4E2M1,
-    [DTYPE_C64] = TENON_C64,
-    [DTYPE_C128] = TENON_C128,
-    [DTYPE_STRING] = TENON_STRING,
-};
+uint32_t dtype_number(Dtype dtype) {
+  static const uint32_t numbers[DTYPE_COUNT] = {
+      [DTYPE_BOOL] = TENON_BOOL,
+      [DTYPE_I2] = TENON_I2,
+      [DTYPE_I4] = TENON_I4,
+      [DTYPE_I8] = TENON_I8,
+      [DTYPE_I16] = TENON_I16,
+      [DTYPE_I32] = TENON_I32,
+      [DTYPE_I64] = TENON_I64,
+      [DTYPE_U2] = TENON_U2,
+      [DTYPE_U4] = TENON_U4,
+      [DTYPE_U8] = TENON_U8,
+      [DTYPE_U16] = TENON_U16,
+      [DTYPE_U32] = TENON_U32,
+      [DTYPE_U64] = TENON_U64,
+      [DTYPE_F16] = TENON_F16,
+      [DTYPE_BF16] = TENON_BF16,
+      [DTYPE_F32] = TENON_F32,
+      [DTYPE_F64] = TENON_F64,
+      [DTYPE_F8E4M3FN] = TENON_F8E4M3FN,
+      [DTYPE_F8E4M3FNUZ] = TENON_F8E4M3FNUZ,
+      [DTYPE_F8E5M2] = TENON_F8E5M2,
+      [DTYPE_F8E5M2FNUZ] = TENON_F8E5M2FNUZ,
+      [DTYPE_F8E8M0] = TENON_F8E8M0,
+      [DTYPE_F4E2M1] = TENON_F4E2M1,
+      [DTYPE_C64] = TENON_C64,
+      [DTYPE_C128] = TENON_C128,
+      [DTYPE_STRING] = TENON_STRING,
+  };
+  return numbers[dtype];
+}
+
+/* With the bits of its form. */
+static uint32_t type_number(const Type *type) {
+  static const uint32_t bits[] = {0, TENON_SEQUENCE, TENON_OPTIONAL, TENON_OPTIONAL | TENON_SEQUENCE};
+  return dtype_number(type->dtype) | bits[type->form];
+}
 
 /* struct tenon_tensor_info */
 static LLVMValueRef tensor_info(const Library *library, const char *name, const Type *type) {
   LLVMValueRef dims[MAX_RANK];
-  for (int axis = 0; axis < type->rank; axis++) {
+  int rank = type_is_tensor(type) ? type->rank : 0;
+  for (int axis = 0; axis < rank; axis++) {
     bool known = dim_is_const(type->dims[axis]);
     LLVMValueRef symbol = known ? LLVMConstNull(library->pointer)
                                 : string(library, dim_text(library->module, type->dims[axis]));
@@ -373,10 +372,10 @@ static LLVMValueRef tensor_info(const Library *library, const char *name, const 
     dims[axis] = structure(library, fields, 2);
   }
   LLVMValueRef list = LLVMConstNull(library->pointer);
-  if (type->rank > 0)
-    list = constant_global(library, "", LLVMConstArray2(LLVMTypeOf(dims[0]), dims, (uint64_t)type->rank));
-  LLVMValueRef fields[] = {string(library, name), list, int32(library, dtype_numbers[type->dtype]),
-                           int32(library, type->rank)};
+  if (rank > 0)
+    list = constant_global(library, "", LLVMConstArray2(LLVMTypeOf(dims[0]), dims, (uint64_t)rank));
+  LLVMValueRef fields[] = {string(library, name), list, int32(library, type_number(type)),
+                           int32(library, type_is_tensor(type) ? rank : (int64_t)TENON_ANY_RANK)};
   return constant_global(library, "", structure(library, fields, COUNT_OF(fields)));
 }
 
@@ -412,9 +411,10 @@ static LLVMValueRef kernel_infos(const Library *library) {
 
 static LLVMValueRef symbol_names(const Library *library) {
   const Program *program = library->program;
-  LLVMValueRef *names = NEW_ARRAY(library->module->arena, LLVMValueRef, program->symbol_count);
-  for (int i = 0; i < program->symbol_count; i++) names[i] = string(library, program->symbols[i]);
-  return pointer_array(library, names, program->symbol_count);
+  int count = program->input_symbol_count;
+  LLVMValueRef *names = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++) names[i] = string(library, program->symbols[i]);
+  return pointer_array(library, names, count);
 }
 
 static LLVMValueRef guard_texts(const Library *library) {
@@ -455,14 +455,14 @@ static void define_bindings(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[] = {library->i32, library->i32},
               type = LLVMStructTypeInContext(library->context, types, 2, false);
-  LLVMValueRef *bindings = NEW_ARRAY(library->module->arena, LLVMValueRef, program->symbol_count);
-  for (int i = 0; i < program->symbol_count; i++) {
+  LLVMValueRef *bindings = NEW_ARRAY(library->module->arena, LLVMValueRef, program->input_symbol_count);
+  for (int i = 0; i < program->input_symbol_count; i++) {
     LLVMValueRef fields[] = {int32(library, program->sources[i].input),
                              int32(library, program->sources[i].axis)};
     bindings[i] = structure(library, fields, 2);
   }
   LLVMValueRef list = constant_global(library, "tenon_model_bindings",
-                                      LLVMConstArray2(type, bindings, (uint64_t)program->symbol_count));
+                                      LLVMConstArray2(type, bindings, (uint64_t)program->input_symbol_count));
   define_number(library, "tenon_model_state_size", program->state_bytes);
   define_number(library, "tenon_model_local_bytes", program->local_bytes);
   define_number(library, "tenon_model_task_ticks", library->machines->task_ticks);
@@ -486,7 +486,7 @@ static void define_table(const Library *library) {
       string(library, TENON_VERSION),
       int32(library, graph->input_count),
       int32(library, graph->output_count),
-      int32(library, program->symbol_count),
+      int32(library, program->input_symbol_count),
       int32(library, program->step_count),
       int32(library, program->guard_count),
       int32(library, 0),
@@ -541,7 +541,7 @@ static void define_query(const Library *library, const char *name, bool weak) {
 /* struct NAME_in: a pointer per input, then an int64_t per symbol; a byte when there is neither. */
 static LLVMTypeRef in_type(const Library *library) {
   const Program *program = library->program;
-  int inputs = program->graph->input_count, count = inputs + program->symbol_count;
+  int inputs = program->graph->input_count, count = inputs + program->input_symbol_count;
   LLVMTypeRef *types = NEW_ARRAY(library->module->arena, LLVMTypeRef, count + 1);
   for (int i = 0; i < count; i++) types[i] = i < inputs ? library->pointer : library->i64;
   return LLVMStructTypeInContext(library->context, types, (unsigned)count, false);
@@ -549,7 +549,7 @@ static LLVMTypeRef in_type(const Library *library) {
 
 static LLVMValueRef in_symbols(const Library *library, LLVMValueRef in) {
   const Program *program = library->program;
-  if (program->symbol_count == 0) return LLVMConstNull(library->pointer);
+  if (program->input_symbol_count == 0) return LLVMConstNull(library->pointer);
   return LLVMBuildStructGEP2(library->builder, in_type(library), in, (unsigned)program->graph->input_count,
                              "");
 }
@@ -649,10 +649,12 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
     define_scratch_size(&library);
     define_guard(&library);
     define_dims(&library, "tenon_model_input_dims", program->graph->input_count, input_type);
-    define_dims(&library, "tenon_model_output_dims", program->graph->output_count, output_type);
+    int plain_outputs = program->is_dynamic ? 0 : program->graph->output_count;
+    define_dims(&library, "tenon_model_output_dims", plain_outputs, output_type);
     define_macs(&library);
     define_prepare(&library);
     define_run(&library);
+    define_dynamic(&library);
     define_named_calls(&library);
     define_bindings(&library);
     define_cpus(&library);

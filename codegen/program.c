@@ -25,7 +25,12 @@ typedef struct Build {
   Location *results; /* by mark + index */
   const Dim *behind; /* end of the planned scratch, where unplanned values go */
   int guard_room;
+  const Node *node; /* whose guards are being found */
 } Build;
+
+const Location *program_location(const Program *program, const Value *value) {
+  return &program->locations[value->def->mark + value->index];
+}
 
 const Dim *type_bytes(Module *module, const Type *type) {
   const Dim *count = type_count(module, type);
@@ -43,7 +48,7 @@ static bool is_kernel_node(const Node *node) {
 }
 
 /* Computed once, before the first run. */
-static bool is_start(const Node *node) {
+bool program_is_start(const Node *node) {
   return node_is(node, &op_kernel) && node_string_is(node, "memory", "state");
 }
 
@@ -69,46 +74,85 @@ static bool find_source(const Graph *graph, const char *symbol, SymbolSource *so
   return false;
 }
 
-static void add_symbols(Program *program, const Dim *dim, int room) {
-  if (!dim) return;
-  add_symbols(program, dim->a, room);
-  add_symbols(program, dim->b, room);
-  if (dim->kind != DIM_SYMBOL) return;
+enum { MAX_SYMBOLS = 1024 };
+
+static bool has_symbol(const Program *program, const char *symbol) {
   for (int i = 0; i < program->symbol_count; i++)
-    if (strcmp(program->symbols[i], dim->symbol) == 0) return;
-  if (program->symbol_count < room) program->symbols[program->symbol_count++] = dim->symbol;
+    if (strcmp(program->symbols[i], symbol) == 0) return true;
+  return false;
 }
 
-static bool find_symbols(Build *build) {
-  enum { MAX_SYMBOLS = 256 };
+static void add_symbols(Program *program, const Dim *dim) {
+  if (!dim) return;
+  add_symbols(program, dim->a);
+  add_symbols(program, dim->b);
+  if (dim->kind == DIM_SYMBOL && !dim_says_nothing(dim) && program->symbol_count <= MAX_SYMBOLS &&
+      !has_symbol(program, dim->symbol))
+    program->symbols[program->symbol_count++] = dim->symbol;
+}
+
+static void add_symbols_of_type(Program *program, const Type *type) {
+  for (int axis = 0; axis < type->rank; axis++) add_symbols(program, type->dims[axis]);
+}
+
+/* What regions and nodes find is behind what the inputs have. */
+static void add_symbols_of_graph(Program *program, const Graph *graph) {
+  for (int i = 0; i < graph->input_count; i++) add_symbols_of_type(program, graph->inputs[i]->type);
+  FOR_EACH_NODE(node, graph) {
+    int count = 0;
+    bool lists = op_attr_index(node->op, "symbols") >= 0;
+    const Dim *const *symbols = lists ? node_dims(node, "symbols", &count) : NULL;
+    for (int i = 0; i < count; i++) add_symbols(program, symbols[i]);
+    for (int i = 0; i < node->result_count; i++) add_symbols_of_type(program, node->results[i]->type);
+    if (!(node->op->traits & TRAIT_DYNAMIC)) continue;
+    for (int i = 0; i < node->region_count; i++) add_symbols_of_graph(program, node->regions[i]);
+  }
+}
+
+static void sort_strings(const char **strings, int count) {
+  if (count > 1) qsort(strings, (size_t)count, sizeof(char *), compare_strings);
+}
+
+static bool find_sources(Build *build) {
   Program *program = build->program;
-  const Graph *graph = program->graph;
-  program->symbols = NEW_ARRAY(build->arena, const char *, MAX_SYMBOLS + 1);
-  for (int i = 0; i < graph->input_count; i++)
-    for (int axis = 0; axis < graph->inputs[i]->type->rank; axis++)
-      add_symbols(program, graph->inputs[i]->type->dims[axis], MAX_SYMBOLS + 1);
-  FOR_EACH_NODE(node, graph)
-  for (int i = 0; i < node->result_count; i++)
-    for (int axis = 0; axis < node->results[i]->type->rank; axis++)
-      add_symbols(program, node->results[i]->type->dims[axis], MAX_SYMBOLS + 1);
-  if (program->symbol_count > MAX_SYMBOLS)
-    return fail(build->module, "the model has over %d symbolic sizes", MAX_SYMBOLS);
-  if (program->symbol_count > 1)
-    qsort(program->symbols, (size_t)program->symbol_count, sizeof(char *), compare_strings);
-  program->sources = NEW_ARRAY(build->arena, SymbolSource, program->symbol_count);
-  for (int i = 0; i < program->symbol_count; i++)
-    if (!find_source(graph, program->symbols[i], &program->sources[i]))
+  program->sources = NEW_ARRAY(build->arena, SymbolSource, program->input_symbol_count);
+  for (int i = 0; i < program->input_symbol_count; i++)
+    if (!find_source(program->graph, program->symbols[i], &program->sources[i]))
       return fail(build->module, "the size '%s' is not the size of any input's axis; give it as a number",
                   program->symbols[i]);
   return true;
+}
+
+static bool find_symbols(Build *build) {
+  Program *program = build->program;
+  const Graph *graph = program->graph;
+  program->symbols = NEW_ARRAY(build->arena, const char *, MAX_SYMBOLS + 1);
+  for (int i = 0; i < graph->input_count; i++) add_symbols_of_type(program, graph->inputs[i]->type);
+  if (!program->is_dynamic) add_symbols_of_graph(program, graph);
+  program->input_symbol_count = program->symbol_count;
+  sort_strings(program->symbols, program->symbol_count);
+  if (program->is_dynamic) add_symbols_of_graph(program, graph);
+  if (program->symbol_count > MAX_SYMBOLS)
+    return fail(build->module, "the model has over %d symbolic sizes", MAX_SYMBOLS);
+  return find_sources(build);
+}
+
+bool program_knows(const Program *program, const Dim *dim) {
+  if (!dim) return true;
+  for (int i = 0; dim->kind == DIM_SYMBOL && i < program->input_symbol_count; i++)
+    if (strcmp(program->symbols[i], dim->symbol) == 0) return true;
+  return dim->kind != DIM_SYMBOL && program_knows(program, dim->a) && program_knows(program, dim->b);
 }
 
 /* ---- guards ---- */
 
 static void add_guard(Build *build, GuardKind kind, const Dim *a, const Dim *b, const char *text) {
   Program *program = build->program;
+  const Node *node = program_knows(program, a) && program_knows(program, b) ? NULL : build->node;
   for (int i = 0; i < program->guard_count; i++)
-    if (program->guards[i].kind == kind && program->guards[i].a == a && program->guards[i].b == b) return;
+    if (program->guards[i].node == node && program->guards[i].kind == kind && program->guards[i].a == a &&
+        program->guards[i].b == b)
+      return;
   if (program->guard_count == build->guard_room) {
     build->guard_room = build->guard_room ? 2 * build->guard_room : 16;
     Guard *bigger = NEW_ARRAY(build->arena, Guard, build->guard_room);
@@ -116,7 +160,7 @@ static void add_guard(Build *build, GuardKind kind, const Dim *a, const Dim *b, 
       memcpy(bigger, program->guards, sizeof(Guard) * (size_t)program->guard_count);
     program->guards = bigger;
   }
-  program->guards[program->guard_count++] = (Guard){kind, a, b, text};
+  program->guards[program->guard_count++] = (Guard){kind, a, b, text, node};
 }
 
 /* What evaluating a dim asks for. */
@@ -136,6 +180,7 @@ static void guard_parts(Build *build, const Dim *dim) {
 
 static void guard_value(Build *build, const Value *value) {
   Module *module = build->module;
+  if (!type_is_tensor(value->type)) return;
   for (int axis = 0; axis < value->type->rank; axis++) {
     const Dim *dim = value->type->dims[axis];
     if (dim_is_const(dim) || dim->kind == DIM_SYMBOL) continue;
@@ -159,12 +204,14 @@ static void guard_view(Build *build, const Node *node) {
                          type_text(module, to)));
 }
 
-static void find_guards(Build *build) {
-  const Graph *graph = build->program->graph;
-  for (int i = 0; i < graph->input_count; i++) guard_value(build, graph->inputs[i]);
+/* Dynamic operators check what they give themselves. */
+static void find_guards(Build *build, const Graph *graph) {
   FOR_EACH_NODE(node, graph) {
-    for (int i = 0; i < node->result_count; i++) guard_value(build, node->results[i]);
+    bool is_dynamic = node->op->traits & TRAIT_DYNAMIC;
+    build->node = node;
+    for (int i = 0; !is_dynamic && i < node->result_count; i++) guard_value(build, node->results[i]);
     if (is_view(node)) guard_view(build, node);
+    for (int i = 0; is_dynamic && i < node->region_count; i++) find_guards(build, node->regions[i]);
   }
 }
 
@@ -200,7 +247,7 @@ static bool is_planned(const Node *node) {
 static void find_planned_end(Build *build) {
   build->behind = dim_const(build->module, 0);
   FOR_EACH_NODE(node, build->program->graph) {
-    if (!is_planned(node) || is_start(node)) continue;
+    if (!is_planned(node) || program_is_start(node)) continue;
     int count;
     const Dim *const *offsets = node_dims(node, "offsets", &count);
     for (int i = 0; i < count; i++) {
@@ -245,7 +292,7 @@ static bool place_in_state(Build *build, const Node *node) {
 }
 
 static bool place_results(Build *build, const Node *node) {
-  if (is_start(node)) return place_in_state(build, node);
+  if (program_is_start(node)) return place_in_state(build, node);
   int count = 0;
   const Dim *const *offsets = is_planned(node) ? node_dims(node, "offsets", &count) : NULL;
   for (int i = 0; i < node->result_count; i++) {
@@ -288,8 +335,18 @@ static bool place_weight(Build *build, const Value *value) {
   return true;
 }
 
+/* Constants and what is made of them lie in place, everything else in items. */
+static bool locate_dynamic(Build *build, const Value *value, Location *location) {
+  *location = (Location){IN_ITEM, program_item(build->program, value), dim_const(build->module, 0)};
+  if (!value->def) return true;
+  if (value->def->data) TRY(place_weight(build, value));
+  *location = *location_of_result(build, value);
+  return true;
+}
+
 static bool locate(Build *build, const Value *value, Location *location) {
   Module *module = build->module;
+  if (build->program->is_dynamic) return locate_dynamic(build, value, location);
   ValuePlace place = value_place(build->places, value);
   const Dim *unit = dim_const(module, dtype_bits(value->type->dtype) / 8); /* parts are whole bytes */
   if (!place.root->def) {
@@ -406,7 +463,7 @@ static bool add_step(Build *build, const Node *node) {
   Kernel **kernels = build_kernels(build, node);
   if (!kernels) return false;
   const Kernel *kernel = kernels[0];
-  bool start = is_start(node);
+  bool start = program_is_start(node);
   Step *step = start ? &program->starts[program->start_count] : &program->steps[program->step_count];
   *step = (Step){.node = node,
                  .macs = node_macs(build->module, node),
@@ -445,57 +502,132 @@ static bool add_copies(Build *build) {
 
 /* ---- all of it ---- */
 
-static bool check_types(Build *build) {
-  const Graph *graph = build->program->graph;
-  for (int i = 0; i < graph->input_count; i++)
-    if (graph->inputs[i]->type->dtype == DTYPE_STRING)
-      return fail(build->module, "input '%s': strings cannot be compiled yet", graph->inputs[i]->name);
-  FOR_EACH_NODE(node, graph)
-  for (int i = 0; i < node->result_count; i++) {
-    int64_t bytes;
-    const Dim *size = type_bytes(build->module, node->results[i]->type);
-    bool fits = !dim_is_const(size) || dim_eval(size, NULL, NULL, 0, &bytes);
-    if (!fits || (dim_is_const(size) && (size->value < 0 || size->value > MAX_BYTES)))
-      return node_fail(node, "a tensor %s is too large", type_text(build->module, node->results[i]->type));
+static bool check_type(Build *build, const Value *value) {
+  int64_t bytes;
+  if (value->type->dtype == DTYPE_STRING)
+    return value->def ? node_fail(value->def, "strings cannot be compiled yet")
+                      : fail(build->module, "input '%s': strings cannot be compiled yet", value->name);
+  if (!type_is_tensor(value->type)) return true;
+  const Dim *size = type_bytes(build->module, value->type);
+  bool fits = !dim_is_const(size) || dim_eval(size, NULL, NULL, 0, &bytes);
+  if (fits && (!dim_is_const(size) || (size->value >= 0 && size->value <= MAX_BYTES))) return true;
+  return value->def ? node_fail(value->def, "a tensor %s is too large", type_text(build->module, value->type))
+                    : fail(build->module, "input '%s' is too large", value->name);
+}
+
+static bool check_types(Build *build, const Graph *graph) {
+  for (int i = 0; i < graph->input_count; i++) TRY(check_type(build, graph->inputs[i]));
+  FOR_EACH_NODE(node, graph) {
+    for (int i = 0; i < node->result_count; i++) TRY(check_type(build, node->results[i]));
+    for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
+      TRY(check_types(build, node->regions[i]));
   }
   return true;
 }
 
-static void number_results(Build *build) {
-  int nodes = 0, results = 0, consts = 0;
-  FOR_EACH_NODE(node, build->program->graph) {
-    node->mark = results;
-    results += node->result_count;
-    consts += node->data != NULL;
-    nodes++;
+typedef struct Counts {
+  int nodes, values, consts, regions;
+} Counts;
+
+static Counts count_graph(const Graph *graph) {
+  Counts sum = {.values = graph->input_count, .regions = 1};
+  FOR_EACH_NODE(node, graph) {
+    sum.nodes++;
+    sum.values += node->result_count;
+    sum.consts += node->data != NULL;
+    for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++) {
+      Counts region = count_graph(node->regions[i]);
+      sum.nodes += region.nodes;
+      sum.values += region.values;
+      sum.consts += region.consts;
+      sum.regions += region.regions;
+    }
   }
+  return sum;
+}
+
+/* Inputs first, so that those of the whole graph have the numbers from 0 on. */
+static void number_graph(Program *program, const Graph *graph) {
+  program->regions[program->region_count++] = (Region){graph, program->item_count};
+  program->item_count += graph->input_count;
+  FOR_EACH_NODE(node, graph) {
+    node->mark = program->item_count;
+    program->item_count += node->result_count;
+    for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
+      number_graph(program, node->regions[i]);
+  }
+}
+
+int program_item(const Program *program, const Value *value) {
+  if (value->def) return value->def->mark + value->index;
+  int i = 0;
+  while (program->regions[i].graph != value->graph) i++;
+  return program->regions[i].first_input + value->index;
+}
+
+static void number_values(Build *build) {
   Program *program = build->program;
-  build->results = NEW_ARRAY(build->arena, Location, results);
-  program->starts = NEW_ARRAY(build->arena, Step, nodes);
-  program->steps = NEW_ARRAY(build->arena, Step, nodes);
-  program->codes = NEW_ARRAY(build->arena, Code, nodes);
-  program->weights = NEW_ARRAY(build->arena, Weight, consts);
-  program->scratch = NEW_ARRAY(build->arena, const Dim *, results + 1);
+  Counts counts = count_graph(program->graph);
+  program->regions = NEW_ARRAY(build->arena, Region, counts.regions);
+  number_graph(program, program->graph);
+  build->results = program->locations = NEW_ARRAY(build->arena, Location, counts.values);
+  program->starts = NEW_ARRAY(build->arena, Step, counts.nodes);
+  program->steps = NEW_ARRAY(build->arena, Step, counts.nodes);
+  program->codes = NEW_ARRAY(build->arena, Code, counts.nodes);
+  program->weights = NEW_ARRAY(build->arena, Weight, counts.consts);
+  program->scratch = NEW_ARRAY(build->arena, const Dim *, counts.values + 1);
+}
+
+/* All that cannot be compiled is listed at once. */
+static bool add_steps(Build *build, const Graph *graph) {
+  int errors = build->module->error_count;
+  FOR_EACH_NODE(node, graph)
+  if (is_kernel_node(node) && !kernel_is_in_place(node)) add_step(build, node);
+  return build->module->error_count == errors;
+}
+
+/* Everything has memory of its own, found when it is made; only the state has its places. */
+static bool build_dynamic(Build *build, const Graph *graph) {
+  TRY((build->places = places_find(graph)));
+  FOR_EACH_NODE(node, graph) {
+    if (kernel_is_in_place(node))
+      return node_fail(node, "nothing lies in place where sizes are found by a run");
+    if (program_is_start(node)) TRY(place_in_state(build, node));
+    for (int i = 0; !node->data && i < node->result_count; i++) {
+      Location *location = location_of_result(build, node->results[i]);
+      if (location->kind == IN_NOTHING)
+        *location = (Location){IN_ITEM, node->mark + i, dim_const(build->module, 0)};
+    }
+  }
+  TRY(add_steps(build, graph));
+  FOR_EACH_NODE(node, graph)
+  if (node->data) TRY(place_weight(build, result(node, 0)));
+  FOR_EACH_NODE(node, graph)
+  for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
+    TRY(build_dynamic(build, node->regions[i]));
+  return true;
+}
+
+static bool build_static(Build *build, const Graph *graph) {
+  TRY((build->places = places_find(graph)));
+  find_planned_end(build);
+  place_outputs(build);
+  FOR_EACH_NODE(node, graph)
+  if (is_kernel_node(node)) TRY(place_results(build, node));
+  return add_steps(build, graph) && add_copies(build);
 }
 
 bool program_build(Program *program, Graph *graph, const CodegenOptions *options) {
-  *program = (Program){.module = graph->module, .graph = graph, .options = options};
+  *program = (Program){
+      .module = graph->module, .graph = graph, .options = options, .is_dynamic = graph_is_dynamic(graph)};
   for (const Target *target = &options->target; target; target = target->next) program->target_count++;
   Build build = {.program = program, .module = graph->module, .arena = graph->module->arena};
-  TRY(check_types(&build));
-  TRY((build.places = places_find(graph)));
+  TRY(check_types(&build, graph));
   TRY(find_symbols(&build));
-  find_guards(&build);
-  number_results(&build);
-  find_planned_end(&build);
-  place_outputs(&build);
-  int errors = build.module->error_count;
-  FOR_EACH_NODE(node, graph)
-  if (is_kernel_node(node)) TRY(place_results(&build, node));
-  FOR_EACH_NODE(node, graph)
-  if (is_kernel_node(node) && !kernel_is_in_place(node))
-    add_step(&build, node); /* all that cannot be compiled is listed at once */
-  return build.module->error_count == errors && add_copies(&build);
+  for (int i = 0; i < graph->input_count; i++) guard_value(&build, graph->inputs[i]);
+  find_guards(&build, graph);
+  number_values(&build);
+  return program->is_dynamic ? build_dynamic(&build, graph) : build_static(&build, graph);
 }
 
 int64_t program_scratch_bytes(const Program *program) {

@@ -9,12 +9,20 @@
 #include "codegen/codegen.h"
 #include "ir/loop.h"
 
-typedef enum LocationKind { IN_NOTHING, IN_INPUT, IN_OUTPUT, IN_WEIGHTS, IN_STATE, IN_SCRATCH } LocationKind;
+typedef enum LocationKind {
+  IN_NOTHING,
+  IN_INPUT,
+  IN_OUTPUT,
+  IN_WEIGHTS,
+  IN_STATE,
+  IN_SCRATCH,
+  IN_ITEM
+} LocationKind;
 
 /* Where the bytes of a value are. */
 typedef struct Location {
   LocationKind kind;
-  int index;         /* of the input or output */
+  int index;         /* of the input or output; number of the item */
   const Dim *offset; /* bytes */
 } Location;
 
@@ -59,6 +67,7 @@ typedef struct Guard {
   GuardKind kind;
   const Dim *a, *b;
   const char *text;
+  const Node *node; /* of a dynamic program: checked before the node runs; NULL: before anything does */
 } Guard;
 
 /* The input and axis that a symbol is read from. */
@@ -66,15 +75,30 @@ typedef struct SymbolSource {
   int input, axis;
 } SymbolSource;
 
+/* Where the inputs of a graph stand among the items. */
+typedef struct Region {
+  const Graph *graph;
+  int first_input;
+} Region;
+
 typedef struct Program {
   Module *module;
   Graph *graph;
   const CodegenOptions *options;
   int target_count;
 
-  int symbol_count;
-  const char **symbols; /* sorted */
-  SymbolSource *sources;
+  int symbol_count, input_symbol_count;
+  const char **symbols;  /* sorted: those of the inputs, then those that a dynamic program finds */
+  SymbolSource *sources; /* of those of the inputs */
+
+  /* Dynamic: it has operators whose results get their sizes while it runs. Every value is an item then
+   * (runtime/items.h), made when its kernel is called; values of the graph and of all regions are numbered
+   * throughout. */
+  bool is_dynamic;
+  Location *locations; /* by number of the value */
+  int item_count;
+  struct Region *regions;
+  int region_count;
 
   int code_count, start_count, step_count, copy_count, weight_count, guard_count, scratch_count;
   Code *codes;
@@ -91,6 +115,13 @@ typedef struct Program {
 
 /* Lowers every node and places every value. The graph's nodes keep numbers in `mark`. False with Diags. */
 bool program_build(Program *program, Graph *graph, const CodegenOptions *options);
+/* The number of the value's item; of a dynamic program. */
+int program_item(const Program *program, const Value *value);
+/* Where a result of a node is. */
+const Location *program_location(const Program *program, const Value *value);
+/* Whether the dim follows from the sizes of the inputs. */
+bool program_knows(const Program *program, const Dim *dim);
+bool program_is_start(const Node *node);                 /* a kernel that fills the state, once */
 const Dim *type_bytes(Module *module, const Type *type); /* of a packed tensor */
 /* The kernel's text with params named by position, so that equal code prints equally. They keep these names.
  */

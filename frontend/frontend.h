@@ -45,8 +45,8 @@ bool import_onnx(Module *module, const char *path, const ImportOptions *options)
 bool import_keras(Module *module, const char *path, const ImportOptions *options);
 
 /* Tensors for `run`, `check` and calibration; data from malloc, released by tensor_free. */
-bool read_tensor_pb(Module *module, const char *path, Tensor *tensor,
-                    const char **name); /* ONNX TensorProto */
+/* ONNX's TensorProto, SequenceProto or OptionalProto. */
+bool read_tensor_pb(Module *module, const char *path, Form form, Tensor *tensor, const char **name);
 bool read_npy(Module *module, const char *path, Tensor *tensor);
 bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***names, int *count);
 bool write_npy(Module *module, const char *path, const Tensor *tensor);

@@ -218,3 +218,16 @@ bool attrs_check(const Node *node) {
   }
   return true;
 }
+
+int node_params(const Node *node, int64_t *params, int max) {
+  int count = 0;
+  for (int i = 0; i < node->op->attr_count; i++) {
+    const Attr *attr = &node->attrs[i];
+    AttrKind kind = node->op->attrs[i].kind;
+    if (kind != ATTR_BOOL && kind != ATTR_INT && kind != ATTR_DTYPE) continue;
+    if (count < max)
+      params[count] = kind == ATTR_BOOL ? attr->b : kind == ATTR_INT ? attr->i : (int64_t)attr->dtype;
+    count++;
+  }
+  return count;
+}

@@ -35,6 +35,18 @@ static bool check_operands(const Node *node) {
   return true;
 }
 
+/* Only what is made while a graph runs can deal with more than tensors. */
+static bool check_forms(const Node *node) {
+  if (node->op->traits & TRAIT_DYNAMIC || node->op == &op_return) return true;
+  for (int i = 0; i < node->operand_count; i++) {
+    const Value *x = operand(node, i);
+    if (!x || type_is_tensor(x->type)) continue;
+    return node_fail(node, "operand %d is %s: a tensor with a known number of axes is needed", i,
+                     type_text(node->graph->module, x->type));
+  }
+  return true;
+}
+
 static bool check_results(const Node *node) {
   for (int i = 0; i < node->result_count; i++)
     if (!node->results[i]->type) return node_fail(node, "the type of result %d cannot be told", i);
@@ -44,7 +56,8 @@ static bool check_results(const Node *node) {
 static bool check_and_infer(Node *node) {
   const Module *module = node->graph->module;
   int errors = module->error_count;
-  bool ok = check_operands(node) && attrs_check(node) && (!node->op->infer || node->op->infer(node));
+  bool ok = check_operands(node) && check_forms(node) && attrs_check(node) &&
+            (!node->op->infer || node->op->infer(node));
   if (!ok && module->error_count == errors) node_fail(node, "the operands or attributes do not fit");
   return ok && module->error_count == errors && check_results(node);
 }

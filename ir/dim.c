@@ -46,6 +46,15 @@ const Dim *dim_symbol(Module *module, const char *name) {
   return intern_dim(module, (Dim){.kind = DIM_SYMBOL, .symbol = intern(module, name)});
 }
 
+const Dim *dim_new_symbol(Module *module) {
+  for (;;) {
+    int before = module->interns->dim_count;
+    const Dim *symbol =
+        dim_symbol(module, arena_printf(module->arena, "u%d", module->interns->new_symbols++));
+    if (symbol->id == before) return symbol;
+  }
+}
+
 static const Dim *too_large(Module *module) {
   fail(module, "the expression of a size has over %d parts; give open sizes values (--dim, --input-shape)",
        MAX_SIZE);

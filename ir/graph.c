@@ -197,6 +197,15 @@ void operand_set(Node *node, int index, Value *value) {
   use_link(&node->operands[index], value);
 }
 
+bool graph_is_dynamic(const Graph *graph) {
+  if (graph->owner && graph->owner->op->traits & TRAIT_DYNAMIC) return true;
+  for (int i = 0; i < graph->input_count; i++)
+    if (!type_is_tensor(graph->inputs[i]->type)) return true;
+  FOR_EACH_NODE(node, graph)
+  if (node->op->traits & TRAIT_DYNAMIC) return true;
+  return false;
+}
+
 void value_replace(Value *from, Value *to) {
   if (from == to) return;
   assert(from->graph == to->graph);
@@ -262,11 +271,15 @@ void node_set_result_count(Node *node, int count) {
   node->result_count = count;
 }
 
+void node_adopt_region(Node *node, Graph *graph) {
+  node->regions = grow_array(node->graph->module, node->regions, node->region_count);
+  node->regions[node->region_count++] = graph;
+  graph->owner = node;
+}
+
 Graph *node_add_region(Node *node, const char *name) {
-  Module *module = node->graph->module;
-  node->regions = grow_array(module, node->regions, node->region_count);
-  Graph *region = graph_new(module, name, node);
-  node->regions[node->region_count++] = region;
+  Graph *region = graph_new(node->graph->module, name, node);
+  node_adopt_region(node, region);
   return region;
 }
 

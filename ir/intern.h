@@ -32,7 +32,7 @@ void *map_get(const Table *map, const void *from);                  /* NULL when
 
 struct Interns {
   Table strings, dims, types;
-  int dim_count;
+  int dim_count, new_symbols;
 };
 
 /* A dim or type of any module as one of `module`. */

@@ -179,6 +179,7 @@ struct Dim {
 
 const Dim *dim_const(Module *module, int64_t value);
 const Dim *dim_symbol(Module *module, const char *name);
+const Dim *dim_new_symbol(Module *module); /* with a name that the module does not have */
 const Dim *dim_make(Module *module, DimKind kind, const Dim *a, const Dim *b); /* simplifies */
 const Dim *dim_add(Module *module, const Dim *a, const Dim *b);
 const Dim *dim_sub(Module *module, const Dim *a, const Dim *b);
@@ -195,24 +196,49 @@ char *dim_text(Module *module, const Dim *dim); /* "N", "past+1", "floordiv(H,2)
 
 /* ---- 5. Types (type.c) --------------------------------------------------------------------------------- */
 
-/* dtype and shape of a tensor; interned, immutable, compared by pointer. Rank 0 is a scalar. */
+/* What a value is: a tensor, a list of tensors of one dtype, or one of these that may be absent. All but
+ * tensors of a known rank are legal only where values are made while a graph runs, see `dynamic` in Op. */
+typedef enum Form { FORM_TENSOR, FORM_SEQUENCE, FORM_OPTIONAL, FORM_OPTIONAL_SEQUENCE } Form;
+
+/* Form, and dtype and shape of the tensor in it; interned, immutable, compared by pointer. Rank 0 is a
+ * scalar. The sizes of tensors in other forms are numbers or type_any_size, which says nothing. */
 struct Type {
+  Form form;
   Dtype dtype;
-  int rank; /* 0 .. MAX_RANK */
+  int rank; /* 0 .. MAX_RANK, RANK_UNKNOWN or RANK_NONE */
   const Dim *const *dims;
 };
 
-enum { MAX_RANK = 16 };
+enum {
+  MAX_RANK = 16,
+  RANK_UNKNOWN = -1,
+  RANK_NONE = -2 /* of the tensors in a sequence that has none yet */
+};
 
 const Type *type_make(Module *module, Dtype dtype, int rank, const Dim *const *dims);
 const Type *type_static(Module *module, Dtype dtype, int rank, const int64_t *dims);
 const Type *type_scalar(Module *module, Dtype dtype);
 const Type *type_with_dtype(Module *module, const Type *type, Dtype dtype);
+const Type *type_unknown_rank(Module *module, Dtype dtype); /* a tensor */
+const Type *type_empty_sequence(Module *module, Dtype dtype);
+/* The type of another form whose tensor is as that of `type`. */
+const Type *type_with_form(Module *module, const Type *type, Form form);
+bool type_is_tensor(const Type *type); /* of a known rank */
 bool type_is_static(const Type *type);
 const Dim *type_count(Module *module, const Type *type); /* number of elements */
 int64_t type_static_count(const Type *type);             /* -1 when symbolic or over INT64_MAX */
 bool type_same_shape(const Type *a, const Type *b);
 char *type_text(Module *module, const Type *type); /* "f32[N,1,28,28]" */
+/* A tensor type as those in sequences are, where sizes are numbers or say nothing. */
+const Type *type_forget_symbols(Module *module, const Type *type);
+bool dim_says_nothing(const Dim *dim);
+/* A type that has room for the values of both: sizes that differ become next(context, axis), ranks that
+ * differ an unknown rank. NULL (no Diag) when forms or dtypes differ. */
+const Type *type_join(Module *module, const Type *a, const Type *b,
+                      const Dim *(*next)(void *context, int axis), void *context);
+/* Whether it has room for values of the type `from`, where sizes that takes(context, size) may be any. */
+bool type_has_room(const Type *type, const Type *from, bool (*takes)(const void *context, const Dim *dim),
+                   const void *context);
 /* numpy broadcasting of two shapes; false (no Diag) when two constant dims clash. */
 bool type_broadcast(Module *module, const Type *a, const Type *b, Dtype dtype, const Type **result);
 
@@ -334,6 +360,9 @@ Value *graph_add_input(Graph *graph, const char *name, const Type *type);
 bool graph_set_outputs(Graph *graph, int count, Value *const *values, const char *const *names);
 Value *graph_output(const Graph *graph, int index);
 int graph_count_nodes(const Graph *graph);
+/* It has values whose sizes or forms are known only when it runs: it, or an input, or a graph that holds it.
+ */
+bool graph_is_dynamic(const Graph *graph);
 /* A copy of `source` as a new graph of `module`. Constants share their bytes: the module of `source` must
  * live as long. */
 Graph *graph_clone(Module *module, const Graph *source, Node *owner);
@@ -345,6 +374,8 @@ Graph *graph_clone(Module *module, const Graph *source, Node *owner);
        node = node##_next)
 #define FOR_EACH_USE(use, v) for (Use *use = (v)->uses; use; use = use->next)
 
+/* Whether others mention the sizes that the node finds when it runs: it may not go then (symbols.c). */
+bool node_finds_sizes(const Node *node);
 Value *operand(const Node *node, int index); /* NULL when absent or beyond the last */
 Value *result(const Node *node, int index);
 int value_use_count(const Value *value);
@@ -359,6 +390,7 @@ void node_remove(Node *node); /* its results must be unused */
 void node_move_before(Node *node, Node *before);
 void node_set_result_count(Node *node, int count);    /* for kernels, whose regions have several outputs */
 Graph *node_add_region(Node *node, const char *name); /* an empty nested graph */
+void node_adopt_region(Node *node, Graph *graph);     /* one that was built before */
 bool node_is(const Node *node, const Op *op);         /* NULL node is nothing */
 
 /* Constants. */
@@ -456,7 +488,11 @@ typedef enum Trait {
   TRAIT_CHEAP = 1 << 4,     /* element op that costs about an addition per element: may be recomputed */
   TRAIT_STRUCTURE = 1 << 5, /* const, return, kernel: no meaning of their own */
   TRAIT_PREPARE = 1 << 6, /* of constants: larger than they are, and quickly made when a library is opened */
-  TRAIT_REREAD = 1 << 7   /* a nest that reads back and changes what it wrote: nothing is fused behind it */
+  TRAIT_REREAD = 1 << 7,  /* a nest that reads back and changes what it wrote: nothing is fused behind it */
+  TRAIT_DYNAMIC =
+      1 << 8,            /* what it gives is known when it has run: sizes, what is in a sequence. Graphs with
+                            such ops run in sessions only. Operands and results may be of any form and rank */
+  TRAIT_REGIONS = 1 << 9 /* has regions, and as many results as they say */
 } Trait;
 
 typedef struct OperandSpec {
@@ -618,6 +654,10 @@ Value *build_known(Builder *builder, Value *x);
 /* ---- 11. Checking and places (verify.c, place.c) --------------------------------------------------------
  */
 
+/* Attributes that are numbers, words for true and false, and dtypes, as integers in schema order; returns how
+ * many there are, writes at most max: the params of the runtime's functions. */
+int node_params(const Node *node, int64_t *params, int max);
+
 /* Structure, use lists, order, types against infer, unique names. False and Diags when anything is wrong. */
 bool graph_verify(const Graph *graph);
 
@@ -670,18 +710,26 @@ bool safetensors_write(Module *module, const char *path, const SafeTensor *tenso
 
 /* ---- 13. Tensors and execution (interpret.c) ----------------------------------------------------------- */
 
-/* A concrete tensor, row-major and packed. Owned by whoever made it; tensor_free releases data made by
- * tensor_new. */
+typedef enum TensorKind {
+  TENSOR_DENSE,
+  TENSOR_LIST,  /* a sequence: rank 1, data is Tensor[dims[0]] */
+  TENSOR_ABSENT /* an optional value that is not there: nothing else is set */
+} TensorKind;
+
+/* A concrete tensor, row-major and packed, or a sequence of such, or nothing. Owned by whoever made it;
+ * tensor_free releases data made by tensor_new. */
 typedef struct Tensor {
   Dtype dtype;
   int rank;
   int64_t dims[MAX_RANK];
   void *data;
+  TensorKind kind;
 } Tensor;
 
 bool tensor_new(Tensor *tensor, Dtype dtype, int rank,
                 const int64_t *dims); /* zeroed, 64-byte aligned; false on overflow or no memory */
-void tensor_free(Tensor *tensor);
+bool tensor_new_list(Tensor *tensor, Dtype dtype, int64_t count); /* of absent tensors */
+void tensor_free(Tensor *tensor);                                 /* with those in a list */
 int64_t tensor_count(const Tensor *tensor);
 size_t tensor_size(const Tensor *tensor); /* bytes */
 /* Matches the input shapes against the graph's types and binds the symbols; false with a Diag naming both

@@ -107,13 +107,35 @@ bool lexer_dim(Lexer *lexer, const Dim **dim) {
   return ok;
 }
 
-bool lexer_type(Lexer *lexer, const Type **type) {
+/* `sequence`, `optional`, both or none. */
+static bool parse_form(Lexer *lexer, Form *form) {
+  bool optional = token_is_word(lexer, "optional");
+  if (optional) TRY(lexer_next(lexer));
+  bool sequence = token_is_word(lexer, "sequence");
+  if (sequence) TRY(lexer_next(lexer));
+  *form = optional && sequence ? FORM_OPTIONAL_SEQUENCE
+          : optional           ? FORM_OPTIONAL
+          : sequence           ? FORM_SEQUENCE
+                               : FORM_TENSOR;
+  return true;
+}
+
+/* Of a tensor, or of those in another form. */
+static bool parse_tensor_type(Lexer *lexer, Form form, const Type **type) {
   const Dim *dims[MAX_RANK];
   Dtype dtype;
   int rank = 0;
   TRY(lexer_dtype(lexer, &dtype));
   if (token_is(lexer, '[')) {
     TRY(lexer_next(lexer));
+    if (token_is(lexer, '*')) {
+      *type = type_unknown_rank(lexer->module, dtype);
+      return lexer_next(lexer) && lexer_skip(lexer, ']');
+    }
+    if (token_is(lexer, ']') && form == FORM_SEQUENCE) {
+      *type = type_empty_sequence(lexer->module, dtype);
+      return lexer_next(lexer);
+    }
     for (bool more = true; more; rank++) {
       const char *start = lexer->token.start;
       if (rank == MAX_RANK) return lexer_fail(lexer, start, "over %d axes", MAX_RANK);
@@ -124,5 +146,13 @@ bool lexer_type(Lexer *lexer, const Type **type) {
     }
   }
   *type = type_make(lexer->module, dtype, rank, dims);
+  return true;
+}
+
+bool lexer_type(Lexer *lexer, const Type **type) {
+  Form form;
+  TRY(parse_form(lexer, &form) && parse_tensor_type(lexer, form, type));
+  if (form == FORM_TENSOR) return true;
+  *type = type_with_form(lexer->module, type_forget_symbols(lexer->module, *type), form);
   return true;
 }

@@ -178,7 +178,7 @@ static bool end_of_line(Lexer *lexer) {
 static bool parse_regions(Parser *parser, Node *node, int depth) {
   Lexer *lexer = &parser->lexer;
   if (!token_is(lexer, '{') || lexer->token.first_of_line) return true;
-  if (node->op != &op_kernel)
+  if (!(node->op->traits & TRAIT_REGIONS))
     return lexer_fail(lexer, lexer->token.start, "%s has no region", node->op->name);
   if (depth == MAX_NESTING) return lexer_fail(lexer, lexer->token.start, "regions over %d deep", MAX_NESTING);
   TRY(lexer_next(lexer));
@@ -221,7 +221,7 @@ static bool parse_operation(Parser *parser, Scope *scope, const Declared *result
   if (!op) return lexer_fail(lexer, name.start, "there is no operator '%s'", name.string);
   if (op == &op_return || op == &op_const)
     return lexer_fail(lexer, name.start, "%s stands at the start of its line", op->name);
-  if (op != &op_kernel && op->result_count != result_count)
+  if (!(op->traits & TRAIT_REGIONS) && op->result_count != result_count)
     return lexer_fail(lexer, name.start, "%s gives %d results, not %d", op->name, op->result_count,
                       result_count);
   Value **operands;

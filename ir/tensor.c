@@ -39,7 +39,15 @@ bool tensor_new(Tensor *tensor, Dtype dtype, int rank, const int64_t *dims) {
   return true;
 }
 
+bool tensor_new_list(Tensor *tensor, Dtype dtype, int64_t count) {
+  *tensor = (Tensor){.dtype = dtype, .rank = 1, .dims = {count}, .kind = TENSOR_LIST};
+  tensor->data = calloc((size_t)count + 1, sizeof(Tensor));
+  return tensor->data != NULL;
+}
+
 void tensor_free(Tensor *tensor) {
+  for (int64_t i = 0; tensor->kind == TENSOR_LIST && tensor->data && i < tensor->dims[0]; i++)
+    tensor_free((Tensor *)tensor->data + i);
   free(tensor->data);
   tensor->data = NULL;
 }
@@ -87,6 +95,7 @@ static bool bind_symbol(Binding *binding, const Value *input, int axis, int64_t 
 static bool check_input(const Value *input, const Tensor *tensor) {
   Module *module = input->graph->module;
   const Type *type = input->type;
+  if (tensor->kind != TENSOR_DENSE) return fail(module, "input '%s' must be a tensor", input_name(input));
   if (tensor->dtype != type->dtype)
     return fail(module, "input '%s' is given as %s, the graph wants %s", input_name(input),
                 dtype_name(tensor->dtype), dtype_name(type->dtype));
@@ -114,12 +123,14 @@ bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_
   Binding binding = {.graph = graph, .symbols = symbols, .values = values, .max = max};
   for (int i = 0; i < graph->input_count; i++) {
     const Value *input = graph->inputs[i];
+    if (!type_is_tensor(input->type)) continue; /* says nothing about sizes */
     TRY(check_input(input, &inputs[i]));
     for (int axis = 0; axis < input->type->rank; axis++)
       if (input->type->dims[axis]->kind == DIM_SYMBOL)
         TRY(bind_symbol(&binding, input, axis, inputs[i].dims[axis]));
   }
-  for (int i = 0; i < graph->input_count; i++) TRY(check_sizes(&binding, graph->inputs[i], &inputs[i]));
+  for (int i = 0; i < graph->input_count; i++)
+    if (type_is_tensor(graph->inputs[i]->type)) TRY(check_sizes(&binding, graph->inputs[i], &inputs[i]));
   *count = binding.count;
   return true;
 }

@@ -2,7 +2,8 @@
  * dce.c -- removes nodes whose results nobody uses.
  *
  * Before: any graph. After: every node but `return` has a used result. One walk from the end is enough,
- * because definitions come before uses. No op has a side effect, so nothing else has to be asked.
+ * because definitions come before uses. No op has a side effect but that some find sizes when they run, which
+ * others mention.
  */
 #include "passes/rewrite.h"
 
@@ -10,7 +11,7 @@ static bool node_is_dead(const Node *node) {
   if (node_is(node, &op_return)) return false;
   for (int i = 0; i < node->result_count; i++)
     if (node->results[i]->uses) return false;
-  return true;
+  return !node_finds_sizes(node);
 }
 
 bool graph_sweep(Graph *graph) {

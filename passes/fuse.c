@@ -316,6 +316,7 @@ static bool root_is_taken(const Graph *graph, const Value *root, int index) {
 /* Gives every output memory that one kernel writes. */
 static bool outputs_separate(Graph *graph) {
   bool changed = false;
+  if (graph_is_dynamic(graph)) return false; /* they are copied where it matters */
   for (int i = 0; i < graph->output_count; i++) {
     Value *value = graph_output(graph, i), *root = value_root(value);
     if (root->def && !root->def->data && !root_is_taken(graph, root, i)) continue;

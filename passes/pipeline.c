@@ -130,12 +130,25 @@ static bool must_verify(const PipelineOptions *options) {
 #endif
 }
 
+/* In the regions of if and loop as in the graph. What is made of their constants is stored, for there is no
+ * state in a region. */
+static bool run_everywhere(Graph *graph, const Pass *pass, const PassOptions *options) {
+  PassOptions inside = *options;
+  bool changed = false;
+  inside.preference = PREFER_SPEED;
+  FOR_EACH_NODE(node, graph) {
+    if (!(node->op->traits & TRAIT_DYNAMIC)) continue;
+    for (int i = 0; i < node->region_count; i++) changed |= run_everywhere(node->regions[i], pass, &inside);
+  }
+  return pass->run(graph, options) || changed;
+}
+
 static bool step_run(Graph *graph, const Pass *pass, const PipelineOptions *options) {
   Module *module = graph->module;
   FILE *out = options->print_to ? options->print_to : stderr;
   char *before = options->print_changed ? graph_text(graph) : NULL;
   int errors = module->error_count;
-  bool changed = pass->run(graph, &options->pass);
+  bool changed = run_everywhere(graph, pass, &options->pass);
   bool ok = module->error_count == errors;
   if (ok && must_verify(options) && !graph_verify(graph))
     ok = fail(module, "the graph is wrong after pass '%s'; this is a bug in tenon", pass->name);

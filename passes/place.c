@@ -58,6 +58,7 @@ static void mark(Node *kernel) {
 bool pass_place(Graph *graph, const PassOptions *options) {
   (void)options;
   bool changed = false;
+  if (graph_is_dynamic(graph)) return false; /* every value has memory of its own */
   Places *places = places_new(graph->module);
   for (Node *node = graph->last; node; node = node->prev)
     if (is_around(node, &op_concat) && place_concat(places, node)) mark(node), changed = true;

@@ -46,7 +46,8 @@ typedef struct Plan {
   int *first_result; /* of each node, by mark: the number of its first result */
   Memory *memories;  /* by number of the result */
   int result_total;
-  bool *is_state; /* by mark: made of constants only, and no output */
+  bool *is_state;  /* by mark: made of constants only, and no output */
+  bool only_state; /* of dynamic graphs: all other memory is found when they run */
 } Plan;
 
 static Memory *memory_of(const Plan *plan, const Value *value) {
@@ -272,6 +273,7 @@ static bool plan_write(const Plan *plan) {
   FOR_EACH_NODE(kernel, plan->graph) {
     if (!node_is(kernel, &op_kernel)) continue;
     int count;
+    if (plan->only_state && !plan->is_state[kernel->mark]) continue;
     const Dim *const *old = node_dims(kernel, "offsets", &count);
     const char *memory = plan->is_state[kernel->mark] ? "state" : "scratch";
     bool same = count == kernel->result_count && node_string_is(kernel, "memory", memory);
@@ -290,8 +292,10 @@ static bool plan_write(const Plan *plan) {
 bool pass_plan(Graph *graph, const PassOptions *options) {
   (void)options;
   Plan plan;
+  if (graph->owner) return false;
   TRY(plan_liveness(&plan, graph));
-  place_symbolic(&plan, place_constant(&plan));
+  plan.only_state = graph_is_dynamic(graph);
+  if (!plan.only_state) place_symbolic(&plan, place_constant(&plan));
   return plan_write(&plan);
 }
 

@@ -1,31 +1,30 @@
 /* embedded.c -- the table of what was embedded; the arrays are made at build time. */
 #include "runtime/embedded.h"
 
-extern const unsigned char bitcode_cpu_x86_64[], bitcode_kernels_x86_64[], bitcode_run_x86_64[],
-    bitcode_session_x86_64[], bitcode_threads_x86_64[], stub_c_x86_64[], stub_m_x86_64[];
-extern const size_t bitcode_cpu_x86_64_size, bitcode_kernels_x86_64_size, bitcode_run_x86_64_size,
-    bitcode_session_x86_64_size, bitcode_threads_x86_64_size, stub_c_x86_64_size, stub_m_x86_64_size;
-extern const unsigned char bitcode_cpu_aarch64[], bitcode_kernels_aarch64[], bitcode_run_aarch64[],
-    bitcode_session_aarch64[], bitcode_threads_aarch64[], stub_c_aarch64[], stub_m_aarch64[];
-extern const size_t bitcode_cpu_aarch64_size, bitcode_kernels_aarch64_size, bitcode_run_aarch64_size,
-    bitcode_session_aarch64_size, bitcode_threads_aarch64_size, stub_c_aarch64_size, stub_m_aarch64_size;
+/* X(part, arch) for each row of RUNTIME_PARTS. */
+#define PARTS(X, arch)                                                                                       \
+  X(cpu, arch) X(run, arch) X(session, arch) X(threads, arch) X(items, arch) X(dynamic, arch)
 
-const RuntimeFamily runtime_families[] = {
-    {"x86_64",
-     {{bitcode_cpu_x86_64, &bitcode_cpu_x86_64_size},
-      {bitcode_run_x86_64, &bitcode_run_x86_64_size},
-      {bitcode_session_x86_64, &bitcode_session_x86_64_size},
-      {bitcode_threads_x86_64, &bitcode_threads_x86_64_size}},
-     {bitcode_kernels_x86_64, &bitcode_kernels_x86_64_size},
-     {stub_c_x86_64, &stub_c_x86_64_size},
-     {stub_m_x86_64, &stub_m_x86_64_size}},
-    {"aarch64",
-     {{bitcode_cpu_aarch64, &bitcode_cpu_aarch64_size},
-      {bitcode_run_aarch64, &bitcode_run_aarch64_size},
-      {bitcode_session_aarch64, &bitcode_session_aarch64_size},
-      {bitcode_threads_aarch64, &bitcode_threads_aarch64_size}},
-     {bitcode_kernels_aarch64, &bitcode_kernels_aarch64_size},
-     {stub_c_aarch64, &stub_c_aarch64_size},
-     {stub_m_aarch64, &stub_m_aarch64_size}},
-};
+#define DECLARE_PART(part, arch)                                                                             \
+  extern const unsigned char bitcode_##part##_##arch[];                                                      \
+  extern const size_t bitcode_##part##_##arch##_size;
+#define PART(part, arch) {bitcode_##part##_##arch, &bitcode_##part##_##arch##_size},
+#define DECLARE_FAMILY(arch)                                                                                 \
+  PARTS(DECLARE_PART, arch)                                                                                  \
+  extern const unsigned char bitcode_kernels_##arch[], stub_c_##arch[], stub_m_##arch[];                     \
+  extern const size_t bitcode_kernels_##arch##_size, stub_c_##arch##_size, stub_m_##arch##_size;
+#define FAMILY(family)                                                                                       \
+  {                                                                                                          \
+    .arch = #family, .bitcode = {PARTS(PART, family)},                                                       \
+    .kernels = {bitcode_kernels_##family, &bitcode_kernels_##family##_size},                                 \
+    .libc = {stub_c_##family, &stub_c_##family##_size}, .libm = {                                            \
+      stub_m_##family,                                                                                       \
+      &stub_m_##family##_size                                                                                \
+    }                                                                                                        \
+  }
+
+DECLARE_FAMILY(x86_64)
+DECLARE_FAMILY(aarch64)
+
+const RuntimeFamily runtime_families[] = {FAMILY(x86_64), FAMILY(aarch64)};
 const int runtime_family_count = sizeof runtime_families / sizeof runtime_families[0];

@@ -3,7 +3,7 @@
  *
  * Freestanding: no allocation, no I/O, no C library.
  */
-#include "model.h"
+#include "dynamic.h"
 
 typedef struct ErrorRow {
   int code;
@@ -55,6 +55,7 @@ static int check_scratch(const int64_t *symbols, const void *scratch) {
 int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
                       void *scratch) {
   const tenon_library *library = &tenon_model_library;
+  if (tenon_model_dynamic.run) return TENON_ERROR_UNSUPPORTED; /* a session has the memory */
   int error = tenon_runtime_check_cpu();
   if (error) return error;
   if ((!inputs && library->input_count) || !outputs || (!symbols && library->symbol_count))

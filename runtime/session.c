@@ -5,7 +5,7 @@
  * A session is one allocation that ends in its arrays, plus memory that grows with the sizes of its runs: the
  * scratch and the outputs that the host gave no memory for.
  */
-#include "model.h"
+#include "dynamic.h"
 
 /* What is needed of the C library, without the headers of the target's. */
 void *aligned_alloc(size_t alignment, size_t size);
@@ -32,6 +32,7 @@ struct tenon_session {
   uint64_t runs; /* since profiling was switched on */
   uint32_t profiling;
   Team team;
+  Dynamic dynamic; /* of models that have tenon_model_dynamic */
   char error[ERROR_SIZE];
 };
 
@@ -91,12 +92,24 @@ static void *take(char **rest, uint64_t size) {
   return memory;
 }
 
+static int is_dynamic(void) {
+  return tenon_model_dynamic.run != NULL;
+}
+
+static uint64_t symbol_count(void) {
+  return is_dynamic() ? tenon_model_dynamic.symbol_count : tenon_model_library.symbol_count;
+}
+
+static uint64_t item_count(void) {
+  return is_dynamic() ? tenon_model_dynamic.item_count + tenon_model_library.output_count : 0;
+}
+
 static uint64_t session_size(void) {
   const tenon_library *library = &tenon_model_library;
   uint64_t pointers = (uint64_t)library->input_count + library->output_count;
-  uint64_t words = (uint64_t)library->symbol_count + library->kernel_count;
+  uint64_t words = symbol_count() + library->kernel_count;
   return sizeof(tenon_session) + library->output_count * sizeof(Memory) + pointers * sizeof(void *) +
-         words * 8 + 6 * 16;
+         words * 8 + item_count() * sizeof(Item) + 7 * 16;
 }
 
 static tenon_session *session_new(void) {
@@ -107,11 +120,13 @@ static tenon_session *session_new(void) {
   memset(rest, 0, size);
   tenon_session *session = take(&rest, sizeof(tenon_session));
   session->outputs = take(&rest, library->output_count * sizeof(Memory));
-  session->symbols = take(&rest, library->symbol_count * 8);
+  session->symbols = take(&rest, symbol_count() * 8);
   session->input_data = take(&rest, library->input_count * sizeof(void *));
   session->output_data = take(&rest, library->output_count * sizeof(void *));
   session->profile.nanoseconds = take(&rest, library->kernel_count * 8);
   session->profile.step = profile_step;
+  if (is_dynamic()) session->dynamic.items = take(&rest, item_count() * sizeof(Item));
+  session->dynamic.holders = session->dynamic.items + tenon_model_dynamic.item_count;
   return session;
 }
 
@@ -152,6 +167,7 @@ int tenon_runtime_session_open(const tenon_session_options *options, tenon_sessi
 void tenon_runtime_session_close(tenon_session *session) {
   if (!session) return;
   tenon_runtime_team_close(&session->team);
+  if (is_dynamic()) tenon_dynamic_close(&session->dynamic);
   for (uint32_t i = 0; i < tenon_model_library.output_count; i++) free(session->outputs[i].data);
   free(session->scratch.data);
   free(session->state.data);
@@ -191,12 +207,18 @@ static uint64_t tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims)
   return count / 8 + (count % 8 != 0);
 }
 
+/* A tensor with a known number of axes; runs of dynamic models check the others. */
+static int is_plain(const tenon_tensor_info *info) {
+  return info->dtype <= TENON_STRING && info->rank != TENON_ANY_RANK;
+}
+
 /* dtype, rank and signs of the sizes: what must hold before symbols are read from the sizes. */
 static int check_form(tenon_session *session, const tenon_tensor *inputs) {
   for (uint32_t i = 0; i < tenon_model_library.input_count; i++) {
     const tenon_tensor_info *info = tenon_model_library.inputs[i];
     const tenon_tensor *tensor = &inputs[i];
     int index = 256 * (int)i;
+    if (!is_plain(info)) continue;
     if (tensor->dtype != info->dtype) {
       snprintf(session->error, ERROR_SIZE, "input '%s' is %s and must be %s", info->name,
                dtype_name(tensor->dtype), dtype_name(info->dtype));
@@ -237,6 +259,7 @@ static int check_shapes(tenon_session *session, const tenon_tensor *inputs) {
   int64_t expected[TENON_MAX_RANK];
   for (uint32_t i = 0; i < tenon_model_library.input_count; i++) {
     const tenon_tensor_info *info = tenon_model_library.inputs[i];
+    if (!is_plain(info)) continue;
     tenon_model_input_dims(i, session->symbols, expected);
     for (uint32_t axis = 0; axis < info->rank; axis++) {
       if (inputs[i].dims[axis] == expected[axis]) continue;
@@ -303,7 +326,7 @@ static int find_memory(tenon_session *session, tenon_tensor *outputs) {
   }
   size += more_locals(session);
   int error = size ? memory_grow(&session->scratch, size) : TENON_OK;
-  for (uint32_t i = 0; !error && i < tenon_model_library.output_count; i++)
+  for (uint32_t i = 0; !error && !is_dynamic() && i < tenon_model_library.output_count; i++)
     error = place_output(session, i, &outputs[i]);
   if (error == TENON_ERROR_MEMORY)
     snprintf(session->error, ERROR_SIZE,
@@ -324,9 +347,19 @@ int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs
   if (error) return error;
   session->runs++;
   session->profile.last = session->profiling ? now() : 0;
-  tenon_model_run(session->state.data, session->symbols, session->input_data, session->output_data,
-                  (char *)session->scratch.data + more_locals(session),
-                  session->profiling ? &session->profile : NULL,
-                  session->team.threads > 1 ? &session->team : NULL);
+  char *locals = (char *)session->scratch.data + more_locals(session);
+  Profile *profile = session->profiling ? &session->profile : NULL;
+  Team *team = session->team.threads > 1 ? &session->team : NULL;
+  if (is_dynamic()) {
+    Dynamic *run = &session->dynamic;
+    run->symbols = session->symbols;
+    run->state = session->state.data;
+    run->locals = locals;
+    run->profile = profile;
+    run->team = team;
+    return tenon_dynamic_run(run, inputs, outputs, session->error, ERROR_SIZE);
+  }
+  tenon_model_run(session->state.data, session->symbols, session->input_data, session->output_data, locals,
+                  profile, team);
   return TENON_OK;
 }

@@ -54,7 +54,8 @@ extern "C" {
   X(TENON_ERROR_GUARD, 10, "sizes do not fit together (index: into the library's guards, which say how)")    \
   X(TENON_ERROR_ALIGNMENT, 11, "state or scratch memory is not aligned to 64 bytes")                         \
   X(TENON_ERROR_MEMORY, 12, "out of memory")                                                                 \
-  X(TENON_ERROR_UNSUPPORTED, 13, "this library cannot do that")
+  X(TENON_ERROR_UNSUPPORTED, 13, "this library cannot do that")                                              \
+  X(TENON_ERROR_DATA, 14, "the data of a run do not fit the model; the session's error says where")
 
 typedef enum tenon_error {
 #define TENON_ERROR_ROW(name, number, text) name = number,
@@ -102,6 +103,17 @@ typedef enum tenon_dtype {
   TENON_STRING = 26
 } tenon_dtype;
 
+/*
+ * Models may have values that are not just tensors; the dtype of such an input or output has one or both of
+ * these bits besides that of its elements, and only sessions run the model.
+ *
+ * A sequence is a list of tensors: rank 1, dims[0] of them, and data points to as many tenon_tensor. A value
+ * that is optional is as it would be otherwise, or has the rank TENON_ABSENT.
+ */
+enum { TENON_SEQUENCE = 0x100, TENON_OPTIONAL = 0x200 };
+#define TENON_ABSENT UINT32_MAX
+#define TENON_ANY_RANK UINT32_MAX /* of a tensor_info */
+
 /* A tensor of the host, given to session_run. Its layout never changes. */
 typedef struct tenon_tensor {
   void *data;     /* of an output, NULL: the session gives memory, valid until its next run or its end */
@@ -112,16 +124,16 @@ typedef struct tenon_tensor {
 } tenon_tensor;
 
 typedef struct tenon_dim {
-  int64_t size; /* -1: it depends on the symbols */
-  const char
-      *symbol; /* then a symbol's name or an expression of symbols, such as "N" or "2*N+1"; else NULL */
+  int64_t size;       /* -1: it depends on the symbols */
+  const char *symbol; /* then a symbol's name or an expression of symbols, such as "N" or "2*N+1"; else NULL.
+                         Of outputs it may be a name that is not among the library's: a run finds the size */
 } tenon_dim;
 
 typedef struct tenon_tensor_info {
   const char *name;      /* as in the model */
   const tenon_dim *dims; /* [rank] */
-  uint32_t dtype;        /* tenon_dtype */
-  uint32_t rank;
+  uint32_t dtype;        /* tenon_dtype, with the bits of sequences and optional values */
+  uint32_t rank;         /* TENON_ANY_RANK: it may have any, or a run decides */
 } tenon_tensor_info;
 
 /* ---- Sessions ------------------------------------------------------------------------------------------ */

@@ -97,3 +97,10 @@ const char *const *attr_strings(OnnxNode *node, const char *name, int *count) {
   for (int i = 0; i < *count; i++) texts[i] = text_of(node, attribute->strings[i]);
   return texts;
 }
+
+const Onnx__GraphProto *attr_graph(OnnxNode *node, const char *name) {
+  const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH);
+  if (attribute && attribute->g) return attribute->g;
+  onnx_fail(node, "attribute '%s' holds no graph", name);
+  return NULL;
+}

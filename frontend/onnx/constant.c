@@ -119,46 +119,56 @@ static bool cast_scalar(const Value *value, double *x) {
   return true;
 }
 
-static Value *as_scalar(OnnxNode *node, Value *x) {
-  return x && x->type->rank > 0 ? emit_reshape(node, x, 0, NULL) : x;
+/* The number of elements where start, limit and delta follow from sizes; NULL when they do not. */
+static const Dim *known_length(OnnxNode *node) {
+  Module *m = node->module;
+  const Dim *bounds[3] = {NULL, NULL, dim_const(m, 1)}, *const * known;
+  for (int i = 0, count; i < node->input_count; i++) {
+    known = value_known(input(node, i), &count);
+    if (!known || count != 1) return NULL;
+    bounds[i] = known[0];
+  }
+  if (!dim_is_const(bounds[2]) || dim_is(bounds[2], 0)) return NULL;
+  bool back = bounds[2]->value < 0;
+  const Dim *way = back ? dim_sub(m, bounds[0], bounds[1]) : dim_sub(m, bounds[1], bounds[0]);
+  const Dim *length = dim_ceildiv(m, way, dim_const(m, back ? -bounds[2]->value : bounds[2]->value));
+  return dim_make(m, DIM_MAX, length, dim_const(m, 0));
 }
 
-/* Of integers that follow from shapes: max(ceil((limit - start) / delta), 0) elements start + i*delta. */
-static bool symbolic_range(OnnxNode *node, double delta) {
-  Module *module = node->module;
-  Value *start = as_scalar(node, input(node, 0));
-  const Dim *const *bounds[2];
-  int counts[2];
-  if (!start || !dtype_is_int(start->type->dtype) || fabs(delta) > INT32_MAX)
-    return onnx_fail(node, "start, limit and delta must be constants");
-  for (int i = 0; i < 2; i++) {
-    bounds[i] = value_known(input(node, i), &counts[i]);
-    if (!bounds[i] || counts[i] != 1)
-      return onnx_fail(node, "%s depends on the data of the inputs: it must follow from their shapes alone",
-                       i ? "limit" : "start");
-  }
-  const Dim *step = dim_const(module, (int64_t)fabs(delta)), *zero = dim_const(module, 0);
-  const Dim *length = dim_sub(module, bounds[delta > 0][0], bounds[delta < 0][0]);
-  length = dim_ceildiv(module, length, step);
-  length = dim_make(module, DIM_MAX, length, zero);
-  Value *numbers = emit_positions(node, start->type->dtype, length);
-  if (delta != 1) numbers = emit_binary(node, &op_mul, numbers, emit_scalar(node, start, delta));
-  if (!dim_is(bounds[0][0], 0)) numbers = emit_binary(node, &op_add, numbers, start);
-  return set_output(node, numbers);
+/* ... and where a run computes them. */
+static bool find_length(OnnxNode *node, Value *const *bounds, const Dim **length) {
+  const Dim *const *sizes;
+  int count;
+  Value *x[3];
+  for (int i = 0; i < 3; i++) x[i] = emit_cast(node, bounds[i], DTYPE_F64);
+  Value *steps =
+      emit_unary(node, &op_ceil, emit_binary(node, &op_div, emit_binary(node, &op_sub, x[1], x[0]), x[2]));
+  Value *positive = emit_binary(node, &op_max, steps, emit_scalar(node, steps, 0));
+  TRY(bind_sizes(node, emit_cast(node, positive, DTYPE_I64), &sizes, &count));
+  *length = sizes[0];
+  return true;
+}
+
+/* start + i * delta, where the number of elements is a size. */
+static bool range_of_sizes(OnnxNode *node) {
+  Value *bounds[3] = {NULL, NULL, emit_scalar(node, input(node, 0), 1)};
+  for (int i = 0; i < node->input_count; i++)
+    if (!(bounds[i] = input_scalar(node, i, "a bound"))) return false;
+  const Dim *length = known_length(node);
+  if (!length) TRY(find_length(node, bounds, &length));
+  Value *numbers = emit_positions(node, bounds[0]->type->dtype, length);
+  return set_output(node,
+                    emit_binary(node, &op_add, emit_binary(node, &op_mul, numbers, bounds[2]), bounds[0]));
 }
 
 /* com.microsoft's may leave out delta. */
 static bool import_range(OnnxNode *node) {
   double bounds[3] = {0, 0, 1}; /* start, limit, delta */
   Dtype dtype = input(node, 0)->type->dtype;
-  bool known = true;
-  for (int i = 0; i < node->input_count; i++) {
-    bool is_constant = cast_scalar(input(node, i), &bounds[i]);
-    if (!is_constant && i == 2) return onnx_fail(node, "delta must be a constant");
-    known &= is_constant;
-  }
+  if (node->input_count < 2) return onnx_fail(node, "a limit is missing");
+  for (int i = 0; i < node->input_count; i++)
+    if (!cast_scalar(input(node, i), &bounds[i])) return range_of_sizes(node);
   if (bounds[2] == 0) return onnx_fail(node, "delta is 0");
-  if (!known) return symbolic_range(node, bounds[2]);
   double length = ceil((bounds[1] - bounds[0]) / bounds[2]);
   if (!(length <= MAX_FOLDED))
     return onnx_fail(node, "from %g to %g in steps of %g", bounds[0], bounds[1], bounds[2]);
@@ -201,7 +211,7 @@ static bool import_window(OnnxNode *node) {
 
 /* where(column >= row + k, x, 0) for the upper triangle. Far off k is as good as a little off. */
 static bool import_trilu(OnnxNode *node) {
-  Value *x = input(node, 0), *k = as_scalar(node, input(node, 1));
+  Value *x = input(node, 0), *k = input_scalar(node, 1, "k");
   int rank = x->type->rank;
   if (rank < 2) return onnx_fail(node, "no triangle of %s", type_text(node->module, x->type));
   Value *row = emit_unsqueeze(node, emit_positions(node, DTYPE_I64, x->type->dims[rank - 2]), 0, 1);

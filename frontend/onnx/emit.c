@@ -14,10 +14,27 @@ int input_rank(const OnnxNode *node, int index) {
 bool input_dims(OnnxNode *node, int index, const char *what, const Dim *const **dims, int *count) {
   Value *value = input(node, index);
   if (value->type->rank > 1) return onnx_fail(node, "%s has %d dims, one is wanted", what, value->type->rank);
+  if (value->type->rank == 1 && !dim_is_const(value->type->dims[0]))
+    return onnx_fail(node, "%s has %s elements: their number must be known", what,
+                     dim_text(node->module, value->type->dims[0]));
+  return bind_sizes(node, value, dims, count);
+}
+
+bool bind_sizes(OnnxNode *node, Value *value, const Dim *const **dims, int *count) {
+  if (!value) return false;
   *dims = value_known(value, count);
   if (*dims) return true;
-  return onnx_fail(node, "%s depends on the data of the inputs: it must follow from their shapes alone",
-                   what);
+  value = emit_unary(node, &op_bind, value);
+  *dims = value ? value_known(value, count) : NULL;
+  return *dims != NULL;
+}
+
+Value *input_scalar(OnnxNode *node, int index, const char *what) {
+  Value *value = input(node, index);
+  if (!value || value->type->rank == 0) return value;
+  if (type_static_count(value->type) == 1) return emit_reshape(node, value, 0, NULL);
+  onnx_fail(node, "%s is %s; it must be one number", what, type_text(node->module, value->type));
+  return NULL;
 }
 
 static bool constant_ints(OnnxNode *node, int index, const char *what, const int64_t **ints, int *count) {
@@ -84,6 +101,21 @@ Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y) {
 
 Value *emit_where(OnnxNode *node, Value *condition, Value *x, Value *y) {
   return condition && x && y ? emit(node, &op_where, (Value *[]){condition, x, y}, 3) : NULL;
+}
+
+/* `shape` of a tensor with these sizes gives their numbers, whatever they are made of. */
+Value *emit_ints(OnnxNode *node, const Dim *const *values, int count) {
+  int64_t ints[MAX_RANK];
+  bool constant = true;
+  if (count > MAX_RANK) return NULL;
+  for (int i = 0; i < count; i++) {
+    constant = constant && dim_is_const(values[i]);
+    ints[i] = values[i]->value;
+  }
+  if (constant) return build_ints(&node->builder, ints, count);
+  Value *zero = build_scalar(&node->builder, DTYPE_BOOL, 0);
+  return emit_unary(node, &op_shape,
+                    emit_broadcast(node, zero, type_make(node->module, DTYPE_BOOL, count, values)));
 }
 
 Value *emit_scalar(OnnxNode *node, const Value *like, double value) {

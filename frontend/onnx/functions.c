@@ -43,7 +43,8 @@ bool function_expand(OnnxNode *node, const Onnx__FunctionProto *function) {
                  .opsets = function->opset_import,
                  .function = function,
                  .caller = node,
-                 .depth = node->scope->depth + 1};
+                 .depth = node->scope->depth + 1,
+                 .graph = node->scope->graph};
   if (scope.depth > MAX_DEPTH)
     return onnx_fail(node, "functions call each other more than %d deep", MAX_DEPTH);
   if ((size_t)node->input_count > function->n_input || (size_t)node->output_count > function->n_output)

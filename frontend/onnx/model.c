@@ -18,16 +18,27 @@ typedef Onnx__ValueInfoProto ValueInfo;
 
 /* ---- Types */
 
+/* The tensor that a type is, or is a form of; NULL, with a Diag when `report`, if it is none that tenon has.
+ */
 static const Onnx__TypeProto__Tensor *tensor_type(Import *import, const Onnx__TypeProto *type,
-                                                  const char *name, bool report) {
-  if (type && type->tensor_type) return type->tensor_type;
-  const char *kind = !type                      ? "no type"
-                     : type->sequence_type      ? "a sequence"
-                     : type->map_type           ? "a map"
-                     : type->optional_type      ? "an optional value"
-                     : type->sparse_tensor_type ? "a sparse tensor"
-                                                : "an unknown type";
-  if (report) fail(import->module, "'%s' has %s: only tensors are supported", name, kind);
+                                                  const char *name, bool report, Form *form) {
+  const Onnx__TypeProto *inner = type;
+  bool optional = inner && inner->optional_type;
+  if (optional) inner = inner->optional_type->elem_type;
+  bool sequence = inner && inner->sequence_type;
+  if (sequence) inner = inner->sequence_type->elem_type;
+  *form = optional && sequence ? FORM_OPTIONAL_SEQUENCE
+          : optional           ? FORM_OPTIONAL
+          : sequence           ? FORM_SEQUENCE
+                               : FORM_TENSOR;
+  if (inner && inner->tensor_type) return inner->tensor_type;
+  const char *kind = !inner                      ? "no type"
+                     : inner->sequence_type      ? "a sequence of sequences"
+                     : inner->map_type           ? "a map"
+                     : inner->sparse_tensor_type ? "a sparse tensor"
+                                                 : "an unknown type";
+  if (report)
+    fail(import->module, "'%s' has %s: only tensors and sequences of them are supported", name, kind);
   return NULL;
 }
 
@@ -56,8 +67,26 @@ static const Type *type_of_option(Import *import, Dtype dtype, const ImportShape
   return type_static(import->module, dtype, shape->rank, shape->dims);
 }
 
+/* Of the tensors in other forms only the sizes that are numbers are known. */
+static const Type *type_in_form(Import *import, Dtype dtype, const Onnx__TypeProto__Tensor *tensor,
+                                Form form) {
+  const Dim *dims[MAX_RANK];
+  Module *module = import->module;
+  const Type *type = type_unknown_rank(module, dtype);
+  if (tensor->shape && tensor->shape->n_dim <= MAX_RANK) {
+    for (size_t i = 0; i < tensor->shape->n_dim; i++) {
+      const Onnx__TensorShapeProto__Dimension *dim = tensor->shape->dim[i];
+      bool known = dim->has_dim_value && dim->dim_value >= 0;
+      dims[i] = known ? dim_const(module, dim->dim_value) : dim_symbol(module, "_");
+    }
+    type = type_make(module, dtype, (int)tensor->shape->n_dim, dims);
+  }
+  return type_with_form(module, type, form);
+}
+
 const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char *name, bool report) {
-  const Onnx__TypeProto__Tensor *tensor = tensor_type(import, type, name, report);
+  Form form;
+  const Onnx__TypeProto__Tensor *tensor = tensor_type(import, type, name, report, &form);
   if (!tensor) return NULL;
   Dtype dtype = dtype_of_onnx(tensor->elem_type);
   const ImportShape *option = report ? shape_option(import, name) : NULL;
@@ -66,6 +95,7 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
       fail(import->module, "'%s' has elements of type %d, which is not supported", name, tensor->elem_type);
     return NULL;
   }
+  if (form != FORM_TENSOR) return type_in_form(import, dtype, tensor, form);
   if (!tensor->shape && option) return type_of_option(import, dtype, option);
   if (!tensor->shape || tensor->shape->n_dim > MAX_RANK) {
     if (report && !tensor->shape) fail(import->module, "'%s' has no shape: give it with --input-shape", name);
@@ -216,8 +246,11 @@ static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProt
     const ValueInfo *info = find_input(graph, given->input);
     const Tensor *tensor = given->value;
     if (!info) return fail(module, "a value is given for '%s', which the model does not take", given->input);
-    const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, given->input, true);
+    Form form;
+    const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, given->input, true, &form);
     if (!declared) return false;
+    if (form != FORM_TENSOR)
+      return fail(module, "'%s' is no tensor: no value can be given for it", given->input);
     if (dtype_of_onnx(declared->elem_type) != tensor->dtype)
       return fail(module, "the value given for '%s' is %s", given->input, dtype_name(tensor->dtype));
     TensorInfo type = {.dtype = tensor->dtype, .rank = tensor->rank, .count = tensor_count(tensor)};
@@ -283,6 +316,20 @@ static void keep_labels(Import *import, const char *output, const Value *value) 
 
 /* ---- Outputs */
 
+void import_inner_graph(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
+  add_initializers(import, scope, graph);
+  add_declared(import, scope, graph->n_value_info, graph->value_info);
+  import_nodes(import, scope, graph->n_node, graph->node);
+}
+
+/* What a loop may leave absent, and the model says is there. */
+static Value *never_absent(Import *import, const ValueInfo *output, Value *value) {
+  bool may_be_absent = value->type->form == FORM_OPTIONAL || value->type->form == FORM_OPTIONAL_SEQUENCE;
+  if (!may_be_absent || !output->type || output->type->optional_type) return value;
+  Builder builder = builder_at_end(import->graph);
+  return build_unary(&builder, &op_optional_get, value);
+}
+
 static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphProto *graph) {
   int count = (int)graph->n_output;
   Value **values = NEW_ARRAY(import->module->arena, Value *, count);
@@ -292,6 +339,8 @@ static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphPro
     names[i] = intern(import->module, graph->output[i]->name ? graph->output[i]->name : "");
     values[i] = names_get(&scope->values, names[i]);
     if (!values[i]) fail(import->module, "output '%s' is computed by no node", names[i]);
+    if (values[i] && values[i] != &import->failed)
+      values[i] = never_absent(import, graph->output[i], values[i]);
     for (int j = 0; j < i; j++)
       if (names[i] == names[j]) fail(import->module, "output '%s' comes twice", names[i]);
   }
@@ -305,13 +354,16 @@ static void remove_unused(Graph *graph) {
     prev = node->prev;
     bool is_used = node_is(node, &op_return);
     for (int i = 0; i < node->result_count; i++) is_used |= node->results[i]->uses != NULL;
-    if (!is_used) node_remove(node);
+    for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
+      remove_unused(node->regions[i]);
+    if (!is_used && !node_finds_sizes(node)) node_remove(node);
   }
 }
 
 static bool import_graph(Import *import, const Onnx__GraphProto *graph) {
   Scope scope = {.opset_count = import->model->n_opset_import, .opsets = import->model->opset_import};
-  import->graph = graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
+  scope.graph = import->graph =
+      graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
   TRY(bind_options(import, graph));
   add_initializers(import, &scope, graph);
   TRY(add_given_inputs(import, &scope, graph));

@@ -25,11 +25,50 @@ static bool reshape_to(OnnxNode *node, const Dim *const *shape, int count, bool 
   return set_output(node, emit_reshape(node, x, count, dims));
 }
 
+/* ---- the shape is computed while the model runs */
+
+/* 0 in the shape is the size of x's axis. */
+static Value *copy_sizes(OnnxNode *node, Value *shape, int count) {
+  const Type *x = input(node, 0)->type;
+  const Dim *dims[MAX_RANK], *zero = dim_const(node->module, 0);
+  for (int i = 0; i < count; i++) dims[i] = i < x->rank ? x->dims[i] : zero;
+  Value *is_zero = emit_binary(node, &op_equal, shape, emit_scalar(node, shape, 0));
+  return emit_where(node, is_zero, emit_ints(node, dims, count), shape);
+}
+
+/* -1 is what is left of x's elements. */
+static Value *complete_sizes(OnnxNode *node, Value *shape) {
+  const Dim *count = type_count(node->module, input(node, 0)->type);
+  Value *one = emit_scalar(node, shape, 1);
+  Value *is_open = emit_binary(node, &op_equal, shape, emit_scalar(node, shape, -1));
+  Value *given = emit_where(node, is_open, one, shape);
+  Value *product = emit_reduce(node, &op_reduce_prod, given, (int64_t[]){0}, 1);
+  Value *rest =
+      emit_binary(node, &op_div, emit_ints(node, &count, 1), emit_binary(node, &op_max, product, one));
+  return emit_where(node, is_open, rest, shape);
+}
+
+static bool reshape_at_run_time(OnnxNode *node, Value *shape, bool allow_zero) {
+  const Dim *const *dims;
+  int count = (int)type_static_count(shape->type);
+  if (shape->type->rank != 1)
+    return onnx_fail(node, "the shape has %d dims, one is wanted", shape->type->rank);
+  if (count < 0 || count > MAX_RANK)
+    return onnx_fail(node, "the shape is %s: it must have a known number of elements, at most %d",
+                     type_text(node->module, shape->type), MAX_RANK);
+  shape = emit_cast(node, shape, DTYPE_I64);
+  if (!allow_zero) shape = copy_sizes(node, shape, count);
+  shape = complete_sizes(node, shape);
+  return bind_sizes(node, shape, &dims, &count) &&
+         set_output(node, emit_reshape(node, input(node, 0), count, dims));
+}
+
 static bool import_reshape(OnnxNode *node) {
-  const Dim *const *shape;
   int count;
-  TRY(input_dims(node, 1, "the shape", &shape, &count));
-  return reshape_to(node, shape, count, attr_bool(node, "allowzero", false));
+  bool allow_zero = attr_bool(node, "allowzero", false);
+  const Dim *const *shape = value_known(input(node, 1), &count);
+  if (!shape) return reshape_at_run_time(node, input(node, 1), allow_zero);
+  return reshape_to(node, shape, count, allow_zero);
 }
 
 static const Dim *const *constant_dims(OnnxNode *node, const int64_t *values, int count) {
@@ -200,6 +239,53 @@ typedef struct Ranges {
   int count;
 } Ranges;
 
+static int64_t range_step(const Ranges *ranges, int i) {
+  return ranges->steps ? ranges->steps[i] : 1;
+}
+
+/* Positions that are computed while the model runs: counted from the front and clamped there, by numpy's
+ * rule, and bound. An end may be -1, before the first, when the step is negative: one more is bound. */
+static bool bind_positions(OnnxNode *node, Value *given, const Ranges *ranges, bool is_end,
+                           const Dim *const **positions) {
+  Module *m = node->module;
+  const Type *x = input(node, 0)->type;
+  const Dim *size[MAX_RANK], *low[MAX_RANK], *high[MAX_RANK], *shift[MAX_RANK], *const *bound;
+  const Dim **dims = NEW_ARRAY(m->arena, const Dim *, ranges->count);
+  int count = ranges->count;
+  for (int i = 0; i < count; i++) {
+    int64_t axis = ranges->axes ? ranges->axes[i] : i;
+    TRY(normal_axis(node, &axis, x->rank));
+    bool back = range_step(ranges, i) < 0;
+    size[i] = x->dims[axis];
+    low[i] = dim_const(m, back && is_end ? -1 : 0);
+    high[i] = back ? dim_sub(m, size[i], dim_const(m, 1)) : size[i];
+    shift[i] = dim_const(m, back && is_end);
+  }
+  given = emit_cast(node, given, DTYPE_I64);
+  Value *sizes = emit_ints(node, size, count), *zero = emit_scalar(node, given, 0);
+  Value *is_negative = emit_binary(node, &op_less, given, zero);
+  Value *at = emit_where(node, is_negative, emit_binary(node, &op_add, given, sizes), given);
+  at = emit_binary(node, &op_min, at, emit_ints(node, high, count));
+  at = emit_binary(node, &op_max, at, emit_ints(node, low, count));
+  at = emit_binary(node, &op_add, at, emit_ints(node, shift, count));
+  TRY(bind_sizes(node, at, &bound, &count));
+  for (int i = 0; i < count; i++) dims[i] = dim_sub(m, bound[i], shift[i]);
+  *positions = dims;
+  return true;
+}
+
+/* Starts or ends: `count` of them, on known axes. */
+static bool range_positions(OnnxNode *node, int index, const char *what, const Ranges *ranges, bool is_end,
+                            const Dim *const **positions) {
+  int count;
+  const Type *type = input(node, index)->type;
+  if (type->rank != 1 || type_static_count(type) != ranges->count)
+    return onnx_fail(node, "%s is %s, one for each of %d axes is wanted", what, type_text(node->module, type),
+                     ranges->count);
+  *positions = value_known(input(node, index), &count);
+  return *positions || bind_positions(node, input(node, index), ranges, is_end, positions);
+}
+
 static bool slice_ranges(OnnxNode *node, const Ranges *ranges) {
   Value *x = input(node, 0);
   SliceBounds bounds;
@@ -209,7 +295,7 @@ static bool slice_ranges(OnnxNode *node, const Ranges *ranges) {
     return onnx_fail(node, "%d starts for a tensor with %d dims", ranges->count, x->type->rank);
   if (ranges->axes) TRY(mark_axes(node, ranges->axes, ranges->count, x->type->rank, marks));
   for (int i = 0; i < ranges->count; i++) {
-    int64_t axis = ranges->axes ? ranges->axes[i] : i, step = ranges->steps ? ranges->steps[i] : 1;
+    int64_t axis = ranges->axes ? ranges->axes[i] : i, step = range_step(ranges, i);
     TRY(normal_axis(node, &axis, x->type->rank));
     if (step == 0) return onnx_fail(node, "step %d is 0", i);
     if (step > INT32_MAX) step = INT32_MAX;
@@ -222,14 +308,18 @@ static bool slice_ranges(OnnxNode *node, const Ranges *ranges) {
 
 static bool import_slice(OnnxNode *node) {
   Ranges ranges = {0};
-  int end_count, axis_count, step_count;
-  TRY(input_dims(node, 1, "starts", &ranges.starts, &ranges.count));
-  TRY(input_dims(node, 2, "ends", &ranges.ends, &end_count));
+  int axis_count, step_count;
+  int64_t count = type_static_count(input(node, 1)->type);
+  if (count < 0 || count > input_rank(node, 0))
+    return onnx_fail(node, "starts is %s for %s", type_text(node->module, input(node, 1)->type),
+                     type_text(node->module, input(node, 0)->type));
+  ranges.count = (int)count;
   TRY(input_or_attr_ints(node, 3, "axes", &ranges.axes, &axis_count));
   TRY(input_or_attr_ints(node, 4, "steps", &ranges.steps, &step_count));
-  if (end_count != ranges.count || (ranges.axes && axis_count != ranges.count) ||
-      (ranges.steps && step_count != ranges.count))
+  if ((ranges.axes && axis_count != ranges.count) || (ranges.steps && step_count != ranges.count))
     return onnx_fail(node, "starts, ends, axes and steps have different lengths");
+  TRY(range_positions(node, 1, "starts", &ranges, false, &ranges.starts));
+  TRY(range_positions(node, 2, "ends", &ranges, true, &ranges.ends));
   return slice_ranges(node, &ranges);
 }
 
@@ -388,14 +478,43 @@ static bool import_pad_legacy(OnnxNode *node) {
                 emit_scalar(node, input(node, 0), attr_float(node, "value", 0)));
 }
 
+static Value *half(OnnxNode *node, Value *pads, int first, int count) {
+  const Dim *start = dim_const(node->module, first), *size = dim_const(node->module, count);
+  return emit_slice(node, pads, &start, &size, (int64_t[]){1});
+}
+
+/* Pads that are computed while the model runs: x is cropped by the negative ones, which leaves the others.
+ * What is left has sizes of its own, for sums of sums make long expressions. */
+static bool bind_pads(OnnxNode *node, const Dim *const **pads, int *count) {
+  Value *given = emit_cast(node, input(node, 1), DTYPE_I64), *zero = emit_scalar(node, given, 0);
+  const Dim *const *starts, *const *sizes;
+  SliceBounds crop;
+  Value *x = input(node, 0);
+  int rank = x->type->rank;
+  if (type_static_count(given->type) != 2 * rank)
+    return onnx_fail(node, "pads is %s for %d axes, and not known", type_text(node->module, given->type),
+                     rank);
+  Value *crops = emit_binary(node, &op_max, emit_unary(node, &op_neg, given), zero);
+  Value *front = half(node, crops, 0, rank), *back = half(node, crops, rank, rank);
+  Value *kept = emit_binary(node, &op_sub, emit_ints(node, x->type->dims, rank),
+                            emit_binary(node, &op_add, front, back));
+  TRY(bind_sizes(node, front, &starts, count) && bind_sizes(node, kept, &sizes, count));
+  TRY(bind_sizes(node, emit_binary(node, &op_max, given, zero), pads, count));
+  bounds_whole(node, x->type, &crop);
+  node->inputs[0] = emit_slice(node, x, starts, sizes, crop.steps);
+  return node->inputs[0] != NULL;
+}
+
 static bool import_pad(OnnxNode *node) {
   const Dim *const *given, *pads[2 * MAX_RANK];
   const int64_t *axes = NULL;
   int count, axis_count = 0, rank = input_rank(node, 0);
   bool marks[MAX_RANK];
   TRY(check_pad_mode(node));
-  TRY(input_dims(node, 1, "pads", &given, &count));
   TRY(input_or_attr_ints(node, 3, "axes", &axes, &axis_count));
+  given = value_known(input(node, 1), &count);
+  if (!given && axes) return onnx_fail(node, "pads of chosen axes must be known");
+  if (!given) TRY(bind_pads(node, &given, &count));
   int padded = axes ? axis_count : rank;
   if (count != 2 * padded) return onnx_fail(node, "%d pads for %d axes", count, padded);
   if (axes) TRY(mark_axes(node, axes, axis_count, rank, marks));

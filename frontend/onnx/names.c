@@ -47,6 +47,39 @@ void names_set(Module *module, NameMap *map, const char *interned, const void *t
   map->things[at] = (void *)thing;
 }
 
+/* ---- Scopes */
+
+static Value *copy_constant(const Scope *scope, const Value *outer) {
+  Builder builder = builder_at_end(scope->graph);
+  return build_const(&builder, outer->type, value_data(outer), NULL);
+}
+
+Value *scope_capture(Import *import, Scope *scope, Value *outer) {
+  Module *module = import->module;
+  if (outer == &import->failed || outer == &import->absent || outer->graph == scope->graph) return outer;
+  if (value_data(outer)) return copy_constant(scope, outer);
+  for (int i = 0; i < scope->taken_count; i++)
+    if (scope->taken[i] == outer)
+      return scope->graph->inputs[scope->graph->input_count - scope->taken_count + i];
+  Value *value = graph_add_input(scope->graph, outer->name, outer->type);
+  value->known = outer->known;
+  Value **more = NEW_ARRAY(module->arena, Value *, scope->taken_count + 1);
+  for (int i = 0; i < scope->taken_count; i++) more[i] = scope->taken[i];
+  more[scope->taken_count++] = outer;
+  scope->taken = more;
+  return value;
+}
+
+Value *scope_find(Import *import, Scope *scope, const char *interned) {
+  Value *value = names_get(&scope->values, interned);
+  if (value || !scope->outer) return value;
+  value = scope_find(import, scope->outer, interned);
+  if (!value) return NULL;
+  value = scope_capture(import, scope, value);
+  if (value) names_set(import->module, &scope->values, interned, value);
+  return value;
+}
+
 /* ---- Opsets */
 
 bool domain_is_onnx(const char *domain) {

@@ -73,11 +73,6 @@ typedef struct WayOut {
 } WayOut;
 
 static const WayOut ways_out[] = {
-    {"If", "make the condition a constant and simplify the model (onnxsim), or export one branch"},
-    {"Loop", "unroll the loop at export, or simplify the model (onnxsim)"},
-    {"Scan", "unroll the loop at export, or simplify the model (onnxsim)"},
-    {"NonMaxSuppression", "export the model without its post-processing"},
-    {"NonZero", "its result has a size that depends on data: export the model without it"},
     {"Gradient", "export the model for inference"},
 };
 
@@ -125,7 +120,7 @@ static bool bind_inputs(OnnxNode *node, bool *any_failed) {
   *any_failed = false;
   for (size_t i = 0; i < count; i++) {
     if (!*proto->input[i]) continue;
-    Value *value = names_get(&node->scope->values, intern(node->module, proto->input[i]));
+    Value *value = scope_find(node->import, node->scope, intern(node->module, proto->input[i]));
     if (!value)
       return onnx_fail(node, "input %zu, '%s', is defined nowhere before this node", i, proto->input[i]);
     *any_failed |= value == &node->import->failed;
@@ -177,7 +172,7 @@ static bool define_outputs(OnnxNode *node, Scope *scope) {
       ok = false;
       continue;
     }
-    if (value->def && !value->name) value_set_name(value, name);
+    if (value->def && !value->name && value->graph == node->import->graph) value_set_name(value, name);
     ok &= define(node, scope, name, value);
   }
   return ok;

@@ -5,6 +5,7 @@
  *   node.c      one node: its row, its inputs, its outputs, its errors
  *   names.c     the names of values, of dims, and of opsets
  *   functions.c the model's own functions, expanded where they are called
+ *   control.c   if, loop and scan; the graphs inside of them
  *   attr.c      attributes of a node, with their types checked
  *   tensor.c    TensorProto to Data and Tensor; external.c finds bytes that lie in other files
  *   emit.c      short forms to build core ops
@@ -88,7 +89,17 @@ struct Scope {
   const Onnx__FunctionProto *function; /* NULL in the main graph */
   const OnnxNode *caller;              /* the node that called the function */
   int depth;
+  Graph *graph;  /* where its values are */
+  Scope *outer;  /* of a graph inside a node: around it; what is found there is captured */
+  Value **taken; /* the captured values of the outer scope, in the order of the graph's inputs */
+  int taken_count;
 };
+
+/* The value of a name, also of an outer scope's; NULL when there is none. Values of the outer graph come in
+ * as inputs, constants as constants. */
+Value *scope_find(Import *import, Scope *scope, const char *interned);
+/* A value of the outer scope's graph as one of the scope's. */
+Value *scope_capture(Import *import, Scope *scope, Value *outer);
 
 /* Version of a domain that the scope imports; 0 when it does not. */
 int64_t scope_opset(const Scope *scope, const char *domain);
@@ -144,7 +155,7 @@ typedef struct OnnxRows {
 struct OnnxNode {
   Import *import;
   Module *module;
-  const Scope *scope;
+  Scope *scope;
   const Onnx__NodeProto *proto;
   const OnnxRow *row;
   int64_t opset;
@@ -164,6 +175,8 @@ void import_labels(Import *import, const Value *value, int count, const int64_t 
  * has. */
 const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char *name, bool report);
 
+/* model.c: the initializers and nodes of a graph inside a node, into import->graph. */
+void import_inner_graph(Import *import, Scope *scope, const Onnx__GraphProto *graph);
 /* node.c: imports nodes in order. What fails is recorded and its outputs marked, so that all problems are
  * seen at once. */
 void import_nodes(Import *import, Scope *scope, size_t count, Onnx__NodeProto **nodes);
@@ -184,6 +197,7 @@ bool attr_bool(OnnxNode *node, const char *name, bool absent);
 double attr_float(OnnxNode *node, const char *name, double absent);
 const char *attr_string(OnnxNode *node, const char *name, const char *absent);
 bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const char *value);
+const Onnx__GraphProto *attr_graph(OnnxNode *node, const char *name); /* NULL with an error when absent */
 /* NULL and *count 0 when absent. */
 const int64_t *attr_ints(OnnxNode *node, const char *name, int *count);
 const float *attr_floats(OnnxNode *node, const char *name, int *count);
@@ -193,11 +207,16 @@ const char *const *attr_strings(OnnxNode *node, const char *name, int *count);
 
 Value *input(const OnnxNode *node, int index); /* NULL when absent */
 int input_rank(const OnnxNode *node, int index);
-/* Elements of a small integer input as Dims; false with an error when they depend on data. */
+/* Elements of a small integer input as Dims. Where they depend on data they are bound to new symbols, and it
+ * is an error of the run when one is negative. */
 bool input_dims(OnnxNode *node, int index, const char *what, const Dim *const **dims, int *count);
 /* As input_dims, all constant, from an input if it is there, else from the attribute; *ints NULL when neither
  * is. */
 bool input_or_attr_ints(OnnxNode *node, int index, const char *name, const int64_t **ints, int *count);
+/* A scalar or an input with one element, as a scalar. NULL when it is absent, or with an error. */
+Value *input_scalar(OnnxNode *node, int index, const char *what);
+/* The elements, none negative, as Dims: known ones as they are, others bound to new symbols. */
+bool bind_sizes(OnnxNode *node, Value *value, const Dim *const **dims, int *count);
 bool input_floats(OnnxNode *node, int index, const char *what, const double **values, int *count);
 bool normal_axis(OnnxNode *node, int64_t *axis,
                  int rank); /* negative from the end; false with an error out of range */
@@ -208,8 +227,9 @@ Value *emit(OnnxNode *node, const Op *op, Value *const *operands, int count); /*
 Value *emit_unary(OnnxNode *node, const Op *op, Value *x);
 Value *emit_binary(OnnxNode *node, const Op *op, Value *x, Value *y);
 Value *emit_where(OnnxNode *node, Value *condition, Value *x, Value *y);
-Value *emit_scalar(OnnxNode *node, const Value *like, double value); /* of like's dtype */
-Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size); /* 0, 1, 2, ... */
+Value *emit_ints(OnnxNode *node, const Dim *const *values, int count); /* i64[count], computed where needed */
+Value *emit_scalar(OnnxNode *node, const Value *like, double value);   /* of like's dtype */
+Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size);   /* 0, 1, 2, ... */
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
 Value *emit_rounded_cast(OnnxNode *node, Value *x, Dtype dtype, bool saturate, const char *round);
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);

@@ -63,14 +63,6 @@ static Value *along_axis(OnnxNode *node, Value *parameter) {
   return NULL;
 }
 
-Value *input_scalar(OnnxNode *node, int index, const char *what) {
-  Value *x = input(node, index);
-  if (!x || x->type->rank == 0) return x;
-  if (type_static_count(x->type) == 1) return emit_reshape(node, x, 0, NULL);
-  onnx_fail(node, "%s is %s; it must be one number", what, type_text(node->module, x->type));
-  return NULL;
-}
-
 /* An element type from an attribute that may be absent or 0. */
 static bool attr_dtype(OnnxNode *node, const char *name, Dtype absent, Dtype *dtype) {
   int64_t number = attr_int(node, name, 0);

@@ -26,7 +26,5 @@ Value *emit_dynamic_quantize(OnnxNode *node, Value *x, Value **scale, Value **ze
 /* x - zero in i32, exactly. A list of zero points lies along the axis `after` places before the last; NULL:
  * 0. */
 Value *emit_centered(OnnxNode *node, Value *x, Value *zero, int after);
-/* An input that is one number as a scalar; NULL with an error when it is more, and NULL when it is absent. */
-Value *input_scalar(OnnxNode *node, int index, const char *what);
 
 #endif

@@ -113,6 +113,6 @@ const Op op_kernel = {
     .result_count = 1,
     .attrs = kernel_attrs,
     .attr_count = COUNT_OF(kernel_attrs),
-    .traits = TRAIT_STRUCTURE | TRAIT_VARIADIC,
+    .traits = TRAIT_STRUCTURE | TRAIT_REGIONS | TRAIT_VARIADIC,
     .infer = infer_kernel,
 };

@@ -251,8 +251,7 @@ TEST(inputs_may_be_given_as_constants) {
   model_node("Reshape", "x,shape", "y");
   model_output("y");
   model_end();
-  CHECK(!import_bytes(model.data, model.size, NULL));
-  CHECK_SAID("the shape depends on the data");
+  if (CHECK(import_bytes(model.data, model.size, NULL))) CHECK_STRING(output_type(0), "f32[u0,u1]");
   if (CHECK(import_bytes(model.data, model.size, &options))) CHECK_STRING(output_type(0), "f32[3,4]");
   CHECK_INT(module->main->input_count, 1);
   constant.input = "z";

@@ -78,7 +78,7 @@ static bool read_message(void) {
   forget();
   write_file("tensor.pb", bytes.data, bytes.size);
   module = module_new("tensor.pb");
-  return read_tensor_pb(module, path_of("tensor.pb"), &tensor, NULL);
+  return read_tensor_pb(module, path_of("tensor.pb"), FORM_TENSOR, &tensor, NULL);
 }
 
 /* The error of the message; "" when it is read. */
@@ -301,7 +301,7 @@ TEST(broken_files) {
   CHECK(error_says("no ONNX tensor"));
   forget();
   module = module_new("x");
-  CHECK(!read_tensor_pb(module, path_of("missing.pb"), &tensor, NULL));
+  CHECK(!read_tensor_pb(module, path_of("missing.pb"), FORM_TENSOR, &tensor, NULL));
   CHECK(module->diags && strstr(module->diags->text, "cannot open"));
 }
 
