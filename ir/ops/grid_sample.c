@@ -125,12 +125,6 @@ static Reg *padded(const Axis *axis, Reg *p) {
   return node_string_is(axis->node, "padding", "border") ? clamp(axis, p) : reflect(axis, p);
 }
 
-/* A position beyond the borders is moved before it is split into taps. */
-static Reg *moved_inside(const Axis *axis, Reg *p) {
-  Reg *outside = op2(axis, LOOP_OR, op2(axis, LOOP_LT, p, axis->low), op2(axis, LOOP_GT, p, axis->high));
-  return loop_select(&axis->lower->loops, outside, padded(axis, p), p);
-}
-
 typedef struct Taps {
   int count;
   Index at[MAX_TAPS];
@@ -155,10 +149,9 @@ static Taps find_taps(const Axis *axis, Reg *g) {
   Reg *p = position(axis, g);
   int count = tap_count(axis->node);
   if (count == 1) {
-    set_tap(axis, &taps, moved_inside(axis, loop_unary(loops, LOOP_ROUND, p)));
+    set_tap(axis, &taps, loop_unary(loops, LOOP_ROUND, p));
     return taps;
   }
-  p = moved_inside(axis, p);
   Reg *floor = loop_unary(loops, LOOP_FLOOR, p), *way = op2(axis, LOOP_SUB, p, floor);
   for (int i = 0; i < count; i++) set_tap(axis, &taps, plus(axis, floor, i - (count / 2 - 1)));
   if (count == 4) {

@@ -37,7 +37,7 @@ def grid_sample(x, grid, mode="linear", padding="zeros", coordinates="half_pixel
             low, high = -half, size - 1 + half
             p = g if coordinates == "pixels" else low + (g + 1) / 2 * (high - low)
             p = np.rint(p) if mode == "nearest" else p
-            if p < low or p > high:
+            if mode != "cubic" and (p < low or p > high):
                 p = min(max(p, 0), size - 1) if padding == "border" else reflected(p, low, high) if padding == "reflection" else p
             floor = math.floor(p)
             around = {"nearest": [(floor, 1)], "linear": [(floor, floor + 1 - p), (floor + 1, p - floor)],

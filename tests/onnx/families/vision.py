@@ -82,9 +82,9 @@ def crop_and_resize(x, boxes, images, height, width, mode="linear", outside=0.0)
 
 crops = f32([[0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], [0.9, 0.3, 0.2, 1.4]])
 for mode, name in (("bilinear", "linear"), ("nearest", "nearest")):
-    case("com.microsoft.CropAndResize", mode, inputs=[image, crops, np.int32([1, 0, 1]), np.array([3, 4])], constants=[3], mode=mode,
+    case("com.microsoft.CropAndResize", mode, inputs=[image, crops, np.int32([1, 0, 1]), np.int32([3, 4])], constants=[3], mode=mode,
          extrapolation_value=7.0, outputs=[crop_and_resize(image, crops, [1, 0, 1], 3, 4, name, 7)])
-case("com.microsoft.CropAndResize", "single", inputs=[image, crops, np.int32([1, 0, 1]), np.array([1, 1])], constants=[3],
+case("com.microsoft.CropAndResize", "single", inputs=[image, crops, np.int32([1, 0, 1]), np.int32([1, 1])], constants=[3],
      outputs=[crop_and_resize(image, crops, [1, 0, 1], 1, 1)])
 
 # ---- Windows that are given
