@@ -174,6 +174,19 @@ static Value *spread(OnnxNode *node, Value *x, bool is_row, int lead, int tail) 
   return emit_reshape(node, x, rank, dims);
 }
 
+/* Of positions [R,h] and [R,w] the grid [R,h,w,2]. */
+static Value *crop_grid(OnnxNode *node, Value *rows, Value *columns) {
+  const Dim *dims[] = {rows->type->dims[0], rows->type->dims[1], columns->type->dims[1],
+                       dim_const(node->module, 1)};
+  const Type *part = type_make(node->module, rows->type->dtype, 4, dims);
+  Value *parts[] = {emit_broadcast(node, spread(node, columns, false, 0, 1), part),
+                    emit_broadcast(node, spread(node, rows, true, 0, 1), part)};
+  if (!parts[0] || !parts[1]) return NULL;
+  Node *grid = node_new(&node->builder, &op_concat, parts, 2);
+  node_set_int(grid, "axis", 3);
+  return finish(grid);
+}
+
 static bool import_crop_and_resize(OnnxNode *node) {
   Module *module = node->module;
   Value *x = input(node, 0), *boxes = input(node, 1);
@@ -189,17 +202,9 @@ static bool import_crop_and_resize(OnnxNode *node) {
     return onnx_fail(node, "needs the size of %s: give it with --dim", type_text(module, x->type));
   Value *rows = crop_positions(node, 0, crop[0], height), *columns = crop_positions(node, 1, crop[1], width);
   if (!rows || !columns) return false;
-  const Dim *dims[] = {boxes->type->dims[0], dim_const(module, crop[0]), dim_const(module, crop[1]),
-                       dim_const(module, 1)};
-  const Type *part = type_make(module, rows->type->dtype, 4, dims);
-  Value *parts[] = {emit_broadcast(node, spread(node, columns, false, 0, 1), part),
-                    emit_broadcast(node, spread(node, rows, true, 0, 1), part)};
-  if (!parts[0] || !parts[1]) return false;
-  Node *grid = node_new(&node->builder, &op_concat, parts, 2);
-  node_set_int(grid, "axis", 3);
   Value *images = emit(node, &op_gather, (Value *[]){x, input(node, 2)}, 2);
   const char *mode = attr_string_is(node, "mode", "bilinear", "nearest") ? "nearest" : "linear";
-  Value *y = emit_grid_sample(node, images, finish(grid), mode, "border", "pixels");
+  Value *y = emit_grid_sample(node, images, crop_grid(node, rows, columns), mode, "border", "pixels");
   Value *inside = emit_binary(node, &op_and, spread(node, are_inside(node, rows, height), true, 1, 0),
                               spread(node, are_inside(node, columns, width), false, 1, 0));
   Value *outside = emit_scalar(node, y, attr_float(node, "extrapolation_value", 0));

@@ -800,6 +800,15 @@ def resize_golden():
     case("x", x, [1, 1, 6, 8], kind="tf_half_pixel_for_nn", nearest="floor", text=', nearest="floor"')
     case("line", line, [1, 8, 2], "linear")
     case("line", line, [1, 3, 2], "linear")
+    # antialias: the kernel is as wide as an element of the result, and x repeats its edges
+    for mode, kernel, a, exclude in (("linear", lambda d: max(0, 1 - abs(d)), 0, False), ("cubic", lambda d: sampling.cubic(d, -0.5), -0.5, True)):
+        weights = np.zeros((2, 5))
+        for i, j in itertools.product(range(2), range(-9, 14)):
+            if 0 <= j < 5 or not exclude:
+                weights[i, min(max(j, 0), 4)] += kernel((j - ((i + 0.5) * 2.5 - 0.5)) / 2.5)
+        weights /= weights.sum(1, keepdims=True)
+        golden.result(f'resize %line, sizes=[1,2,2], mode="{mode}"{", cubic_coeff=-0.5, exclude_outside=true" if exclude else ""}, antialias=true',
+                      (weights @ line[0].astype(np.float64))[None], np.float32)
     # tf_crop_and_resize: the middle, and beyond the end
     roi = [0, 0.2, 0, 1, 1.5, 1]
     y = np.zeros((1, 4, 2))
