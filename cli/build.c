@@ -48,17 +48,17 @@ static bool parse_shape(Module *module, const char *text, ImportShape *shape) {
   return (ok && !*at) || fail(module, "--input-shape wants NAME=AxBxC, not '%s'", text);
 }
 
-bool build_import(Module *module, const char *path, const Arguments *arguments,
-                  const ImportConstant *constants, int constant_count) {
+bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known) {
   ImportDim dims[MAX_GIVEN];
   ImportShape *shapes = NEW_ARRAY(module->arena, ImportShape, MAX_GIVEN);
-  ImportOptions options = {
-      .dims = dims, .shapes = shapes, .constants = constants, .constant_count = constant_count};
+  ImportOptions options = *known;
+  options.dims = dims;
+  options.shapes = shapes;
+  for (int i = 0; i < known->shape_count; i++) shapes[i] = known->shapes[i];
   const char *text;
   while (options.dim_count < MAX_GIVEN && (text = option_list(arguments, "dim", options.dim_count)))
     TRY(parse_dim(module, text, &dims[options.dim_count++]));
-  while (options.shape_count < MAX_GIVEN &&
-         (text = option_list(arguments, "input-shape", options.shape_count)))
+  for (int i = 0; options.shape_count < MAX_GIVEN && (text = option_list(arguments, "input-shape", i)); i++)
     TRY(parse_shape(module, text, &shapes[options.shape_count++]));
   progress_begin(arguments, "reading", path);
   bool ok = import_model(module, path, &options);

@@ -3,7 +3,8 @@
  *
  * Many of these models take shapes, axes and the like as inputs and cannot be compiled without their values.
  * Where the import fails, it is tried again with the small integer inputs of the first data set as constants,
- * then with small float inputs (scales) too; those are no inputs of the program then.
+ * then with small float inputs (scales) too; those are no inputs of the program then. Inputs that the data
+ * has with another number of axes than the model declares get the shapes of the first data set.
  *
  * Every folder is tested in a process of its own, with a time limit: a model that brings tenon down is one
  * failure among others. What went wrong comes back through a pipe.
@@ -28,7 +29,7 @@ static const Option options[] = {
     {0},
 };
 
-enum { MAX_REASON = 1024, MAX_CONSTANTS = 16, MAX_CONSTANT_ELEMENTS = 64 };
+enum { MAX_REASON = 1024, MAX_CONSTANTS = 16, MAX_CONSTANT_ELEMENTS = 64, MAX_SHAPES = 16 };
 static const double max_abs = 1e-7, max_relative = 1e-3; /* those of ONNX's own runner */
 
 /* ---- One folder, in the child ---- */
@@ -176,9 +177,40 @@ static bool reopen(Check *check, const char *model, const Arguments *arguments, 
   bool tries = check->constant_count > 0, ok = false;
   if (tries) {
     program_close(&check->program);
-    ok = program_open_with(&check->program, model, arguments, given, check->constant_count);
+    const ImportOptions known = {.constants = given, .constant_count = check->constant_count};
+    ok = program_open_with(&check->program, model, arguments, &known);
   }
   module_free(module);
+  return ok;
+}
+
+/* The inputs that the first set has with another rank; the names are the program's. */
+static int find_shapes(const Check *check, ImportShape *shapes) {
+  Module *module = check->program.module;
+  int count = 0;
+  for (int i = 0; i < check->program.input_count && count < MAX_SHAPES; i++) {
+    const Port *port = &check->program.inputs[i];
+    const char *path = data_path(check, module, 0, "input", i), *name;
+    Tensor tensor = {0};
+    if (port->form != FORM_TENSOR || port->rank < 0 || !file_exists(path)) continue;
+    if (!read_tensor_pb(module, path, FORM_TENSOR, &tensor, &name)) continue;
+    ImportShape *shape = &shapes[count];
+    *shape = (ImportShape){.input = port->name, .rank = tensor.rank, .replaces = true};
+    memcpy(shape->dims, tensor.dims, sizeof shape->dims);
+    count += tensor.rank != port->rank;
+    tensor_free(&tensor);
+  }
+  return count;
+}
+
+/* Opens the model again where the data contradicts its shapes. */
+static bool reshape(Check *check, const char *model, const Arguments *arguments) {
+  ImportShape shapes[MAX_SHAPES];
+  const ImportOptions known = {.shapes = shapes, .shape_count = find_shapes(check, shapes)};
+  if (known.shape_count == 0) return true;
+  Program first = check->program; /* whose names the shapes have */
+  bool ok = program_open_with(&check->program, model, arguments, &known);
+  program_close(&first);
   return ok;
 }
 
@@ -187,8 +219,9 @@ static bool check_folder(const char *directory, const Arguments *arguments, char
   char model[4096];
   Check check = {.directory = directory, .reason = reason};
   snprintf(model, sizeof model, "%s/model.onnx", directory);
-  bool ok = program_open(&check.program, model, arguments) || reopen(&check, model, arguments, false) ||
-            reopen(&check, model, arguments, true);
+  bool ok = program_open(&check.program, model, arguments)
+                ? reshape(&check, model, arguments)
+                : reopen(&check, model, arguments, false) || reopen(&check, model, arguments, true);
   check.program.interpret = option_flag(arguments, "interpret");
   ok = ok && program_prepare(&check.program, false) && run_sets(&check);
   if (!ok) explain(&check);

@@ -79,21 +79,21 @@ static bool open_library(Program *program, const char *path) {
 }
 
 bool program_open_with(Program *program, const char *path, const Arguments *arguments,
-                       const ImportConstant *constants, int constant_count) {
+                       const ImportOptions *known) {
   *program = (Program){.path = path, .arguments = arguments, .module = module_new(path)};
   program->is_library = is_elf(path);
   if (program->is_library) {
     TRY(open_library(program, path));
     library_ports(program);
   } else {
-    TRY(build_import(program->module, path, arguments, constants, constant_count));
+    TRY(build_import(program->module, path, arguments, known));
     model_ports(program);
   }
   return true;
 }
 
 bool program_open(Program *program, const char *path, const Arguments *arguments) {
-  return program_open_with(program, path, arguments, NULL, 0);
+  return program_open_with(program, path, arguments, &(ImportOptions){.dim_count = 0});
 }
 
 /* ---- Compiling ---- */
@@ -269,8 +269,8 @@ static bool read_input(Program *program, const char *text, const Port *port, Ten
   const char *name;
   if (*text == '[') return tensor_parse(module, &text, port, tensor);
   if (ends_with(text, ".pb")) return read_tensor_pb(module, text, port->form, tensor, &name);
-  if (ends_with(text, ".npz")) return read_from_npz(module, text, port, tensor);
-  return read_npy(module, text, tensor);
+  TRY(ends_with(text, ".npz") ? read_from_npz(module, text, port, tensor) : read_npy(module, text, tensor));
+  return tensor_uncarry(tensor, port->dtype) || fail(module, "no memory for input '%s'", port->name);
 }
 
 /* What --input says of this port; NULL when nothing. A program with one input needs no NAME=. */
@@ -317,7 +317,7 @@ bool program_inputs(Program *program, Tensor *inputs) {
       return fail(program->module, "input '%s' has no shape of its own: give it with --input %s=FILE.pb",
                   port->name, port->name);
     TRY(choose_dims(program, port, dims));
-    if (port->dtype == DTYPE_STRING || dtype_bits(port->dtype) < 8)
+    if (port->dtype == DTYPE_STRING)
       return fail(program->module, "input '%s' is %s: give it with --input", port->name,
                   dtype_name(port->dtype));
     if (!tensor_new(&inputs[i], port->dtype, port->rank, dims))

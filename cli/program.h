@@ -63,9 +63,9 @@ typedef struct Program {
 /* ---- Programs (program.c) ---- */
 
 bool program_open(Program *program, const char *path, const Arguments *arguments);
-/* The same for a model of which some inputs are known: they become constants. */
+/* The same for a model of which some inputs (`known`: constants), or their shapes, are known. */
 bool program_open_with(Program *program, const char *path, const Arguments *arguments,
-                       const ImportConstant *constants, int constant_count);
+                       const ImportOptions *known);
 uint32_t program_threads(const Program *program); /* of --threads; 1 or more */
 /* Gets ready to run: compiles a model, opens a session. profile: count the time of each kernel. */
 bool program_prepare(Program *program, bool profile);
@@ -88,9 +88,8 @@ void tensors_free(Tensor *tensors, int count);
 
 /* ---- Building (build.c) ---- */
 
-/* Imports with the --dim and --input-shape of the command. */
-bool build_import(Module *module, const char *path, const Arguments *arguments,
-                  const ImportConstant *constants, int constant_count);
+/* Imports with the --dim and --input-shape of the command, and the constants and shapes that are known. */
+bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known);
 /* The passes of the command, for its --cpu. */
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target);
 bool build_target(Module *module, const Arguments *arguments, Target *target);

@@ -123,8 +123,9 @@ void tensor_random(Tensor *tensor, uint64_t *state) {
   }
   for (int64_t i = 0; i < count; i++) {
     uint64_t bits = next_random(state);
-    if (dtype_is_float(tensor->dtype))
-      dtype_set(tensor->dtype, tensor->data, i, (double)(bits >> 11) / 0x1p52 - 1);
+    double real = (double)(bits >> 11) / 0x1p52 - 1;
+    if (dtype_is_float(tensor->dtype)) /* f8e8m0 has no sign */
+      dtype_set(tensor->dtype, tensor->data, i, tensor->dtype == DTYPE_F8E8M0 ? fabs(real) : real);
     else
       dtype_set_int(tensor->dtype, tensor->data, i, (int64_t)(bits & (tensor->dtype == DTYPE_BOOL ? 1 : 7)));
   }

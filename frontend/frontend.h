@@ -19,6 +19,7 @@ typedef struct ImportShape {
   const char *input;
   int rank;
   int64_t dims[MAX_RANK]; /* -1: leave as the model says */
+  bool replaces;          /* what the model says, whatever its rank is; no dim is -1 */
 } ImportShape;
 
 /* An input whose value is known when the model is compiled: it becomes a constant and is no input any more.
@@ -50,5 +51,8 @@ bool read_tensor_pb(Module *module, const char *path, Form form, Tensor *tensor,
 bool read_npy(Module *module, const char *path, Tensor *tensor);
 bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***names, int *count);
 bool write_npy(Module *module, const char *path, const Tensor *tensor);
+/* An array of the integers that carry elements of `dtype` in .npy files (see npy.c) as those; any other
+ * stays. False: no memory. */
+bool tensor_uncarry(Tensor *tensor, Dtype dtype);
 
 #endif

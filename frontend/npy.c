@@ -5,6 +5,10 @@
  * literal such as
  * {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, then the elements. Only little-endian numbers
  * are read: no pickled objects. Column-major arrays are turned while they are copied.
+ *
+ * Element types that numpy does not have are carried by integers: bf16 and 8-bit floats by their bits, what
+ * is below a byte by one byte for each element (its value, or the bits of a float). Libraries that extend
+ * numpy write them as opaque bytes of the same size ("V1", "V2"), which are read likewise.
  */
 #include "frontend/archive.h"
 #include "frontend/frontend.h"
@@ -22,8 +26,46 @@ static const struct {
 } descrs[] = {
     {"|b1", DTYPE_BOOL}, {"|i1", DTYPE_I8},  {"|u1", DTYPE_U8},  {"<i2", DTYPE_I16},   {"<u2", DTYPE_U16},
     {"<i4", DTYPE_I32},  {"<u4", DTYPE_U32}, {"<i8", DTYPE_I64}, {"<u8", DTYPE_U64},   {"<f2", DTYPE_F16},
-    {"<f4", DTYPE_F32},  {"<f8", DTYPE_F64}, {"<c8", DTYPE_C64}, {"<c16", DTYPE_C128},
+    {"<f4", DTYPE_F32},  {"<f8", DTYPE_F64}, {"<c8", DTYPE_C64}, {"<c16", DTYPE_C128}, {"|V1", DTYPE_U8},
+    {"|V2", DTYPE_U16},  {"<V2", DTYPE_U16},
 };
+
+/* ---- element types that numpy does not have ---- */
+
+static Dtype carrier_of(Dtype dtype) {
+  if (dtype == DTYPE_BF16) return DTYPE_U16;
+  if (dtype_is_signed_int(dtype) && dtype_bits(dtype) < 8) return DTYPE_I8;
+  return dtype_is_storage(dtype) && !dtype_is_complex(dtype) && dtype != DTYPE_STRING ? DTYPE_U8 : DTYPE_NONE;
+}
+
+/* Elements below a byte as numbers: floats by their bits. */
+static Dtype digits_of(Dtype dtype) {
+  return dtype == DTYPE_F4E2M1 ? DTYPE_U4 : dtype;
+}
+
+/* From a tensor of one of these types to one of the other, of equal shape. */
+static void copy_digits(const Tensor *from, Tensor *to) {
+  int64_t count = tensor_count(from);
+  if (dtype_bits(from->dtype) == dtype_bits(to->dtype)) {
+    if (count) memcpy(to->data, from->data, tensor_size(from));
+    return;
+  }
+  for (int64_t i = 0; i < count; i++)
+    dtype_set_int(digits_of(to->dtype), to->data, i, dtype_get_int(digits_of(from->dtype), from->data, i));
+}
+
+bool tensor_uncarry(Tensor *tensor, Dtype dtype) {
+  Tensor real;
+  Dtype carrier = carrier_of(dtype);
+  bool is_byte = tensor->dtype == DTYPE_U8 || tensor->dtype == DTYPE_I8;
+  if (carrier == DTYPE_NONE || !(tensor->dtype == carrier || (is_byte && dtype_bits(carrier) == 8)))
+    return true;
+  TRY(tensor_new(&real, dtype, tensor->rank, tensor->dims));
+  copy_digits(tensor, &real);
+  tensor_free(tensor);
+  *tensor = real;
+  return true;
+}
 
 /* ---- the header ---- */
 
@@ -178,9 +220,9 @@ bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***
 }
 
 /* The header is padded so that the elements begin at a multiple of 64. */
-bool write_npy(Module *module, const char *path, const Tensor *tensor) {
+static bool write_array(Module *module, const char *path, const Tensor *tensor) {
   const char *descr = NULL, *shape = "";
-  for (int i = 0; i < COUNT_OF(descrs); i++)
+  for (int i = 0; i < COUNT_OF(descrs) && !descr; i++)
     if (descrs[i].dtype == tensor->dtype) descr = descrs[i].descr;
   if (!descr) return fail(module, "numpy has no element type for %s", dtype_name(tensor->dtype));
   for (int i = 0; i < tensor->rank; i++)
@@ -198,4 +240,16 @@ bool write_npy(Module *module, const char *path, const Tensor *tensor) {
               (!size || fwrite(tensor->data, 1, size, file) == size);
   good = !fclose(file) && good;
   return good || fail(module, "cannot write '%s': %s", path, strerror(errno));
+}
+
+bool write_npy(Module *module, const char *path, const Tensor *tensor) {
+  Tensor carried;
+  Dtype carrier = carrier_of(tensor->dtype);
+  if (carrier == DTYPE_NONE) return write_array(module, path, tensor);
+  if (!tensor_new(&carried, carrier, tensor->rank, tensor->dims))
+    return fail(module, "no memory to write '%s'", path);
+  copy_digits(tensor, &carried);
+  bool ok = write_array(module, path, &carried);
+  tensor_free(&carried);
+  return ok;
 }

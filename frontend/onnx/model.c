@@ -96,7 +96,7 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
     return NULL;
   }
   if (form != FORM_TENSOR) return type_in_form(import, dtype, tensor, form);
-  if (!tensor->shape && option) return type_of_option(import, dtype, option);
+  if (option && (!tensor->shape || option->replaces)) return type_of_option(import, dtype, option);
   if (!tensor->shape || tensor->shape->n_dim > MAX_RANK) {
     if (report && !tensor->shape) fail(import->module, "'%s' has no shape: give it with --input-shape", name);
     if (report && tensor->shape)
@@ -178,6 +178,7 @@ static bool bind_shape(Import *import, const ImportShape *shape, const Onnx__Gra
   const ValueInfo *info = find_input(graph, shape->input);
   if (!info) return fail(import->module, "--input-shape: the model has no input '%s'", shape->input);
   const Onnx__TensorShapeProto *declared = shape_of(info);
+  if (shape->replaces) return true;
   if (declared && (int)declared->n_dim != shape->rank)
     return fail(import->module, "--input-shape gives '%s' %d dims, the model %zu", shape->input, shape->rank,
                 declared->n_dim);

@@ -227,7 +227,7 @@ TEST(dims_are_given_by_either_name) {
 }
 
 TEST(shapes_are_given) {
-  ImportShape shape = {"x", 3, {7, -1, 4}};
+  ImportShape shape = {.input = "x", .rank = 3, .dims = {7, -1, 4}};
   ImportOptions options = {.shapes = &shape, .shape_count = 1};
   reshape_by_arithmetic("N,3,4");
   if (CHECK(import_with(&options))) CHECK_STRING(output_type(0), "f32[7,12]");

@@ -248,3 +248,12 @@ for mask in None, lengths:
     e = np.exp(masked - masked.max(-1, keepdims=True))
     y = (e / e.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3).reshape(batch, length, width)
     microsoft("QAttention", "masked" if mask is not None else "plain", [x, w, bias, f32(0.01), ws, mask, np.uint8(120), wz], [y], num_heads=heads)
+
+words, positions, segments = ints(11, 6), ints(7, 6, seed=1), ints(2, 6, seed=2)
+gamma, beta = ints(6, seed=3), ints(6, seed=4)
+ids, kinds = np.int32([[3, 10, 0], [7, 7, 1]]), np.int32([[0, 1, 1], [0, 0, 1]])
+tables = [real(q, 0.02, 100 + i) for i, q in enumerate((words, positions, segments, gamma, beta))]
+total = tables[0][ids] + tables[1][:3] + tables[2][kinds]
+normal = (total - total.mean(-1, keepdims=True)) / np.sqrt(total.var(-1, keepdims=True) + f32(1e-12))
+microsoft("QEmbedLayerNormalization", "", [ids, kinds, words, positions, segments, gamma, beta, None, *[f32(0.02)] * 5, *(np.uint8(100 + i) for i in range(5))],
+          [normal * tables[3] + tables[4]], constants=[2, 3, 4, 5, 6])
