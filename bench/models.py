@@ -3,7 +3,7 @@
 
 Usage: models.py [--list] [NAME...]     prints the path of each file, in the order asked; without a name, of all
 
-The architectures come from python3-torchvision and architectures.py, with seeded weights: latency does not depend on them. Batch norms get
+The architectures come from python3-torchvision and architectures.py, with seeded weights, trees from forests.py: latency does not depend on them. Batch norms get
 seeded values too, so that folding them is real work. Files are cached in ${XDG_CACHE_HOME:-~/.cache}/tenon/bench, under a name that
 carries VERSION, and written by a rename: the cache never holds half a file.
 """
@@ -22,7 +22,8 @@ WORD = "i64"
 
 @dataclass
 class Model:
-    make: object = None  # called with (torchvision.models, architectures); None: tests/models/models.tsv has it
+    make: object = None  # called with (torchvision.models, architectures) for a network; None: tests/models/models.tsv has it
+    trees: dict = None  # instead: arguments of forests.ensemble
     inputs: dict = field(default_factory=dict)  # name -> shape, or (shape, WORD, low, high) for whole numbers in [low, high)
     opset: int = 14  # the default of the exporter
     dims: tuple = ()  # NAME=N, for the open sizes of real models
@@ -30,7 +31,7 @@ class Model:
 
     @property
     def is_real(self):
-        return self.make is None
+        return self.make is None and self.trees is None
 
     @property
     def kind(self):
@@ -85,6 +86,10 @@ MODELS = {
     "wav2vec_features": Model(lambda tv, own: own.wav2vec_features(), {"wave": (1, 1, 16000)}, further=True),
     "r3d_18": Model(lambda tv, own: tv.video.r3d_18(), {"clip": (1, 3, 8, 112, 112)}, further=True),
     "r2plus1d_18": Model(lambda tv, own: tv.video.r2plus1d_18(), {"clip": (1, 3, 8, 112, 112)}, further=True),
+    "boosting_500x6_row": Model(trees={"trees": 500, "depth": 6}, dims=("N=1",), further=True),
+    "boosting_500x6": Model(trees={"trees": 500, "depth": 6}, dims=("N=100",), further=True),
+    "forest_100x8": Model(trees={"trees": 100, "depth": 8, "outputs": 3}, dims=("N=100",), further=True),
+    "forest_deep": Model(trees={"trees": 100, "depth": 20, "outputs": 3, "leaf_chance": 0.35}, dims=("N=1000",), further=True),
     "blazeface_front": Model(),
     "blazeface_back": Model(),
     "ppocr_mobile_v2_cls": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=48", "p2o.DynamicDimension.2=192")),
@@ -119,6 +124,14 @@ def settle(torch, network, example_inputs):
     network.eval()
 
 
+def write_trees(name, path):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import forests
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(forests.ensemble(**MODELS[name].trees))
+    part.rename(path)
+
+
 def write(name, path):
     import torch
     import torchvision.models
@@ -144,7 +157,7 @@ def model_path(name):
     path = CACHE / f"{name}.{VERSION}.onnx"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        write(name, path)
+        (write_trees if MODELS[name].trees else write)(name, path)
     return path
 
 

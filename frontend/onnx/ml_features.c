@@ -299,7 +299,11 @@ static bool import_strings_only(OnnxNode *node) {
   return refuse_strings(node, node->proto->op_type);
 }
 
-/* ---- ZipMap */
+/* ---- Maps */
+
+static bool import_of_map(OnnxNode *node) {
+  return onnx_fail(node, "takes a map: export the model from the vector on that this node makes of it");
+}
 
 static bool import_zip_map(OnnxNode *node) {
   Labels labels;
@@ -314,7 +318,9 @@ static bool import_zip_map(OnnxNode *node) {
 static const OnnxRow rows[] = {
     {"ai.onnx.ml.ArrayFeatureExtractor", 1, 2, 2, import_array_feature_extractor, NULL},
     {"ai.onnx.ml.Binarizer", 1, 1, 1, import_binarizer, NULL},
+    {"ai.onnx.ml.CastMap", 1, 1, 1, import_of_map, NULL},
     {"ai.onnx.ml.CategoryMapper", 1, 1, 1, import_strings_only, NULL},
+    {"ai.onnx.ml.DictVectorizer", 1, 1, 1, import_of_map, NULL},
     {"ai.onnx.ml.FeatureVectorizer", 1, 1, -1, import_feature_vectorizer, NULL},
     {"ai.onnx.ml.Imputer", 1, 1, 1, import_imputer, NULL},
     {"ai.onnx.ml.LabelEncoder", 1, 1, 1, import_strings_only, NULL},

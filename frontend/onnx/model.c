@@ -37,7 +37,10 @@ static const Onnx__TypeProto__Tensor *tensor_type(Import *import, const Onnx__Ty
                      : inner->map_type           ? "a map"
                      : inner->sparse_tensor_type ? "a sparse tensor"
                                                  : "an unknown type";
-  if (report)
+  if (report && inner && inner->map_type)
+    fail(import->module,
+         "'%s' is a map: export the model from the vector on that DictVectorizer or CastMap makes", name);
+  else if (report)
     fail(import->module, "'%s' has %s: only tensors and sequences of them are supported", name, kind);
   return NULL;
 }

@@ -49,7 +49,7 @@ def node(op, inputs, outputs, **attributes):
 
 def save_onnx(name, inputs, outputs, weights, *nodes, opset=17, functions=(), domains=()):
     graph = helper.make_graph(list(nodes), name, inputs, outputs, weights)
-    imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains]
+    imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, version) for d, version in domains]
     model = helper.make_model(graph, opset_imports=imports, functions=functions, ir_version=8, producer_name="seeds")
     write("onnx", name + ".onnx", model.SerializeToString())
 
@@ -100,7 +100,7 @@ def onnx_seeds():
     function = helper.make_function("own", "twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])],
                                     [helper.make_opsetid("", 17)])
     save_onnx("function", [tensor("x", 2, 3)], [tensor("y", 2, 3)], [], helper.make_node("twice", ["x"], ["t"], domain="own"),
-              helper.make_node("twice", ["t"], ["y"], domain="own"), functions=[function], domains=["own"])
+              helper.make_node("twice", ["t"], ["y"], domain="own"), functions=[function], domains=[("own", 1)])
     external = weight("w", 2, 2)
     external.ClearField("raw_data")
     external.data_location = TensorProto.EXTERNAL
@@ -112,6 +112,23 @@ def onnx_seeds():
                    activations=["Sigmoid", "Tanh", "Affine", "HardSigmoid", "Softsign", "Tanh"], activation_alpha=[0.5, 0.3]),
               node("Transpose", "lstm", "rows", perm=[0, 2, 1, 3]), node("Reshape", "rows shape", "flat"),
               node("GRU", "flat gw gr", "y", hidden_size=3, direction="bidirectional", linear_before_reset=1))
+    ml = lambda op, x, y, **attributes: helper.make_node(op, x.split(), y.split(), domain="ai.onnx.ml", **attributes)
+    save_onnx("trees", [tensor("x", "N", 2)], [tensor("y", "N", dtype=TensorProto.INT64), tensor("z", "N", 2), tensor("w", "N", 1), tensor("v", "N", 1)], [],
+              ml("TreeEnsembleClassifier", "x", "y p", nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[1, 0, 0],
+                 nodes_values=[0.5, 0.0, 0.0], nodes_modes=["BRANCH_GT", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+                 class_treeids=[0, 0], class_nodeids=[1, 2], class_ids=[0, 0], class_weights=[0.25, 0.75], classlabels_strings=["a", "b"],
+                 post_transform="LOGISTIC"),
+              ml("ZipMap", "p", "z", classlabels_strings=["a", "b"]),
+              ml("TreeEnsemble", "x", "w", nodes_modes=numpy_helper.from_array(np.array([6, 1], np.uint8)),
+                 nodes_splits=numpy_helper.from_array(np.array([0, -1], np.float32)), nodes_featureids=[0, 1], nodes_truenodeids=[1, 0], nodes_trueleafs=[0, 1],
+                 nodes_falsenodeids=[1, 1], nodes_falseleafs=[1, 1], leaf_targetids=[0, 0], tree_roots=[0],
+                 leaf_weights=numpy_helper.from_array(np.array([1, 2], np.float32)), membership_values=numpy_helper.from_array(np.array([1, 3, np.nan], np.float32))),
+              ml("SVMRegressor", "x", "v", kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], n_supports=2, support_vectors=[0.0, 1.0, 1.0, 0.0],
+                 coefficients=[1.0, -1.0], rho=[0.5]), domains=[("ai.onnx.ml", 5)])
+    save_onnx("features", [tensor("x", "N", 2), tensor("i", "N", dtype=TensorProto.INT64)], [tensor("y", "N", 5), tensor("z", "N", 2, 3)], [],
+              ml("Scaler", "x", "s", offset=[0.5], scale=[2.0, 3.0]), ml("Normalizer", "s", "n", norm="L2"), ml("Imputer", "n", "m", imputed_value_floats=[1.0]),
+              ml("LabelEncoder", "i", "l", keys_int64s=[*range(0, 40, 2)], values_int64s=[*range(20)]), ml("OneHotEncoder", "x", "z", cats_int64s=[0, 1, 3]),
+              ml("FeatureVectorizer", "m x", "y", inputdimensions=[3, 2]), domains=[("ai.onnx.ml", 2)])
     for key, value in (("location", "input.onnx"), ("offset", "0"), ("length", "16")):
         external.external_data.add(key=key, value=value)
     save_onnx("external", [tensor("x", 2, 2)], [tensor("y", 2, 2)], [external], node("MatMul", "x w", "y"))
