@@ -39,18 +39,6 @@ static Value *packed_panels(Builder *builder, Value *w, int64_t groups) {
   return w ? build_transpose(builder, w, (int64_t[]){1, 0, 2}) : NULL;
 }
 
-/* A constant, or a few nodes of constants that folding will make one. */
-static bool will_be_constant(const Value *value, int depth) {
-  if (!value || !value->def || depth == 0) return false;
-  const Node *node = value->def;
-  if (node_is(node, &op_const)) return true;
-  if (node->operand_count == 0) return false;
-  for (int i = 0; i < node->operand_count; i++) {
-    if (operand(node, i) && !will_be_constant(operand(node, i), depth - 1)) return false;
-  }
-  return true;
-}
-
 /* conv with pads -> pad, conv without. */
 static bool make_pads_explicit(Builder *builder, Node *conv) {
   Module *module = conv->graph->module;
@@ -122,7 +110,7 @@ static bool pack_weights(Node *conv) {
 static bool pack_conv(Node *conv, const PassOptions *options) {
   Value *w = operand(conv, 1);
   if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
-  if (node_int(conv, "packed") || !will_be_constant(w, 8) || type_static_count(w->type) <= 0) return false;
+  if (node_int(conv, "packed") || !value_is_constant(w) || type_static_count(w->type) <= 0) return false;
   int64_t tile = winograd_tile(conv, options);
   if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
@@ -151,9 +139,9 @@ static bool untranspose_gemm(Node *gemm) {
 
 static bool pack_gemm(Node *gemm) {
   Value *b = operand(gemm, 1);
-  if (gemm->results[0]->type->dtype == DTYPE_F32 && !node_int(gemm, "packed") && !will_be_constant(b, 8))
+  if (gemm->results[0]->type->dtype == DTYPE_F32 && !node_int(gemm, "packed") && !value_is_constant(b))
     return untranspose_gemm(gemm);
-  if (node_int(gemm, "packed") || !will_be_constant(b, 8) || !type_is_static(b->type) || b->type->rank != 2)
+  if (node_int(gemm, "packed") || !value_is_constant(b) || !type_is_static(b->type) || b->type->rank != 2)
     return false;
   if (gemm->results[0]->type->dtype != DTYPE_F32 || node_bool(gemm, "trans_a")) return false;
   Builder builder = builder_before(gemm);
@@ -190,56 +178,8 @@ static bool pack_cell(Node *node) {
   return node_reinfer(node);
 }
 
-/*
- * A transposed convolution whose windows do not overlap (kernel == strides, no padding) gives each input
- * pixel a block of outputs of its own: a 1x1 convolution to kh*kw*M channels, then depth to space. x[N,H,W,C]
- * -> conv [N,H,W,kh*kw*M] -> [N,H,W,kh,kw,M] -> [N,H,kh,W,kw,M] -> [N,H*kh,W*kw,M]
- */
-static bool blocks_do_not_overlap(const Node *node) {
-  const Type *w = operand(node, 1)->type;
-  if (w->rank != 4 || attr_has_other(node, "pads", 0) || node_int(node, "group") != 1) return false;
-  if (attr_has_other(node, "dilations", 1) || attr_has_other(node, "output_padding", 0)) return false;
-  for (int i = 0; i < 2; i++) {
-    if (spatial_attr(node, "strides", i, 1) != w->dims[i]->value) return false;
-  }
-  return true;
-}
-
-static bool split_conv_transpose(Node *node) {
-  Value *x = operand(node, 0), *w = operand(node, 1), *bias = operand(node, 2);
-  if (!node_string_is(node, "layout", "nhwc") || !will_be_constant(w, 8) || !type_is_static(w->type))
-    return false;
-  if (!blocks_do_not_overlap(node)) return false;
-  Module *module = node->graph->module;
-  Builder builder = builder_before(node);
-  const Dim *const *wd = w->type->dims, *const *xd = x->type->dims, *one = dim_const(module, 1);
-  const Dim *kh = wd[0], *kw = wd[1], *c = wd[2], *m = wd[3], *block = dim_mul(module, kh, kw);
-  const Dim *wide = dim_mul(module, block, m);
-  TRY(w = build_transpose(&builder, w, (int64_t[]){2, 0, 1, 3}));
-  TRY(w = build_reshape(&builder, w, 4, (const Dim *[]){one, one, c, wide}));
-  if (bias) {
-    Node *spread = node_new(&builder, &op_broadcast, &bias, 1);
-    node_set_dims(spread, "shape", (const Dim *[]){block, m}, 2);
-    TRY(node_finish(spread));
-    TRY(bias = build_reshape(&builder, result(spread, 0), 1, (const Dim *[]){wide}));
-  }
-  Node *conv = node_new(&builder, &op_conv, (Value *[]){x, w, bias}, 3);
-  node_set_string(conv, "layout", "nhwc");
-  TRY(node_finish(conv));
-  Value *y = build_reshape(&builder, result(conv, 0), 6, (const Dim *[]){xd[0], xd[1], xd[2], kh, kw, m});
-  TRY(y);
-  TRY(y = build_transpose(&builder, y, (int64_t[]){0, 1, 3, 2, 4, 5}));
-  TRY(y = build_reshape(&builder, y, 4, result(node, 0)->type->dims));
-  value_replace(result(node, 0), y);
-  node_remove(node);
-  return true;
-}
-
 bool pack_run(Graph *graph, const PassOptions *options) {
   bool changed = false;
-  FOR_EACH_NODE_SAFE(node, graph) {
-    if (node_is(node, &op_conv_transpose)) changed |= split_conv_transpose(node);
-  }
   FOR_EACH_NODE(node, graph) {
     if (node_is(node, &op_conv))
       changed |= pack_conv(node, options);

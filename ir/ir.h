@@ -380,7 +380,8 @@ Value *operand(const Node *node, int index); /* NULL when absent or beyond the l
 Value *result(const Node *node, int index);
 int value_use_count(const Value *value);
 bool value_has_one_use(const Value *value);
-bool value_is_output(const Value *value);            /* used by its graph's `return` */
+bool value_is_constant(const Value *value); /* a constant, or computed of few of them, as `fold` will do */
+bool value_is_output(const Value *value);   /* used by its graph's `return` */
 void value_set_name(Value *value, const char *name); /* made unique by a suffix */
 void operand_set(Node *node, int index, Value *value);
 void value_replace(

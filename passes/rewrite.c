@@ -7,24 +7,6 @@
 
 /* ---- questions ---- */
 
-/* Takes a visit per value, so that a deep or wide expression costs no more than the limit. */
-static bool constant_within(const Value *value, int *visits) {
-  const Node *node = value->def;
-  if (!node || --*visits < 0) return false;
-  if (node->data) return true;
-  if (node->operand_count == 0 || node->region_count || node->op->traits & TRAIT_STRUCTURE) return false;
-  for (int i = 0; i < node->result_count; i++)
-    if (!type_is_static(node->results[i]->type)) return false;
-  for (int i = 0; i < node->operand_count; i++)
-    if (operand(node, i) && !constant_within(operand(node, i), visits)) return false;
-  return true;
-}
-
-bool value_is_constant(const Value *value) {
-  int visits = 64;
-  return value && constant_within(value, &visits);
-}
-
 bool node_is_view(const Node *node) {
   return node && node->op->traits & TRAIT_VIEW;
 }

@@ -18,6 +18,7 @@ bool pass_cse(Graph *graph, const PassOptions *options);
 bool pass_dce(Graph *graph, const PassOptions *options);
 bool pass_attention(Graph *graph, const PassOptions *options);
 bool pass_layout(Graph *graph, const PassOptions *options);
+bool pass_subpixel(Graph *graph, const PassOptions *options);
 bool pass_fuse(Graph *graph, const PassOptions *options);
 bool pass_place(Graph *graph, const PassOptions *options);
 bool pass_plan(Graph *graph, const PassOptions *options);
@@ -25,8 +26,6 @@ bool pass_plan(Graph *graph, const PassOptions *options);
 /* ---- 2. Questions (rewrite.c) ---------------------------------------------------------------------------
  */
 
-/* A constant, or a computation on constants only that `fold` will evaluate. */
-bool value_is_constant(const Value *value);
 /* Element op whose result index is its operands' index, up to broadcasting: fuses without changing an access.
  */
 bool node_is_pointwise(const Node *node);

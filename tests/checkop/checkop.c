@@ -312,6 +312,26 @@ static void winograd_cases(Check *check) {
   add_winograd(check, 4, two_blocks, true);
 }
 
+/* Strides below, at and above the kernel; cut off at both ends, more than the kernel reaches; phases and
+ * blocks. */
+static void transposed_cases(Check *check) {
+  static const WindowCase cases[] = {
+      {2, {5, 6}, 16, 20, {4, 4}, 2, 1, 1, 1, 1, 0},     {2, {5, 6}, 7, 3, {4, 4}, 2, 1, 1, 1, 1, 0},
+      {2, {4, 7}, 33, 17, {3, 3}, 2, 1, 1, 1, 1, 1},     {2, {4, 7}, 8, 24, {3, 3}, 2, 1, 1, 1, 1, 0},
+      {2, {6, 5}, 20, 32, {2, 2}, 2, 1, 0, 0, 1, 0},     {2, {3, 4}, 5, 21, {16, 16}, 8, 1, 4, 4, 1, 0},
+      {2, {3, 3}, 6, 18, {1, 1}, 2, 1, 0, 0, 1, 1},      {2, {3, 2}, 4, 16, {2, 3}, 3, 1, 0, 1, 1, 2},
+      {2, {6, 6}, 12, 18, {3, 3}, 2, 2, 1, 2, 1, 0},     {2, {5, 4}, 10, 16, {3, 2}, 3, 2, 0, 1, 1, 0},
+      {2, {5, 4}, 12, 36, {4, 4}, 2, 1, 1, 1, 2, 0},     {2, {4, 5}, 20, 20, {4, 4}, 2, 1, 1, 1, 20, 0},
+      {2, {4, 3}, 15, 9, {5, 5}, 3, 1, 2, 0, 3, 0},      {2, {7, 8}, 8, 16, {3, 3}, 1, 1, 1, 1, 1, 0},
+      {2, {1, 1}, 50, 40, {4, 4}, 1, 1, 0, 0, 1, 0},     {2, {9, 9}, 3, 16, {2, 2}, 2, 1, 3, 5, 1, 0},
+      {2, {OPEN, 5}, 16, 17, {4, 4}, 2, 1, 1, 1, 1, 0},  {2, {5, OPEN}, 9, 2, {3, 3}, 2, 1, 1, 1, 1, 1},
+      {2, {OPEN, 4}, 8, 16, {2, 2}, 2, 1, 1, 1, 1, 0},   {2, {2, 2}, 3, 2, {3, 3}, 9, 1, 0, 0, 1, 0},
+      {1, {23}, 16, 24, {16}, 8, 1, 4, 4, 1, 0},         {1, {11}, 6, 4, {5}, 2, 1, 0, 3, 2, 0},
+      {1, {OPEN}, 4, 16, {3}, 3, 3, 0, 0, 1, 0},         {3, {3, 4, 2}, 8, 16, {2, 2, 2}, 2, 1, 0, 0, 1, 0},
+      {3, {2, 3, 4}, 5, 18, {3, 4, 3}, 2, 1, 1, 1, 1, 1}};
+  window_cases(check, &op_conv_transpose, cases, COUNT_OF(cases));
+}
+
 /* All sizes of small groups; one and three axes; open widths. */
 static void small_group_cases(Check *check) {
   static const int64_t channels[][2] = {{1, 2}, {1, 4}, {2, 1}, {2, 2}, {2, 4}, {4, 2}, {4, 4}, {8, 4}};
@@ -658,6 +678,7 @@ static const struct {
     {"matmul", matmul_cases},
     {"conv", conv_cases},
     {"winograd", winograd_cases},
+    {"transposed", transposed_cases},
     {"depthwise", depthwise_cases},
     {"pool", pool_cases},
     {"rows", row_cases},
