@@ -335,6 +335,8 @@ void lower_result(Lower *lower, int index, const Index *at, Reg *value);
 Buffer *lower_buffer(Lower *lower, Value *value);
 /* The buffer that holds the anchor's result `index` as it is; NULL: something is fused behind it. */
 Buffer *lower_result_buffer(Lower *lower, int index);
+/* The param of result `index` of lower->node. */
+Buffer *lower_result_param(Lower *lower, int index);
 /* Size of axis `axis` of a value, as i64. */
 Reg *lower_dim(Lower *lower, const Value *value, int axis);
 /* Stores of a result that has no anchor epilogue: element kernels' loops end with this. Result `index` of

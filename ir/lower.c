@@ -129,6 +129,10 @@ Buffer *lower_result_buffer(Lower *lower, int index) {
   return NULL;
 }
 
+Buffer *lower_result_param(Lower *lower, int index) {
+  return lower->bindings->results[index];
+}
+
 static Reg *literal(Lower *lower, const Value *value) {
   const Data *data = value_data(value);
   LoopType type = {data->dtype, 1};
@@ -218,6 +222,10 @@ static Reg *computed(Lower *lower, const Value *value, const Index *at) {
     return lower_fail(lower, type, "the element of %s came as %sx%d", def->op->name,
                       dtype_name(reg->type.dtype), reg->type.lanes);
   return reg;
+}
+
+Reg *lower_load(Lower *lower, const Value *value, const Index *at) {
+  return load_at(lower, outer_value(lower, value), find_param(lower, value)->buffer, at);
 }
 
 Reg *lower_value(Lower *lower, Value *value, const Index *at) {

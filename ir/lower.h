@@ -80,6 +80,23 @@ void memo_forget_values(Lower *lower, const Memo *newest);
 Buffer *merged_access(Lower *lower, const Value *value, Buffer *buffer, const Index *at, Index *indices,
                       int *rank);
 
+/* The element of a param, from memory. */
+Reg *lower_load(Lower *lower, const Value *value, const Index *at);
+
+/* A square of elements, as many as there are lanes in both directions: lanes run along axis `along` of the
+ * value, the positions of axis `across`, along which memory does, stand below each other
+ * (lower_transposed.c).
+ */
+enum { MAX_SQUARE = 16 };
+typedef struct Square {
+  int along, across; /* axes of the value */
+  int count;         /* positions that exist */
+  const Index *positions;
+  Reg *last; /* the last position of `along`, for runs that are masked */
+} Square;
+/* Makes the param `value` known at `at` with each of the square's positions. */
+void lower_transposed(Lower *lower, const Value *value, const Index *at, const Square *square);
+
 bool index_equal(Index a, Index b);
 Index index_select_dim_is_one(Lower *lower, const Dim *dim, Index otherwise); /* 0 if dim == 1 */
 

@@ -193,6 +193,9 @@ typedef struct Nest {
   int axes[MAX_RANK];         /* the last axis of each group */
   const Dim *sizes[MAX_RANK]; /* the product of each group */
   Index at[MAX_RANK];
+  int across;           /* the group along which params run that the lanes cross, or AXIS_NONE */
+  int rows;             /* of the square tiles that are made for them; 0: none */
+  Index *row_positions; /* along that group */
 } Nest;
 
 static void find_groups(Lower *lower, Nest *nest) {
@@ -207,10 +210,72 @@ static void find_groups(Lower *lower, Nest *nest) {
   }
 }
 
-static void element_body(Lower *lower, const Nest *nest) {
+static void one_element(Lower *lower, const Nest *nest) {
   for (int i = 0; i < lower->node->result_count; i++)
     if (nest->outputs[i])
       lower_store(lower, i, nest->at, lower_value(lower, lower->bindings->outputs[i], nest->at));
+}
+
+/* The axis of a value that is the result's axis `axis`. */
+static int axis_of(const AxisMap *map, int axis) {
+  for (int i = map->value->type->rank - 1; i >= 0; i--)
+    if (map->axes[i] == axis) return i;
+  return AXIS_NONE;
+}
+
+/* The group that the runs of a param lie along, if it is not the last and the lanes cross them. */
+static int crossed_group(Lower *lower, const Nest *nest, const AxisMap *map) {
+  const Value *value = map->value;
+  int last = value->type->rank - 1;
+  while (last >= 0 && map->axes[last] == AXIS_NONE) last--;
+  bool leaf = lower->bindings->region ? !value->def : value->def != lower->node;
+  if (last < 0 || !leaf || !lower_buffer(lower, (Value *)value) || dtype_bits(value->type->dtype) < 8)
+    return AXIS_NONE;
+  if (axis_of(map, nest->axes[nest->groups - 1]) == AXIS_NONE) return AXIS_NONE;
+  for (int group = 0; group + 1 < nest->groups; group++)
+    if (nest->axes[group] == map->axes[last] && dim_is_const(nest->sizes[group])) return group;
+  return AXIS_NONE;
+}
+
+static int find_across(Lower *lower, const Nest *nest) {
+  const MergePlan *plan = lower->bindings->plan;
+  bool square = nest->lanes == 4 || nest->lanes == 8 || nest->lanes == MAX_SQUARE;
+  for (int i = 0; plan && square && i < plan->count; i++) {
+    int group = crossed_group(lower, nest, &plan->maps[i]);
+    if (group != AXIS_NONE) return group;
+  }
+  return AXIS_NONE;
+}
+
+/* Loads and turns a tile of every param whose runs the lanes cross. */
+static void turn_tiles(Lower *lower, const Nest *nest) {
+  const MergePlan *plan = lower->bindings->plan;
+  int last = nest->groups - 1;
+  Reg *size = loop_dim(&lower->loops, nest->sizes[last]);
+  Square square = {.count = nest->rows, .positions = nest->row_positions};
+  square.last = loop_binary(&lower->loops, LOOP_SUB, size, loop_int(&lower->loops, 1));
+  for (int i = 0; i < plan->count; i++) {
+    const AxisMap *map = &plan->maps[i];
+    Index at[MAX_RANK];
+    if (crossed_group(lower, nest, map) != nest->across) continue;
+    square.along = axis_of(map, nest->axes[last]);
+    square.across = axis_of(map, nest->axes[nest->across]);
+    for (int k = 0; k < map->value->type->rank; k++)
+      at[k] = map->axes[k] == AXIS_NONE ? index_const(lower, 0) : nest->at[map->axes[k]];
+    lower_transposed(lower, map->value, at, &square);
+  }
+}
+
+static void element_body(Lower *lower, Nest *nest) {
+  if (nest->rows == 0) {
+    one_element(lower, nest);
+    return;
+  }
+  turn_tiles(lower, nest);
+  for (int i = 0; i < nest->rows; i++) {
+    nest->at[nest->axes[nest->across]] = nest->row_positions[i];
+    one_element(lower, nest);
+  }
 }
 
 static For begin_group(Lower *lower, Reg *hi, int64_t step) {
@@ -279,11 +344,44 @@ static void vector_loops(Lower *lower, Nest *nest) {
   lower->lanes = 1;
 }
 
+static void row_of_tiles(Lower *lower, Nest *nest, Reg *first, int rows) {
+  Index positions[MAX_SQUARE];
+  for (int i = 0; i < rows; i++)
+    positions[i] = index_of(loop_binary(&lower->loops, LOOP_ADD, first, loop_int(&lower->loops, i)));
+  nest->rows = rows;
+  nest->row_positions = positions;
+  vector_loops(lower, nest);
+  nest->rows = 0;
+}
+
+/* Square tiles, along the result's runs inside: it is written line by line. */
+static void tile_loops(Lower *lower, Nest *nest) {
+  Loops *loops = &lower->loops;
+  int64_t size = nest->sizes[nest->across]->value, rest = size % nest->lanes;
+  Sections sections = loop_sections(loops);
+  if (size > rest) {
+    loop_section(loops, &sections);
+    For loop = begin_group(lower, loop_int(loops, size - rest), nest->lanes);
+    row_of_tiles(lower, nest, loop.counter, nest->lanes);
+    loop_end(loops, &loop, NULL);
+  }
+  if (rest > 0) {
+    loop_section(loops, &sections);
+    row_of_tiles(lower, nest, loop_int(loops, size - rest), (int)rest);
+  }
+  loop_end_sections(loops, &sections);
+}
+
 static void nest_loops(Lower *lower, Nest *nest, int group) {
   if (group == nest->groups) {
     element_body(lower, nest);
   } else if (group == nest->groups - 1 && nest->lanes > 1) {
-    vector_loops(lower, nest);
+    if (nest->across == AXIS_NONE)
+      vector_loops(lower, nest);
+    else
+      tile_loops(lower, nest);
+  } else if (group == nest->across) {
+    nest_loops(lower, nest, group + 1);
   } else {
     For loop = begin_group(lower, loop_dim(&lower->loops, nest->sizes[group]), 1);
     nest->at[nest->axes[group]] = index_of(loop.counter);
@@ -340,7 +438,7 @@ static int useful_lanes(const Nest *nest, int lanes) {
 }
 
 static void lower_group(Lower *lower, const Type *type, const bool *outputs, int lanes) {
-  Nest nest = {.type = type, .outputs = outputs};
+  Nest nest = {.type = type, .outputs = outputs, .across = AXIS_NONE};
   int64_t per_byte = elements_per_byte(lower, outputs);
   if (per_byte > 1) {
     byte_loops(lower, &nest, per_byte);
@@ -350,6 +448,7 @@ static void lower_group(Lower *lower, const Type *type, const bool *outputs, int
   find_groups(lower, &nest);
   nest.lanes = useful_lanes(&nest, lanes);
   for (int i = 0; i < type->rank; i++) nest.at[i] = index_const(lower, 0);
+  if (nest.lanes > 1) nest.across = find_across(lower, &nest);
   nest_loops(lower, &nest, 0);
   lower->bindings->plan = NULL;
 }

@@ -2,7 +2,11 @@
  * elements.c -- chains of element ops: lanes along the last axis.
  *
  * Axes through which every read is contiguous are merged first, so that a channels-last activation is one
- * long loop. Memory-bound unless it computes exp and the like.
+ * long loop. What is transposed is turned in squares (ir/lower_transposed.c).
+ *
+ * Traffic: every operand and result once. Measured on Zen 4, reads and writes together: add and relu 113 GB/s
+ * from L2, 99 from L3, 20 from memory, where loops that copy make 115, 95 and 20; a transpose of a matrix 105
+ * and 52. exp and its kin take longer than that from the caches: sigmoid 0.23 ns for an element.
  */
 #include "codegen/schedule.h"
 

@@ -451,7 +451,24 @@ static void row_cases(Check *check) {
   }
 }
 
+/* Whole squares and rests in both directions, merged axes, an operand that is not transposed. */
+static void turned_cases(Check *check) {
+  static const int64_t sizes[][4] = {{1, 5, 7, 21},    {2, 4, 8, 16},    {1, 3, 37, 5},
+                                     {1, OPEN, 3, 20}, {3, 2, OPEN, 33}, {2, 19, 1, 40}};
+  static const int64_t perms[][4] = {{0, 3, 1, 2}, {0, 2, 3, 1}, {3, 2, 1, 0}, {2, 0, 3, 1}};
+  for (int i = 0; i < COUNT_OF(sizes); i++) {
+    for (int k = 0; k < COUNT_OF(perms); k++) {
+      int64_t to[4];
+      for (int axis = 0; axis < 4; axis++) to[axis] = sizes[i][perms[k][axis]];
+      Value *x = build_transpose(&check->builder, input(check, 4, sizes[i]), perms[k]);
+      Value *y = k % 2 && x ? build_binary(&check->builder, &op_mul, x, input(check, 4, to)) : x;
+      done(check, y ? build_unary(&check->builder, &op_relu, y) : NULL, NAME("transpose_relu_%d_%d", i, k));
+    }
+  }
+}
+
 static void movement_cases(Check *check) {
+  turned_cases(check);
   const int64_t sizes[][3] = {{2, 3, 5}, {1, 16, 17}, {4, 5, 33}, {7, 1, 1}};
   for (int i = 0; i < COUNT_OF(sizes); i++) {
     for (int axis = 0; axis < 3; axis++) {
