@@ -78,6 +78,7 @@ Value *rule_known(Node *node);            /* known integers become a constant */
 Value *rule_matmul_to_gemm(Node *node);   /* matmul with a 2-D right side: one gemm over all rows */
 Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
 Value *rule_pool_before_conv(Node *node); /* average_pool(conv1x1(x)): conv1x1(average_pool(x)) */
+Value *rule_join_conv_axes(Node *node);   /* axes where the kernel has one element join the batch */
 Value *rule_gemm_flatten(
     Node *node); /* transposed feature map, flattened, into constant weights: permute their rows */
 Value *rule_scale_after(Node *node);   /* mul/div by a constant per channel: into the weights before it */

@@ -1,12 +1,12 @@
 /*
- * pool.c -- max and average pooling, channels last, lanes over channels.
+ * pool.c -- max and average pooling of any rank, channels last, lanes over channels.
  *
  * A tile is some neighbouring output columns of one vector of channels. The input columns that it touches are
- * first reduced over the kernel's rows, each once however many windows share it, then the windows are put
- * together: 3x3 with stride 2 takes 9 columns for 4 outputs, 27 loads instead of 36. Kernel rows outside of
- * the input are left out by the bounds of their loop, columns outside when the code is made. Where the width
- * is open, or a window too wide for registers, outputs are made one by one and both loops are clipped by
- * their bounds.
+ * first reduced over the kernel's rows (all axes but the last), each once however many windows share it, then
+ * the windows are put together: 3x3 with stride 2 takes 9 columns for 4 outputs, 27 loads instead of 36.
+ * Kernel rows outside of the input are left out by the bounds of their loop, columns outside when the code is
+ * made. Where the width is open, or a window too wide for registers, outputs are made one by one and both
+ * loops are clipped by their bounds.
  *
  * Traffic: x and the result once. Measured on Zen 4, 3x3 with stride 2: 64 channels at 112x112 66 us, 49 GB/s
  * of x from L3; at 56x56 14 us, 57 GB/s from L2.
@@ -14,16 +14,17 @@
 #include "codegen/kernels/lanes.h"
 #include "codegen/kernels/tiles.h"
 
-enum { MAX_TILE = 8, MAX_COLUMNS = 22 };
+enum { MAX_TILE = 8, MAX_COLUMNS = 22, MAX_OUTER = 4 };
 
 static bool pool_match(const Node *node, const Node *anchor, const Target *target) {
   (void)target;
   if (!node_is(anchor, &op_max_pool) && !node_is(anchor, &op_average_pool)) return false;
   const Value *x = operand(anchor, 0);
-  if (!node_string_is(anchor, "layout", "nhwc") || x->type->rank != 4 || x->type->dtype != DTYPE_F32)
+  int rank = x->type->rank;
+  if (!node_string_is(anchor, "layout", "nhwc") || rank > 3 + MAX_OUTER || x->type->dtype != DTYPE_F32)
     return false;
   if (attr_has_other(anchor, "dilations", 1)) return false;
-  return value_is_direct(node, x) && dim_is_const(x->type->dims[3]);
+  return value_is_direct(node, x) && dim_is_const(x->type->dims[rank - 1]);
 }
 
 /* The part of a window that is inside the input along one axis. */
@@ -38,8 +39,9 @@ typedef struct Emit {
   const Node *anchor;
   Buffer *x;
   bool average;
-  Reg *n, *o[2];
-  Span span[2];
+  int outer;              /* spatial axes before the columns */
+  Reg *at[1 + MAX_OUTER]; /* image, outer positions of the result */
+  Span spans[MAX_OUTER];
   Axis columns;
   Reg *column; /* the tile: its first output, a literal at the borders; how many */
   int width;
@@ -52,14 +54,15 @@ static Reg *number(Emit *e, int64_t value) {
   return loop_int(&e->lower->loops, value);
 }
 
-static Span span_of(Emit *e, int axis) {
+/* Of the output at `position` of spatial axis `axis`. */
+static Span span_of(Emit *e, int axis, Reg *position) {
   int64_t kernel = spatial_attr(e->anchor, "kernel", axis, 1),
           stride = spatial_attr(e->anchor, "strides", axis, 1);
   int64_t before = spatial_attr(e->anchor, "pads", axis, 0),
-          after = spatial_attr(e->anchor, "pads", 2 + axis, 0);
+          after = spatial_attr(e->anchor, "pads", e->outer + 1 + axis, 0);
   Reg *size = loop_dim(&e->lower->loops, e->x->dims[1 + axis]), *taps = number(e, kernel);
   Span span;
-  span.start = op2(e, LOOP_SUB, op2(e, LOOP_MUL, e->o[axis], number(e, stride)), number(e, before));
+  span.start = op2(e, LOOP_SUB, op2(e, LOOP_MUL, position, number(e, stride)), number(e, before));
   span.low = op2(e, LOOP_MAX, op2(e, LOOP_SUB, number(e, 0), span.start), number(e, 0));
   span.high = op2(e, LOOP_MIN, op2(e, LOOP_SUB, size, span.start), taps);
   span.counted = op2(e, LOOP_SUB, span.high, span.low);
@@ -90,34 +93,72 @@ static Reg *nothing(Emit *e) {
 static void put(Emit *e, Reg *channel, Reg *column, Reg *value, Reg *counted) {
   Loops *loops = &e->lower->loops;
   if (e->average) {
-    Reg *count = op2(e, LOOP_MUL, e->span[0].counted, counted);
-    value = op2(e, LOOP_DIV, value, loop_cast(loops, count, DTYPE_F32));
+    for (int i = 0; i < e->outer; i++) counted = op2(e, LOOP_MUL, e->spans[i].counted, counted);
+    value = op2(e, LOOP_DIV, value, loop_cast(loops, counted, DTYPE_F32));
   }
-  Index y[4] = {index_of(e->n), index_of(e->o[0]), index_of(column), index_run(channel, 1)};
+  Index y[3 + MAX_OUTER];
+  for (int i = 0; i <= e->outer; i++) y[i] = index_of(e->at[i]);
+  y[e->outer + 1] = index_of(column);
+  y[e->outer + 2] = index_run(channel, 1);
   lower_result(e->lower, 0, y, value);
 }
 
-/* One output, its window clipped by the bounds of both loops. */
+/* The loops over the outer axes of a window, which carry `count` values. */
+typedef struct Rows {
+  For loops[MAX_OUTER];
+  Reg *at[3 + MAX_OUTER]; /* of x: the image, the row, then room for the column and the channel */
+} Rows;
+
+static Rows rows_begin(Emit *e, int count, Reg **values) {
+  Rows rows = {.at = {e->at[0]}};
+  for (int i = 0; i < e->outer; i++) {
+    rows.loops[i] = loop_for(&e->lower->loops, e->spans[i].low, e->spans[i].high, 1, count, values);
+    for (int k = 0; k < count; k++) values[k] = rows.loops[i].carried[k];
+    rows.at[1 + i] = op2(e, LOOP_ADD, e->spans[i].start, rows.loops[i].counter);
+  }
+  return rows;
+}
+
+static void rows_end(Emit *e, Rows *rows, int count, Reg **values) {
+  for (int i = e->outer; i-- > 0;) {
+    loop_end(&e->lower->loops, &rows->loops[i], values);
+    for (int k = 0; k < count; k++) values[k] = rows->loops[i].results[k];
+  }
+}
+
+/* An output whose window is clipped by the bounds of all loops. */
+typedef struct Single {
+  Emit *emit;
+  Reg *column;
+  Span span;
+} Single;
+
 static void window(Lower *lower, Reg *channel, void *context) {
-  Emit *e = context;
+  const Single *single = context;
+  Emit *e = single->emit;
   Loops *loops = &lower->loops;
-  Reg *start = nothing(e);
-  For rows = loop_for(loops, e->span[0].low, e->span[0].high, 1, 1, &start);
-  For columns = loop_for(loops, e->span[1].low, e->span[1].high, 1, 1, rows.carried);
-  Reg *at[4] = {e->n, op2(e, LOOP_ADD, e->span[0].start, rows.counter),
-                op2(e, LOOP_ADD, e->span[1].start, columns.counter), channel};
-  Reg *next = combined(e, columns.carried[0], loop_load(loops, e->x, at, lower->lanes, lower->mask));
+  Reg *value = nothing(e);
+  Rows rows = rows_begin(e, 1, &value);
+  For columns = loop_for(loops, single->span.low, single->span.high, 1, 1, &value);
+  rows.at[e->outer + 1] = op2(e, LOOP_ADD, single->span.start, columns.counter);
+  rows.at[e->outer + 2] = channel;
+  Reg *next = combined(e, columns.carried[0], loop_load(loops, e->x, rows.at, lower->lanes, lower->mask));
   loop_end(loops, &columns, &next);
-  loop_end(loops, &rows, columns.results);
-  put(e, channel, e->o[1], rows.results[0], e->span[1].counted);
+  value = columns.results[0];
+  rows_end(e, &rows, 1, &value);
+  put(e, channel, single->column, value, single->span.counted);
+}
+
+static int64_t channel_count(const Emit *e) {
+  return e->x->dims[e->x->rank - 1]->value;
 }
 
 static void windows_one_by_one(Emit *e) {
   Loops *loops = &e->lower->loops;
-  For columns = loop_parallel(loops, number(e, 0), lower_dim(e->lower, result(e->anchor, 0), 2), 1);
-  e->o[1] = columns.counter;
-  e->span[1] = span_of(e, 1);
-  for_lanes(e->lower, 0, e->x->dims[3]->value, window, e);
+  Reg *size = lower_dim(e->lower, result(e->anchor, 0), 1 + e->outer);
+  For columns = loop_parallel(loops, number(e, 0), size, 1);
+  Single single = {e, columns.counter, span_of(e, e->outer, columns.counter)};
+  for_lanes(e->lower, 0, channel_count(e), window, &single);
   loop_end(loops, &columns, NULL);
 }
 
@@ -132,7 +173,7 @@ static bool is_inside(const Emit *e, int64_t i) {
 /* Columns that an average of output r divides by. */
 static int64_t counted_columns(const Emit *e, int64_t r) {
   const Axis *axis = &e->columns;
-  int64_t first, after = spatial_attr(e->anchor, "pads", 3, 0), count = 0;
+  int64_t first, after = spatial_attr(e->anchor, "pads", 2 * e->outer + 1, 0), count = 0;
   if (!reg_const_int(e->column, &first)) return axis->kernel;
   bool pad = node_bool(e->anchor, "include_pad");
   for (int64_t t = 0; t < axis->kernel; t++) {
@@ -147,20 +188,21 @@ static void reduce_columns(Emit *e, Reg *channel, int64_t count, Reg **columns) 
   Loops *loops = &e->lower->loops;
   Reg *first = op2(e, LOOP_SUB, op2(e, LOOP_MUL, e->column, number(e, e->columns.stride)),
                    number(e, e->columns.before));
-  Reg *values[MAX_COLUMNS], *start = nothing(e);
-  int carried = 0;
+  Reg *values[MAX_COLUMNS];
+  int inside = 0;
   for (int64_t i = 0; i < count; i++)
-    if (is_inside(e, i)) values[carried++] = start;
-  For rows = loop_for(loops, e->span[0].low, e->span[0].high, 1, carried, values);
-  Reg *row = op2(e, LOOP_ADD, e->span[0].start, rows.counter);
+    if (is_inside(e, i)) values[inside++] = nothing(e);
+  Rows rows = rows_begin(e, inside, values);
+  rows.at[e->outer + 2] = channel;
   for (int64_t i = 0, j = 0; i < count; i++) {
     if (!is_inside(e, i)) continue;
-    Reg *at[4] = {e->n, row, op2(e, LOOP_ADD, first, number(e, i)), channel};
-    values[j] = combined(e, rows.carried[j], loop_load(loops, e->x, at, e->lower->lanes, e->lower->mask));
+    rows.at[e->outer + 1] = op2(e, LOOP_ADD, first, number(e, i));
+    Reg *x = loop_load(loops, e->x, rows.at, e->lower->lanes, e->lower->mask);
+    values[j] = combined(e, values[j], x);
     j++;
   }
-  loop_end(loops, &rows, values);
-  for (int64_t i = 0, j = 0; i < count; i++) columns[i] = is_inside(e, i) ? rows.results[j++] : NULL;
+  rows_end(e, &rows, inside, values);
+  for (int64_t i = 0, j = 0; i < count; i++) columns[i] = is_inside(e, i) ? values[j++] : NULL;
 }
 
 static void tile(Lower *lower, Reg *channel, void *context) {
@@ -185,7 +227,7 @@ static void strip(void *context, Reg *column, int width) {
   Emit *e = context;
   e->column = column;
   e->width = width;
-  for_lanes(e->lower, 0, e->x->dims[3]->value, tile, e);
+  for_lanes(e->lower, 0, channel_count(e), tile, e);
 }
 
 /* Outputs of a tile, as many as have their columns in registers; 0: not even one. */
@@ -203,31 +245,38 @@ static void row_of_windows(Emit *e) {
     return;
   }
   axis_inside(&e->columns, &from, &to);
-  tile_strips(&e->lower->loops, result(e->anchor, 0)->type->dims[2], width, from, to, strip, e);
+  tile_strips(&e->lower->loops, result(e->anchor, 0)->type->dims[1 + e->outer], width, from, to, strip, e);
 }
 
 static Axis columns_of(const Node *pool) {
-  const Dim *width = operand(pool, 0)->type->dims[2];
-  return (Axis){dim_is_const(width) ? width->value : INT64_MAX, spatial_attr(pool, "kernel", 1, 1),
-                spatial_attr(pool, "strides", 1, 1), 1, spatial_attr(pool, "pads", 1, 0)};
+  int last = operand(pool, 0)->type->rank - 3;
+  const Dim *width = operand(pool, 0)->type->dims[1 + last];
+  return (Axis){dim_is_const(width) ? width->value : INT64_MAX, spatial_attr(pool, "kernel", last, 1),
+                spatial_attr(pool, "strides", last, 1), 1, spatial_attr(pool, "pads", last, 0)};
+}
+
+/* The axes of the result before the columns. */
+static void outer_axes(Emit *e, int axis) {
+  Loops *loops = &e->lower->loops;
+  if (axis > e->outer) {
+    row_of_windows(e);
+    return;
+  }
+  For loop = loop_parallel(loops, number(e, 0), lower_dim(e->lower, result(e->anchor, 0), axis), 1);
+  e->at[axis] = loop.counter;
+  if (axis > 0) e->spans[axis - 1] = span_of(e, axis - 1, loop.counter);
+  outer_axes(e, axis + 1);
+  loop_end(loops, &loop, NULL);
 }
 
 static void pool_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
-  const Value *y = result(lower->anchor, 0);
-  Loops *loops = &lower->loops;
   Emit e = {.lower = lower, .anchor = lower->anchor, .average = node_is(lower->anchor, &op_average_pool)};
   e.x = lower_buffer(lower, operand(lower->anchor, 0));
+  e.outer = e.x->rank - 3;
   e.columns = columns_of(lower->anchor);
   lower->lanes = target_lanes(variant->target, DTYPE_F32);
-  For images = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, y, 0), 1);
-  For rows = loop_parallel(loops, loop_int(loops, 0), lower_dim(lower, y, 1), 1);
-  e.n = images.counter;
-  e.o[0] = rows.counter;
-  e.span[0] = span_of(&e, 0);
-  row_of_windows(&e);
-  loop_end(loops, &rows, NULL);
-  loop_end(loops, &images, NULL);
+  outer_axes(&e, 0);
 }
 
 const Variant variant_pool = {

@@ -364,7 +364,37 @@ static void depthwise_cases(Check *check) {
   }
 }
 
+/* One and three axes, open ones; a window that is padding on one axis. */
+static void pool_rank_cases(Check *check) {
+  static const WindowCase cases[] = {{1, {37}, 5, 0, {3}, 2, 1, 1, 0, 1, 0},
+                                     {1, {OPEN}, 17, 0, {4}, 1, 1, 0, 2, 1, 0},
+                                     {1, {9}, 33, 0, {25}, 1, 1, 12, 12, 1, 0},
+                                     {3, {4, 6, 11}, 16, 0, {2, 2, 2}, 2, 1, 0, 0, 1, 0},
+                                     {3, {3, 5, 7}, 20, 0, {3, 3, 3}, 1, 1, 1, 1, 1, 0},
+                                     {3, {5, OPEN, 4}, 3, 0, {3, 2, 3}, 2, 1, 1, 1, 1, 0}};
+  for (int i = 0; i < 3 * COUNT_OF(cases); i++) {
+    const WindowCase *w = &cases[i / 3];
+    int64_t x[5] = {2}, strides[3], pads[6];
+    for (int s = 0; s < w->rank; s++) {
+      x[1 + s] = w->size[s];
+      strides[s] = w->stride;
+      pads[s] = w->before;
+      pads[w->rank + s] = w->after;
+    }
+    x[1 + w->rank] = w->c;
+    Value *value = input(check, w->rank + 2, x);
+    Node *node = node_new(&check->builder, i % 3 ? &op_average_pool : &op_max_pool, &value, 1);
+    node_set_string(node, "layout", "nhwc");
+    node_set_ints(node, "kernel", w->kernel, w->rank);
+    node_set_ints(node, "strides", strides, w->rank);
+    node_set_ints(node, "pads", pads, 2 * w->rank);
+    if (i % 3) node_set_bool(node, "include_pad", i % 3 == 2);
+    done(check, node_finish(node) ? result(node, 0) : NULL, NAME("pool%dd_%d_%d", w->rank, i / 3, i % 3));
+  }
+}
+
 static void pool_cases(Check *check) {
+  pool_rank_cases(check);
   const struct {
     int64_t h, w, c, kernel, stride, pad;
     bool ceil, include;
