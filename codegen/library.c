@@ -464,6 +464,11 @@ static void define_bindings(const Library *library) {
   LLVMValueRef list = constant_global(library, "tenon_model_bindings",
                                       LLVMConstArray2(type, bindings, (uint64_t)program->input_symbol_count));
   define_number(library, "tenon_model_state_size", program->state_bytes);
+  define_number(library, "tenon_model_start_weight_bytes", program->weight_bytes - program->run_weight_bytes);
+  LLVMValueRef start = LLVMConstNull(library->pointer);
+  LLVMValueRef offset = int64(library, program->run_weight_bytes);
+  if (library->weights) start = LLVMConstInBoundsGEP2(library->i8, library->weights, &offset, 1);
+  LLVMSetLinkage(constant_global(library, "tenon_model_start_weights", start), LLVMExternalLinkage);
   define_number(library, "tenon_model_local_bytes", program->local_bytes);
   define_number(library, "tenon_model_task_ticks", library->machines->task_ticks);
   LLVMSetLinkage(list, LLVMExternalLinkage); /* until object_prepare has linked the runtime */

@@ -578,11 +578,12 @@ static void number_values(Build *build) {
   program->scratch = NEW_ARRAY(build->arena, const Dim *, counts.values + 1);
 }
 
-/* All that cannot be compiled is listed at once. */
-static bool add_steps(Build *build, const Graph *graph) {
+/* The kernels that fill the state, or all others. All that cannot be compiled is listed at once. */
+static bool add_steps(Build *build, const Graph *graph, bool starts) {
   int errors = build->module->error_count;
   FOR_EACH_NODE(node, graph)
-  if (is_kernel_node(node) && !kernel_is_in_place(node)) add_step(build, node);
+  if (is_kernel_node(node) && !kernel_is_in_place(node) && program_is_start(node) == starts)
+    add_step(build, node);
   return build->module->error_count == errors;
 }
 
@@ -599,12 +600,13 @@ static bool build_dynamic(Build *build, const Graph *graph) {
         *location = (Location){IN_ITEM, node->mark + i, dim_const(build->module, 0)};
     }
   }
-  TRY(add_steps(build, graph));
+  TRY(add_steps(build, graph, false) && add_steps(build, graph, true));
   FOR_EACH_NODE(node, graph)
   if (node->data) TRY(place_weight(build, result(node, 0)));
   FOR_EACH_NODE(node, graph)
   for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
     TRY(build_dynamic(build, node->regions[i]));
+  build->program->run_weight_bytes = build->program->weight_bytes;
   return true;
 }
 
@@ -614,7 +616,9 @@ static bool build_static(Build *build, const Graph *graph) {
   place_outputs(build);
   FOR_EACH_NODE(node, graph)
   if (is_kernel_node(node)) TRY(place_results(build, node));
-  return add_steps(build, graph) && add_copies(build);
+  bool ok = add_steps(build, graph, false) && add_copies(build);
+  build->program->run_weight_bytes = build->program->weight_bytes;
+  return add_steps(build, graph, true) && ok; /* behind: their weights are those that no run reads */
 }
 
 bool program_build(Program *program, Graph *graph, const CodegenOptions *options) {

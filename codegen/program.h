@@ -109,6 +109,7 @@ typedef struct Program {
   Guard *guards;
   const Dim **scratch; /* scratch memory must reach to the largest of these, in bytes */
   int64_t weight_bytes, state_bytes;
+  int64_t run_weight_bytes; /* those behind are read only to fill the state */
   int64_t local_bytes; /* of scratch memory before all else: large locals of one thread, a multiple of 64 */
   bool loop_ir_only;   /* for --emit=loops */
 } Program;

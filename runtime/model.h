@@ -66,7 +66,9 @@ void tenon_model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dim
 void tenon_model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
 void tenon_model_kernel_macs(const int64_t *symbols, int64_t *macs);
 extern const uint64_t tenon_model_state_size;
-void tenon_model_prepare(void *state); /* fills it */
+void tenon_model_prepare(void *state);              /* fills it */
+extern const char *const tenon_model_start_weights; /* read by tenon_model_prepare alone */
+extern const uint64_t tenon_model_start_weight_bytes;
 /* The kernels in order, unchecked. team NULL: one thread. The memory for large locals of the first part of a
  * loop is at the start of scratch, that of each further part lies tenon_model_local_bytes below the one
  * before. */

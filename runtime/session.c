@@ -15,7 +15,8 @@ int clock_gettime(int clock, ClockTime *time);
 int snprintf(char *text, size_t size, const char *format, ...);
 void *memset(void *memory, int byte, size_t size);
 
-enum { CLOCK_STEADY = 1, ADVICE_HUGE_PAGES = 14, HUGE_PAGE = 2 << 20, ERROR_SIZE = 256 };
+enum { CLOCK_STEADY = 1, ADVICE_NOT_NEEDED = 4, ADVICE_HUGE_PAGES = 14 };
+enum { LARGEST_PAGE = 64 << 10, HUGE_PAGE = 2 << 20, ERROR_SIZE = 256 };
 
 typedef struct Memory {
   void *data;
@@ -144,6 +145,14 @@ static int open_team(tenon_session *session, const tenon_session_options *option
   return tenon_runtime_team_open(&session->team, threads, parallel_for, host);
 }
 
+/* What the state was made of need not stay in memory: it would be read from the library again. */
+static void release_start_weights(void) {
+  uintptr_t begin = (uintptr_t)tenon_model_start_weights, end = begin + tenon_model_start_weight_bytes;
+  begin = (begin + LARGEST_PAGE - 1) / LARGEST_PAGE * LARGEST_PAGE;
+  end = end / LARGEST_PAGE * LARGEST_PAGE;
+  if (begin < end) madvise((void *)begin, end - begin, ADVICE_NOT_NEEDED);
+}
+
 int tenon_runtime_session_open(const tenon_session_options *options, tenon_session **result) {
   if (!result) return TENON_ERROR_NULL;
   *result = NULL;
@@ -154,6 +163,7 @@ int tenon_runtime_session_open(const tenon_session_options *options, tenon_sessi
   uint64_t state_size = tenon_runtime_state_size(NULL);
   if (state_size) error = memory_grow(&session->state, state_size);
   if (!error) error = tenon_runtime_prepare(session->state.data);
+  release_start_weights();
   if (!error) error = open_team(session, options);
   if (error) {
     tenon_runtime_session_close(session);
