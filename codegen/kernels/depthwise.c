@@ -1,7 +1,7 @@
 /*
  * depthwise.c -- convolution with few channels per group, channels last, lanes over the channels made.
  *
- * A tile is up to TILE neighbouring output columns of one vector of channels. For each kernel row and channel
+ * A tile is some neighbouring output columns of one vector of channels. For each kernel row and channel
  * of a group the weights of its taps are loaded once, and each input vector once for all the outputs that it
  * touches: with a 3x3 kernel and stride 1, 10 loads of x and 3 of w feed 24 fma. Weights are
  * [k..][c/group][M] as they come: contiguous over channels.
@@ -24,7 +24,7 @@
 
 #include <assert.h>
 
-enum { TILE = 8, MAX_OUTER = 2, MAX_COLUMN_TAPS = 64, MAX_OUTPUTS = 4, MAX_INPUTS = 8 };
+enum { MAX_TILE = 16, MAX_OUTER = 2, MAX_COLUMN_TAPS = 64, MAX_OUTPUTS = 4, MAX_INPUTS = 8 };
 
 /* ---- shape of the problem ------------------------------------------------------------------------------ */
 
@@ -82,6 +82,16 @@ static bool depthwise_match(const Node *node, const Node *anchor, const Target *
          value_is_direct(node, operand(anchor, 1));
 }
 
+/* Columns of a tile, the best first: accumulators, and as many taps' weights, are to fit into registers. */
+static const int tiles[] = {8, 6, 4, 12, 10, 14, 16, 2};
+
+static const char *depthwise_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
+  (void)anchor;
+  (void)target;
+  if (rank >= COUNT_OF(tiles)) return NULL;
+  return arena_printf(node->graph->module->arena, "depthwise columns=%d", tiles[rank]);
+}
+
 /* ---- code ---------------------------------------------------------------------------------------------- */
 
 /* The kernel elements of an axis that are inside of x: taps low <= t < high, tap 0 at `first` of x. */
@@ -92,6 +102,7 @@ typedef struct Span {
 typedef struct Emit {
   Lower *lower;
   Problem p;
+  int tile; /* columns of a tile, from the schedule */
   Buffer *x, *w;
   Reg *at[1 + MAX_OUTER]; /* image, outer positions of the result */
   Span spans[MAX_OUTER];
@@ -179,7 +190,7 @@ static void tile(void *context, Reg *column, int width) {
   const Problem *p = &e->p;
   Loops *loops = loops_of(e);
   Index channels = index_run(e->channel, 1), at[MAX_OUTER + 3];
-  Reg *acc[TILE], *x_at[MAX_OUTER + 3] = {e->at[0]}, *w_at[MAX_OUTER + 3];
+  Reg *acc[MAX_TILE], *x_at[MAX_OUTER + 3] = {e->at[0]}, *w_at[MAX_OUTER + 3];
   Reg *start = operand(p->anchor, 2) ? lower_operand(e->lower, p->anchor, 2, &channels)
                                      : loop_const(loops, (LoopType){DTYPE_F32, e->lower->lanes}, 0);
   for (int i = 0; i < width; i++) acc[i] = loop_splat(loops, start, e->lower->lanes);
@@ -200,7 +211,7 @@ static void one_vector(Lower *lower, Reg *channel, void *context) {
   int64_t from, to;
   e->channel = channel;
   axis_inside(&e->p.columns, &from, &to);
-  tile_strips(&lower->loops, result(e->p.anchor, 0)->type->dims[1 + e->p.outer], TILE, from, to, tile, e);
+  tile_strips(&lower->loops, result(e->p.anchor, 0)->type->dims[1 + e->p.outer], e->tile, from, to, tile, e);
 }
 
 /* Tap t is at position o*stride - before + t*dilation of x. */
@@ -239,6 +250,8 @@ static void depthwise_body(Lower *lower, void *context) {
   (void)ok;
   e.x = lower_buffer(lower, operand(lower->anchor, 0));
   e.w = lower_buffer(lower, operand(lower->anchor, 1));
+  e.tile = schedule_param(variant->schedule, "columns", tiles[0]);
+  if (e.tile < 1 || e.tile > MAX_TILE) e.tile = tiles[0];
   lower->lanes = target_lanes(variant->target, DTYPE_F32);
   outer_axes(&e, 0);
 }
@@ -247,5 +260,6 @@ const Variant variant_depthwise = {
     .name = "depthwise",
     .doc = "few channels per group: lanes over channels, tiles of output columns",
     .match = depthwise_match,
+    .choose = depthwise_choose,
     .body = depthwise_body,
 };
