@@ -49,7 +49,8 @@ static void move_blocks(Loops *loops, Reg **v, int lanes) {
       for (int q = 0; q < 2; q++) v[4 * q + i] = pick_blocks(loops, old[0], old[1], two[q], lanes);
     if (lanes != 16) continue;
     for (int h = 0; h < 2; h++)
-      for (int p = 0; p < 2; p++) half[h][p] = pick_blocks(loops, old[2 * p], old[2 * p + 1], halves[h], lanes);
+      for (int p = 0; p < 2; p++)
+        half[h][p] = pick_blocks(loops, old[2 * p], old[2 * p + 1], halves[h], lanes);
     for (int q = 0; q < 4; q++)
       v[4 * q + i] = pick_blocks(loops, half[q / 2][0], half[q / 2][1], quarters[q % 2], lanes);
   }
@@ -65,7 +66,8 @@ void lower_transposed(Lower *lower, const Value *value, const Index *at, const S
   lower->mask = square->count < lanes ? loop_lanes_below(loops, loop_int(loops, square->count), lanes) : NULL;
   for (int i = 0; i < lanes; i++) {
     Reg *position = loop_binary(loops, LOOP_ADD, first, loop_int(loops, i));
-    if (mask) position = loop_binary(loops, LOOP_MIN, position, square->last); /* those beyond are not stored */
+    if (mask)
+      position = loop_binary(loops, LOOP_MIN, position, square->last); /* those beyond are not stored */
     from[square->along] = index_of(position);
     v[i] = lower_load(lower, value, from);
   }

@@ -94,19 +94,21 @@ static bool is_empty(const Box *box) {
   return false;
 }
 
-static void box_section(Lower *lower, Box *box, const Sections *sections) {
-  if (is_empty(box)) return;
-  loop_section(&lower->loops, sections);
-  find_run(lower, box);
-  box_axes(lower, box, 0);
-}
-
 /* A box is filled with an operand that is one number everywhere. */
 static void set_source(Lower *lower, Box *box, const Node *op, int index) {
   Index at[MAX_RANK];
   for (int i = 0; i < operand(op, index)->type->rank; i++) at[i] = index_const(lower, 0);
   box->x = lower_buffer(lower, operand(op, index));
   if (!box->x) box->fill = lower_operand(lower, op, index, at);
+}
+
+/* op NULL: the box is filled. */
+static void box_section(Lower *lower, Box *box, const Node *op, int index, const Sections *sections) {
+  if (is_empty(box)) return;
+  loop_section(&lower->loops, sections);
+  if (op) set_source(lower, box, op, index);
+  find_run(lower, box);
+  box_axes(lower, box, 0);
 }
 
 static void concat_boxes(Lower *lower, const Node *concat) {
@@ -117,12 +119,11 @@ static void concat_boxes(Lower *lower, const Node *concat) {
   for (int k = 0; k < concat->operand_count; k++) {
     const Type *type = operand(concat, k)->type;
     Box box = {.rank = rank};
-    set_source(lower, &box, concat, k);
     for (int i = 0; i < rank; i++) {
       box.size[i] = type->dims[i];
       box.shift[i] = i == axis ? shift : zero;
     }
-    box_section(lower, &box, &sections);
+    box_section(lower, &box, concat, k, &sections);
     shift = dim_add(module, shift, type->dims[axis]);
   }
   loop_end_sections(&lower->loops, &sections);
@@ -136,7 +137,6 @@ static void pad_boxes(Lower *lower, const Node *pad) {
   int rank = x->rank, count;
   const Dim *const *pads = node_dims(pad, "pads", &count), *zero = dim_const(module, 0);
   Box box = {.rank = rank};
-  set_source(lower, &box, pad, 0);
   for (int i = 0; i < rank; i++) {
     box.size[i] = x->dims[i];
     box.shift[i] = pads[i];
@@ -144,7 +144,7 @@ static void pad_boxes(Lower *lower, const Node *pad) {
   Reg *fill = operand(pad, 1) ? lower_operand(lower, pad, 1, (Index[]){index_const(lower, 0)})
                               : loop_const(&lower->loops, (LoopType){x->dtype, 1}, 0);
   Sections sections = loop_sections(&lower->loops);
-  box_section(lower, &box, &sections);
+  box_section(lower, &box, pad, 0, &sections);
   box.x = NULL;
   box.fill = fill;
   for (int axis = 0; axis < rank; axis++) {
@@ -155,7 +155,7 @@ static void pad_boxes(Lower *lower, const Node *pad) {
       }
       box.size[axis] = pads[end * rank + axis];
       if (end) box.shift[axis] = dim_add(module, pads[axis], x->dims[axis]);
-      box_section(lower, &box, &sections);
+      box_section(lower, &box, NULL, 0, &sections);
     }
   }
   loop_end_sections(&lower->loops, &sections);
