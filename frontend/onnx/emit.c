@@ -151,6 +151,11 @@ Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims) 
   return build_reshape(&node->builder, x, rank, dims);
 }
 
+Value *emit_flat(OnnxNode *node, Value *x) {
+  const Dim *count = x ? type_count(node->module, x->type) : NULL;
+  return emit_reshape(node, x, 1, &count);
+}
+
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm) {
   return x ? build_transpose(&node->builder, x, perm) : NULL;
 }

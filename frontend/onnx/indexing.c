@@ -52,11 +52,6 @@ static void unpooled_dims(const OnnxNode *node, const OnnxWindow *window, const 
   }
 }
 
-static Value *flattened(OnnxNode *node, Value *x) {
-  const Dim *count = type_count(node->module, x->type);
-  return emit_reshape(node, x, 1, &count);
-}
-
 static bool import_max_unpool(OnnxNode *node) {
   OnnxWindow window;
   const Dim *dims[MAX_RANK], *const *wanted = NULL;
@@ -70,7 +65,7 @@ static bool import_max_unpool(OnnxNode *node) {
   const Dim *all = type_count(node->module, type);
   Value *zeros =
       emit_broadcast(node, emit_scalar(node, x, 0), type_make(node->module, x->type->dtype, 1, &all));
-  Value *positions = flattened(node, input(node, 1)), *elements = flattened(node, x);
+  Value *positions = emit_flat(node, input(node, 1)), *elements = emit_flat(node, x);
   if (!zeros || !positions || !elements) return false;
   Value *y = emit(node, &op_scatter_elements, (Value *[]){zeros, positions, elements}, 3);
   y = emit_reshape(node, y, rank, dims);

@@ -233,6 +233,7 @@ Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size);   /* 0, 1, 
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
 Value *emit_rounded_cast(OnnxNode *node, Value *x, Dtype dtype, bool saturate, const char *round);
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);
+Value *emit_flat(OnnxNode *node, Value *x); /* all elements in one axis */
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm);
 Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after); /* ones in front and behind */
 Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count);
