@@ -241,6 +241,16 @@ static void emit_bind(const Emission *e, const Node *node) {
   copy_item(e, "tenon_item_share", own_item(e, node->results[0]), item);
 }
 
+static void emit_require(const Emission *e, const Node *node) {
+  LLVMValueRef item = operand_item(e, operand(node, 0)), x = load_integer(e, item);
+  const char *where =
+      arena_printf(e->program->module->arena, "%s: %s", label(e, node), node_string(node, "reason"));
+  LLVMIntPredicate wanted = node_bool(node, "value") ? LLVMIntNE : LLVMIntEQ;
+  require(e, LLVMBuildICmp(builder_of(e), wanted, x, int64(e->library, 0), ""),
+          int32(e->library, ITEM_BRANCH), where);
+  copy_item(e, "tenon_item_share", own_item(e, node->results[0]), item);
+}
+
 /* ---- sequences and optional values ---- */
 
 static LLVMValueRef local(const Emission *e, LLVMTypeRef type, int64_t count) {
@@ -403,6 +413,8 @@ static void emit_node(Emission *e, const Node *node) {
     emit_kernel(e, node);
   else if (node_is(node, &op_bind))
     emit_bind(e, node);
+  else if (node_is(node, &op_require))
+    emit_require(e, node);
   else if (node_is(node, &op_if))
     emit_choice(e, node);
   else if (node_is(node, &op_loop))

@@ -292,6 +292,14 @@ static bool run_bind(Run *run, const Node *node) {
   return true;
 }
 
+static bool run_require(Run *run, const Node *node) {
+  bool x = tenon_item_integer(item_of(run, operand(node, 0))) != 0;
+  if (x != node_bool(node, "value"))
+    return node_fail(node, "%s: %s", node_string(node, "reason"), tenon_item_error_text(ITEM_BRANCH));
+  share(run, result(node, 0), operand(node, 0));
+  return true;
+}
+
 /* ---- sequences ---- */
 
 static const struct {
@@ -323,6 +331,7 @@ static bool run_node(Run *run, Node *node) {
   if (node->op->traits & TRAIT_VIEW) return run_view(run, node);
   if (!(node->op->traits & TRAIT_DYNAMIC)) return run_kernel(run, node);
   if (node_is(node, &op_bind)) return run_bind(run, node);
+  if (node_is(node, &op_require)) return run_require(run, node);
   if (node_is(node, &op_if)) return run_if(run, node);
   if (node_is(node, &op_loop)) return run_loop(run, node);
   return run_item_op(run, node);

@@ -374,8 +374,9 @@ Graph *graph_clone(Module *module, const Graph *source, Node *owner);
        node = node##_next)
 #define FOR_EACH_USE(use, v) for (Use *use = (v)->uses; use; use = use->next)
 
-/* Whether others mention the sizes that the node finds when it runs: it may not go then (symbols.c). */
-bool node_finds_sizes(const Node *node);
+/* Whether it may not go although nobody uses its results (symbols.c): it refuses a run, or others mention the
+ * sizes that it finds. */
+bool node_must_stay(const Node *node);
 Value *operand(const Node *node, int index); /* NULL when absent or beyond the last */
 Value *result(const Node *node, int index);
 int value_use_count(const Value *value);

@@ -1,6 +1,6 @@
 /*
- * symbols.c -- whether the sizes that a node finds when it runs are still wanted: then it must stay, although
- * nobody may use its results.
+ * symbols.c -- which nodes must stay although nobody uses their results: above all those whose sizes, found
+ * when they run, are still wanted.
  */
 #include "ir/ir.h"
 
@@ -42,8 +42,9 @@ static bool graph_mentions(const Graph *graph, const Dim *symbol, const Node *ex
   return false;
 }
 
-bool node_finds_sizes(const Node *node) {
+bool node_must_stay(const Node *node) {
   int count;
+  if (node_is(node, &op_require)) return true;
   if (op_attr_index(node->op, "symbols") < 0) return false;
   const Dim *const *symbols = node_dims(node, "symbols", &count);
   const Graph *whole = node->graph;

@@ -3,7 +3,7 @@
  *
  * Before: any graph. After: every node but `return` has a used result. One walk from the end is enough,
  * because definitions come before uses. No op has a side effect but that some find sizes when they run, which
- * others mention.
+ * others mention, or refuse a run.
  */
 #include "passes/rewrite.h"
 
@@ -11,7 +11,7 @@ static bool node_is_dead(const Node *node) {
   if (node_is(node, &op_return)) return false;
   for (int i = 0; i < node->result_count; i++)
     if (node->results[i]->uses) return false;
-  return !node_finds_sizes(node);
+  return !node_must_stay(node);
 }
 
 bool graph_sweep(Graph *graph) {

@@ -19,7 +19,8 @@
   X(ITEM_ABSENT, "the optional value is absent")                                                             \
   X(ITEM_EMPTY, "the sequence is empty")                                                                     \
   X(ITEM_TYPE, "a tensor has another element type or number of axes than the model says")                    \
-  X(ITEM_SHAPE, "the sizes of tensors do not fit together")
+  X(ITEM_SHAPE, "the sizes of tensors do not fit together")                                                  \
+  X(ITEM_BRANCH, "a run takes the branch that could not be compiled")
 
 typedef enum ItemError {
 #define ITEM_ERROR_ROW(name, text) name,

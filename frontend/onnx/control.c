@@ -98,6 +98,37 @@ static bool import_branch(OnnxNode *node, const Onnx__GraphProto *proto, Inner *
          set_region_outputs(node, inner, outputs, node->output_count);
 }
 
+/* The errors since `last` become one text. */
+static const char *take_errors(OnnxNode *node, Diag *last) {
+  const Diag *first = last ? last->next : node->module->diags;
+  while (first && first->severity != SEVERITY_ERROR) first = first->next;
+  const char *text = first ? arena_printf(node->module->arena, "%s%s%s%s", first->node ? first->node : "",
+                                          first->op ? " " : "", first->op ? first->op : "",
+                                          first->node || first->op ? ": " : "")
+                           : "";
+  if (first) text = arena_printf(node->module->arena, "%s%s", text, first->text);
+  diags_take_back(node->module, last);
+  node->has_failed = false;
+  return text;
+}
+
+/* One branch cannot be imported, at least with these sizes: the other stands here, and a run that would take
+ * the first is refused. */
+static bool import_only_branch(OnnxNode *node, Value *condition, bool value, const Onnx__GraphProto *proto,
+                               const char *reason) {
+  Node *core = node_new(&node->builder, &op_require, &condition, 1);
+  node_set_bool(core, "value", value);
+  node_set_string(core, "reason", reason);
+  TRY(node_finish(core));
+  diag_add(node->module, (Diag){.severity = SEVERITY_WARNING,
+                                .node = node->builder.origin,
+                                .op = "If",
+                                .text = arena_printf(node->module->arena,
+                                                     "runs that take its %s branch will be refused; %s",
+                                                     value ? "else" : "then", reason)});
+  return import_branch_in_place(node, proto);
+}
+
 static bool import_if(OnnxNode *node) {
   const Onnx__GraphProto *yes = attr_graph(node, "then_branch"), *no = attr_graph(node, "else_branch");
   Value *condition = input_scalar(node, 0, "the condition");
@@ -109,7 +140,13 @@ static bool import_if(OnnxNode *node) {
     return onnx_fail(node, "the branches have %zu and %zu outputs, the node %d", yes->n_output, no->n_output,
                      node->output_count);
   if (value_known_ints(condition, &known, 1, &count)) return import_branch_in_place(node, known ? yes : no);
-  TRY(import_branch(node, yes, &branches[0]) && import_branch(node, no, &branches[1]));
+  Diag *last = node->module->last_diag;
+  bool takes_yes = import_branch(node, yes, &branches[0]);
+  Diag *middle = node->module->last_diag;
+  bool takes_no = import_branch(node, no, &branches[1]);
+  if (!takes_yes && !takes_no) return false;
+  if (!takes_no) return import_only_branch(node, condition, true, yes, take_errors(node, middle));
+  if (!takes_yes) return import_only_branch(node, condition, false, no, take_errors(node, last));
   Node *core = control_node(node, &op_if, &condition, 1, branches, 2);
   TRY(node_finish(core));
   for (int i = 0; i < node->output_count; i++) node->outputs[i] = result(core, i);

@@ -360,7 +360,7 @@ static void remove_unused(Graph *graph) {
     for (int i = 0; i < node->result_count; i++) is_used |= node->results[i]->uses != NULL;
     for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
       remove_unused(node->regions[i]);
-    if (!is_used && !node_finds_sizes(node)) node_remove(node);
+    if (!is_used && !node_must_stay(node)) node_remove(node);
   }
 }
 

@@ -90,7 +90,8 @@ static const Dim *known_equal(Module *module, const Dim *const *x) {
   if (both_const(x)) return dim_const(module, 0);
   for (int i = 0; i < 2; i++)
     if (dim_is_const(x[i]) && x[i]->value < 0 && dim_is_nonnegative(x[1 - i])) return dim_const(module, 0);
-  return NULL;
+  const Dim *difference = dim_sub(module, x[0], x[1]);
+  return dim_is_const(difference) ? dim_const(module, dim_is(difference, 0)) : NULL;
 }
 
 static const Dim *known_less(Module *module, const Dim *const *x) {

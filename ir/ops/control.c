@@ -41,6 +41,36 @@ const Op op_bind = {
     .infer = infer_bind,
 };
 
+/* ---- require ---- */
+
+static bool infer_require(Node *node) {
+  TRY(check_scalar(node, 0, DTYPE_BOOL));
+  result_set(node, 0, operand(node, 0)->type);
+  return true;
+}
+
+static const OperandSpec require_operands[] = {{"x", false, "bool, a scalar"}};
+static const AttrSpec require_attrs[] = {
+    {.name = "value", .kind = ATTR_BOOL, .value = "true", .doc = "what x must be"},
+    {.name = "reason", .kind = ATTR_STRING, .value = "", .doc = "for the message"},
+};
+
+const Op op_require = {
+    .name = "require",
+    .family = "control",
+    .doc = "x itself; it is an error of the run when it is not `value`. Stands where only one branch of a "
+           "choice "
+           "could be compiled.",
+    .operands = require_operands,
+    .operand_count = 1,
+    .results = (const char *const[]){"y"},
+    .result_count = 1,
+    .attrs = require_attrs,
+    .attr_count = COUNT_OF(require_attrs),
+    .traits = TRAIT_STRUCTURE | TRAIT_DYNAMIC,
+    .infer = infer_require,
+};
+
 /* ---- regions ---- */
 
 /* Inputs `from` .. of the region have the types of operands `first` .., `count` of them. */

@@ -73,6 +73,31 @@ void known_pick(Node *node, const int64_t *positions) {
   known_set(node, elements);
 }
 
+void known_strided(Node *node, int64_t offset, const int64_t *strides) {
+  const Type *type = result(node, 0)->type;
+  int64_t count = type_static_count(type), positions[MAX_KNOWN];
+  if (count < 0 || count > MAX_KNOWN) return;
+  for (int64_t i = 0; i < count; i++) {
+    int64_t rest = i, at = offset;
+    for (int axis = type->rank - 1; axis >= 0; axis--) {
+      at += rest % type->dims[axis]->value * strides[axis];
+      rest /= type->dims[axis]->value;
+    }
+    positions[i] = at;
+  }
+  known_pick(node, positions);
+}
+
+bool row_major_strides(const Type *type, int64_t *strides) {
+  int64_t stride = 1;
+  if (type_static_count(type) < 0 || type_static_count(type) > MAX_KNOWN) return false;
+  for (int axis = type->rank - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= type->dims[axis]->value;
+  }
+  return true;
+}
+
 Value *build_known(Builder *builder, Value *x) {
   int64_t ints[MAX_KNOWN];
   int count;

@@ -215,8 +215,10 @@ static bool transpose_infer(Node *node) {
     dims[i] = x->dims[perm[i]];
   }
   result_set(node, 0, type_make(node_module(node), x->dtype, count, dims));
-  int known;
-  if (count <= 1) known_set(node, value_known(operand(node, 0), &known));
+  int64_t strides[MAX_RANK], moved[MAX_RANK];
+  if (!row_major_strides(x, strides)) return true;
+  for (int i = 0; i < count; i++) moved[i] = strides[perm[i]];
+  known_strided(node, 0, moved);
   return true;
 }
 

@@ -60,6 +60,9 @@ typedef const Dim *(*KnownRule)(Module *module, const Dim *const *x);
 void known_elementwise(Node *node, KnownRule rule);
 /* Result 0 has the elements of operand 0 at the given positions (count of result 0). */
 void known_pick(Node *node, const int64_t *positions);
+/* The same for positions that are a sum over the result's axes; and the strides of a small operand's. */
+void known_strided(Node *node, int64_t offset, const int64_t *strides);
+bool row_major_strides(const Type *type, int64_t *strides);
 const Dim *known_same(Module *module, const Dim *const *x); /* a rule: the element of operand 0 */
 bool dim_is_nonnegative(const Dim *dim);
 

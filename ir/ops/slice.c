@@ -44,10 +44,14 @@ static bool check_range(const Node *node, int axis, const Dim *start, const Dim 
 static void slice_known(Node *node) {
   int count;
   const Dim *const *starts = node_dims(node, "starts", &count);
-  int64_t size = type_static_count(result(node, 0)->type), positions[MAX_KNOWN];
-  if (count != 1 || size < 0 || size > MAX_KNOWN || !dim_is_const(starts[0])) return;
-  for (int64_t i = 0; i < size; i++) positions[i] = starts[0]->value + i * slice_step(node, 0);
-  known_pick(node, positions);
+  int64_t offset = 0, strides[MAX_RANK];
+  if (!row_major_strides(operand(node, 0)->type, strides)) return;
+  for (int axis = 0; axis < count; axis++) {
+    if (!dim_is_const(starts[axis])) return;
+    offset += starts[axis]->value * strides[axis];
+    strides[axis] *= slice_step(node, axis);
+  }
+  known_strided(node, offset, strides);
 }
 
 static bool slice_infer(Node *node) {

@@ -22,8 +22,14 @@ static bool infer_signed(Node *node) {
   return infer_same(node, KIND_FLOAT | KIND_SIGNED);
 }
 
+static const Dim *known_not(Module *module, const Dim *const *x) {
+  return dim_is_const(x[0]) ? dim_const(module, !x[0]->value) : NULL;
+}
+
 static bool infer_bool(Node *node) {
-  return infer_same(node, KIND_BOOL);
+  TRY(infer_same(node, KIND_BOOL));
+  known_elementwise(node, known_not);
+  return true;
 }
 
 static bool infer_int(Node *node) {
