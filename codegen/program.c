@@ -588,7 +588,7 @@ static bool add_steps(Build *build, const Graph *graph, bool starts) {
 }
 
 /* Everything has memory of its own, found when it is made; only the state has its places. */
-static bool build_dynamic(Build *build, const Graph *graph) {
+static bool place_items(Build *build, const Graph *graph) {
   TRY((build->places = places_find(graph)));
   FOR_EACH_NODE(node, graph) {
     if (kernel_is_in_place(node))
@@ -599,15 +599,25 @@ static bool build_dynamic(Build *build, const Graph *graph) {
       if (location->kind == IN_NOTHING)
         *location = (Location){IN_ITEM, node->mark + i, dim_const(build->module, 0)};
     }
+    if (node->data) TRY(place_weight(build, result(node, 0)));
   }
-  TRY(add_steps(build, graph, false) && add_steps(build, graph, true));
-  FOR_EACH_NODE(node, graph)
-  if (node->data) TRY(place_weight(build, result(node, 0)));
-  FOR_EACH_NODE(node, graph)
-  for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++)
-    TRY(build_dynamic(build, node->regions[i]));
-  build->program->run_weight_bytes = build->program->weight_bytes;
   return true;
+}
+
+/* Steps in the order in which dynamic.c comes upon them: regions where their nodes stand. */
+static bool build_dynamic(Build *build, const Graph *graph) {
+  int errors = build->module->error_count;
+  TRY(place_items(build, graph));
+  FOR_EACH_NODE(node, graph) {
+    if (is_kernel_node(node)) add_step(build, node);
+    for (int i = 0; node->op->traits & TRAIT_DYNAMIC && i < node->region_count; i++) {
+      const Places *places = build->places;
+      build_dynamic(build, node->regions[i]);
+      build->places = places;
+    }
+  }
+  build->program->run_weight_bytes = build->program->weight_bytes;
+  return build->module->error_count == errors;
 }
 
 static bool build_static(Build *build, const Graph *graph) {

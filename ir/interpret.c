@@ -27,7 +27,10 @@ typedef struct Run {
   const char **symbols;
   int64_t *symbol_values;
   int symbol_count, symbol_room;
+  int iterations; /* of all loops: a loop of a hostile text may never end */
 } Run;
+
+enum { MAX_ITERATIONS = 1 << 16 };
 
 /* ---- expansion ---- */
 
@@ -238,6 +241,8 @@ static bool run_iteration(Run *run, Node *node, int64_t number, Item *collected)
   Graph *body = node->regions[0];
   int carried = (int)node_int(node, "carried"), count;
   const Dim *const *sizes = node_dims(node, "sizes", &count);
+  if (run->iterations++ == MAX_ITERATIONS)
+    return node_fail(node, "loops run over %d times, which is too slow in the interpreter", MAX_ITERATIONS);
   TRY(set_scalar(run, node, body->inputs[0], number) && set_scalar(run, node, body->inputs[1], true));
   for (int i = 0; i < carried; i++) {
     share(run, body->inputs[2 + i], result(node, i));

@@ -47,7 +47,8 @@ static void print_meaning(const Op *op, FILE *out) {
                         : op->nest   ? "a loop nest"
                         : op->expand ? "made of other operators"
                         : op->call   ? "a function of the runtime"
-                                     : "structure of the graph";
+                        : op->traits & TRAIT_DYNAMIC ? "known while the graph runs, in sessions only"
+                                                     : "structure of the graph";
   fprintf(out, "- Meaning: %s.\n\n", meaning);
 }
 

@@ -189,12 +189,15 @@ static bool set_collected(Node *node, NewSizes *sizes, int index, const Type *ty
 
 static bool infer_loop(Node *node) {
   const int own = 2;
-  int carried = (int)node_int(node, "carried");
+  int64_t given = node_int(node, "carried");
   TRY(check_symbols(node) && check_regions(node, 1));
+  if (given < 0 || given > node->operand_count)
+    return node_fail(node, "%lld values are carried", (long long)given);
+  int carried = (int)given;
   if (operand(node, 0)) TRY(check_scalar(node, 0, DTYPE_I64));
   if (operand(node, 1)) TRY(check_scalar(node, 1, DTYPE_BOOL));
   const Graph *body = node->regions[0];
-  if (carried < 0 || node->operand_count < own + carried || body->input_count < own + carried ||
+  if (node->operand_count < own + carried || body->input_count < own + carried ||
       body->output_count < 1 + carried)
     return node_fail(node, "%d values are carried: too many for the operands or the region", carried);
   Module *module = node_module(node);

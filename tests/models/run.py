@@ -36,6 +36,16 @@ ONNX = {
     "ddddocr_common_old": ["image_width=96"],
     "efficientwordnet": [],
     "minilm_l6_v2_q": ["batch_size=2", "sequence_length=17"],
+    "ddddocr_common_det": [],
+    "deep_phonemizer": [],
+    "fdncnn_gemini_104": [],
+    "oww_alexa": [],
+    "oww_embedding": ["unk__314=2"],
+    "oww_melspectrogram": ["batch_size=1", "samples=1760"],
+    "ppocrv4_rec": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=320"],
+    "silero_vad": ["input_0=1", "input_1=512", "state_1=1"],
+    "silero_vad_op18_ifless": ["batch=1", "sequence=512"],
+    "yolov8n_b": [],
     "ppocrv4_det": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224"],
 }
 KERAS = ("keras_mnist_cnn_npm",)
@@ -55,7 +65,12 @@ PIXELS = {
 QUANTIZED = {"ddddocr_common_old": 40, "efficientwordnet": 20, "minilm_l6_v2_q": 30}
 INTERPRETED = {"efficientwordnet": (1,)}
 # Integer inputs are below these numbers.
-LIMITS = {"minilm_l6_v2_q": {"input_ids": 30522, "attention_mask": 2, "token_type_ids": 2}}
+LIMITS = {
+    "minilm_l6_v2_q": {"input_ids": (0, 30522), "attention_mask": (0, 2), "token_type_ids": (0, 2)},
+    "deep_phonemizer": {"text": (0, 40)},
+    "silero_vad": {"sr": (16000, 16001)},
+    "silero_vad_op18_ifless": {"sr": (16000, 16001)},
+}
 PHOTO = pathlib.Path("/usr/lib/python3/dist-packages/skimage/data/astronaut.png")
 
 
@@ -134,18 +149,19 @@ def real_inputs(options, work, name, library, inputs):
 
 def seed_inputs(options, work, name, library, seed):
     """Runs the library on random inputs; returns (input files by name, outputs)."""
-    folder, arguments, generator = work / f"seed{seed}", [], np.random.default_rng(seed)
+    folder, generator = work / f"seed{seed}", np.random.default_rng(seed)
     command = [options.tenon, "run", library, "--quiet", "--seed", seed, "--output"]
-    call(*command, folder / "out")
-    call(*command, folder / "all", "--save-inputs")
+    limits = LIMITS.get(name, {})
+    fixed = [x for key, (low, high) in limits.items() if high == low + 1 for x in ("--input", f"{key}=[{low}]")]
+    call(*command, folder / "out", *fixed)
+    call(*command, folder / "all", "--save-inputs", *fixed)
     outputs = arrays(folder / "out")
     inputs = {p.stem: p for p in sorted((folder / "all").glob("*.npy")) if p.stem not in outputs}
-    for key, limit in LIMITS.get(name, {}).items():
+    for key, bounds in limits.items():
         old = np.load(inputs[key])
-        np.save(inputs[key], generator.integers(0, limit, old.shape).astype(old.dtype))
-        arguments += ["--input", f"{key}={inputs[key]}"]
-    if arguments:
-        call(*command, folder / "out", *arguments)
+        np.save(inputs[key], generator.integers(*bounds, old.shape).astype(old.dtype))
+    if limits:
+        call(*command, folder / "out", *(x for key, path in inputs.items() for x in ("--input", f"{key}={path}")))
     return inputs, arrays(folder / "out")
 
 
