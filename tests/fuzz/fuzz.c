@@ -86,6 +86,8 @@ static bool graph_is_small(const Graph *graph) {
   int nodes = 0;
   FOR_EACH_NODE(node, graph) {
     if (++nodes > MAX_NODES) return false;
+    for (int i = 0; i < node->region_count; i++)
+      if (!graph_is_small(node->regions[i])) return false;
     const Dim *macs = node->op->macs ? node->op->macs(node) : NULL;
     if (macs && dim_is_const(macs) && macs->value > MAX_MACS) return false;
     for (int i = 0; i < node->result_count; i++) {
@@ -130,6 +132,7 @@ static bool make_input(Tensor *tensor, const Type *type) {
 
 /* Whether all values and the work of all nodes are small once the inputs have sizes. */
 static bool can_interpret(Graph *graph, const Tensor *inputs) {
+  if (graph_is_dynamic(graph)) return false; /* what it needs is known when it has run */
   enum { MAX_SYMBOLS = 64 };
   const char *symbols[MAX_SYMBOLS];
   int64_t values[MAX_SYMBOLS], size;
