@@ -227,7 +227,6 @@ bool reg_const_int(const Reg *reg, int64_t *value) {
 Reg *loop_const_int(Loops *loops, LoopType type, int64_t value) {
   if (dtype_is_float(type.dtype)) return loop_const(loops, type, (double)value);
   Instr *instr = simple(loops, LOOP_CONST, type, 0, NULL);
-  assert(!dtype_is_complex(type.dtype) || value == 0);
   int64_t slot[2] = {0, 0};
   dtype_set_int(type.dtype, slot, 0, type.dtype == DTYPE_BOOL ? value != 0 : value);
   instr->imm = dtype_get_int(type.dtype, slot, 0);
