@@ -43,10 +43,10 @@ static void print_choices(const char *choices, FILE *out) {
 }
 
 static void print_meaning(const Op *op, FILE *out) {
-  const char *meaning = op->element  ? "per element"
-                        : op->nest   ? "a loop nest"
-                        : op->expand ? "made of other operators"
-                        : op->call   ? "a function of the runtime"
+  const char *meaning = op->element                  ? "per element"
+                        : op->nest                   ? "a loop nest"
+                        : op->expand                 ? "made of other operators"
+                        : op->call                   ? "a function of the runtime"
                         : op->traits & TRAIT_DYNAMIC ? "known while the graph runs, in sessions only"
                                                      : "structure of the graph";
   fprintf(out, "- Meaning: %s.\n\n", meaning);
