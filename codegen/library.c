@@ -165,7 +165,7 @@ static void define_dims(const Library *library, const char *name, int count,
     LLVMBasicBlockRef block = LLVMAppendBasicBlockInContext(library->context, function, "");
     LLVMAddCase(choice, int32(library, i), block);
     LLVMPositionBuilderAtEnd(library->builder, block);
-    for (int axis = 0; axis < type->rank; axis++)
+    for (int axis = 0; type_is_tensor(type) && axis < type->rank; axis++)
       LLVMBuildStore(library->builder, llvm_dim(&code, type->dims[axis]),
                      element_pointer(library, library->i64, LLVMGetParam(function, 2), axis));
     LLVMBuildBr(library->builder, done);
