@@ -4,8 +4,8 @@
  * A value lies in its root (ir/place.c): reshapes share the memory of what they view, parts of a concat lie
  * in the whole. Roots are inputs, weights, outputs of the graph (written in place when nothing forbids it),
  * or state or scratch, at the offset that the plan pass wrote into the kernel node; values without a plan are
- * placed behind the planned ones of scratch, one after the other. Nodes keep the number of their first result
- * in `mark`.
+ * placed behind the planned ones of scratch, one after the other. In dynamic programs a value is an item of
+ * the run instead, in the regions as in the graph. Nodes keep the number of their first result in `mark`.
  */
 #include "codegen/program.h"
 #include "codegen/locals.h"

@@ -197,11 +197,11 @@ char *dim_text(Module *module, const Dim *dim); /* "N", "past+1", "floordiv(H,2)
 /* ---- 5. Types (type.c) --------------------------------------------------------------------------------- */
 
 /* What a value is: a tensor, a list of tensors of one dtype, or one of these that may be absent. All but
- * tensors of a known rank are legal only where values are made while a graph runs, see `dynamic` in Op. */
+ * tensors of a known rank are legal only where values are made while a graph runs (TRAIT_DYNAMIC). */
 typedef enum Form { FORM_TENSOR, FORM_SEQUENCE, FORM_OPTIONAL, FORM_OPTIONAL_SEQUENCE } Form;
 
 /* Form, and dtype and shape of the tensor in it; interned, immutable, compared by pointer. Rank 0 is a
- * scalar. The sizes of tensors in other forms are numbers or type_any_size, which says nothing. */
+ * scalar. The sizes of tensors in other forms are numbers, or the symbol `_`, which says nothing. */
 struct Type {
   Form form;
   Dtype dtype;
@@ -473,6 +473,9 @@ void node_set_ints(Node *node, const char *name, const int64_t *values, int coun
 void node_set_floats(Node *node, const char *name, const double *values, int count);
 void node_set_dims(Node *node, const char *name, const Dim *const *values, int count);
 int64_t node_axis(const Node *node, const char *name, int rank); /* negative counted from the end */
+/* The integers, bools and dtypes among the attributes, as integers in schema order; returns how
+ * many there are, writes at most max: the params of the runtime's functions. */
+int node_params(const Node *node, int64_t *params, int max);
 bool attr_equal(const AttrSpec *spec, const Attr *a, const Attr *b);
 Attr *attrs_default(Module *module, const Op *op); /* one per spec, none set */
 bool attr_is_default(Module *module, const AttrSpec *spec, const Attr *attr);
@@ -488,7 +491,7 @@ typedef enum Trait {
   TRAIT_VIEW = 1 << 2,      /* the result can be the operand's memory under another shape (reshape) */
   TRAIT_VARIADIC = 1 << 3,  /* the last operand spec repeats, at least once */
   TRAIT_CHEAP = 1 << 4,     /* element op that costs about an addition per element: may be recomputed */
-  TRAIT_STRUCTURE = 1 << 5, /* const, return, kernel: no meaning of their own */
+  TRAIT_STRUCTURE = 1 << 5, /* const, return, kernel, and what is dynamic: no kernel of their own */
   TRAIT_PREPARE = 1 << 6, /* of constants: larger than they are, and quickly made when a library is opened */
   TRAIT_REREAD = 1 << 7,  /* a nest that reads back and changes what it wrote: nothing is fused behind it */
   TRAIT_DYNAMIC =
@@ -655,10 +658,6 @@ Value *build_known(Builder *builder, Value *x);
 
 /* ---- 11. Checking and places (verify.c, place.c) --------------------------------------------------------
  */
-
-/* Attributes that are numbers, words for true and false, and dtypes, as integers in schema order; returns how
- * many there are, writes at most max: the params of the runtime's functions. */
-int node_params(const Node *node, int64_t *params, int max);
 
 /* Structure, use lists, order, types against infer, unique names. False and Diags when anything is wrong. */
 bool graph_verify(const Graph *graph);
