@@ -579,7 +579,7 @@ const Op *op_find(const char *name, size_t length);
 int op_attr_index(const Op *op, const char *name); /* -1 when absent */
 /* The axis map, with the default applied. */
 void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]);
-/* docs/operators.md, from the table. */
+/* Their part of docs/operators.md. */
 void ops_print_markdown(FILE *out);
 
 /* The geometry of a conv, conv_transpose, max_pool or average_pool, defaults filled in (ops/window.c). */

@@ -1,5 +1,5 @@
-/* op_docs.c -- docs/operators.md, from the table of operators: a section per family, an entry per operator.
- */
+/* op_docs.c -- the operators of the graph as a part of docs/operators.md: a section per family, an entry per
+ * operator. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ static void print_operands(const Op *op, FILE *out) {
 
 /* `name(x, y?; attr=default)` */
 static void print_signature(const Op *op, FILE *out) {
-  fprintf(out, "### %s\n\n`%s(", op->name, op->name);
+  fprintf(out, "#### %s\n\n`%s(", op->name, op->name);
   print_operands(op, out);
   for (int i = 0; i < op->attr_count; i++) {
     const AttrSpec *spec = &op->attrs[i];
@@ -72,12 +72,12 @@ static bool is_first_of_family(int index) {
 }
 
 void ops_print_markdown(FILE *out) {
-  fprintf(out, "# Operators\n\nGenerated from the table in `ir/ops/`; one file there per section here. `?` "
-               "marks what may be "
-               "absent, `=` a default.\n\n");
+  fprintf(out, "## Operators of the graph\n\nWhat graphs are made of, from the tables in `ir/ops/`; one file "
+               "there per "
+               "section here. `?` marks what may be absent, `=` a default.\n\n");
   for (int i = 0; i < all_op_count; i++) {
     if (!is_first_of_family(i)) continue;
-    fprintf(out, "## %s\n\n", all_ops[i]->family);
+    fprintf(out, "### %s\n\n", all_ops[i]->family);
     for (int j = i; j < all_op_count; j++)
       if (strcmp(all_ops[j]->family, all_ops[i]->family) == 0) print_op(all_ops[j], out);
   }

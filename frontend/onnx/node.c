@@ -68,18 +68,10 @@ bool onnx_fail(const OnnxNode *node, const char *format, ...) {
   return false;
 }
 
-typedef struct WayOut {
-  const char *name, *text;
-} WayOut;
-
-static const WayOut ways_out[] = {
-    {"Gradient", "export the model for inference"},
-};
-
-static const char *way_out(const OnnxNode *node) {
+static const char *way_out(const OnnxNode *node, const char *qualified) {
   const char *domain = node->proto->domain;
-  for (int i = 0; i < COUNT_OF(ways_out); i++)
-    if (strcmp(ways_out[i].name, node->proto->op_type) == 0) return ways_out[i].text;
+  const OnnxRefusal *refusal = refusal_find(qualified);
+  if (refusal) return arena_printf(node->module->arena, "%s; %s", refusal->why, refusal->hint);
   if (!domain_is_onnx(domain) && strcmp(domain, "com.microsoft") != 0)
     return "export the model with the standard operators only";
   return "simplify the model (onnxsim) or export it with operators of docs/operators.md";
@@ -96,14 +88,14 @@ static const char *input_types(const OnnxNode *node) {
   return node->input_count > MAX_SHOWN ? arena_printf(node->module->arena, "%s, ...", text) : text;
 }
 
-static bool fail_unsupported(const OnnxNode *node, int first) {
+static bool fail_unsupported(const OnnxNode *node, const char *qualified, int first) {
   const char *domain = node->proto->domain;
   if (first)
     return onnx_fail(node, "exists since opset %d, the model imports opset %lld", first,
                      (long long)node->opset);
   return onnx_fail(node, "not supported (%s%sopset %lld, on %s): %s", domain_is_onnx(domain) ? "" : domain,
                    domain_is_onnx(domain) ? "" : " ", (long long)node->opset, input_types(node),
-                   way_out(node));
+                   way_out(node, qualified));
 }
 
 /* ---- Inputs */
@@ -197,7 +189,7 @@ static bool resolve(OnnxNode *node) {
   const char *name = proto->op_type;
   if (!domain_is_onnx(proto->domain)) name = arena_printf(node->module->arena, "%s.%s", proto->domain, name);
   node->row = row_find(name, node->opset, &first);
-  return node->row || function_find(node->import, proto) || fail_unsupported(node, first);
+  return node->row || function_find(node->import, proto) || fail_unsupported(node, name, first);
 }
 
 static bool import_node(OnnxNode *node, Scope *scope) {

@@ -4,6 +4,7 @@
  *   model.c     a file to a graph: options, inputs, initializers, nodes, outputs
  *   node.c      one node: its row, its inputs, its outputs, its errors
  *   names.c     the names of values, of dims, and of opsets
+ *   refused.c   operators that are known and not imported
  *   functions.c the model's own functions, expanded where they are called
  *   control.c   if, loop and scan; the graphs inside of them
  *   attr.c      attributes of a node, with their types checked
@@ -150,6 +151,14 @@ typedef struct OnnxRows {
 #define FAMILY(name) extern const OnnxRows onnx_##name;
 #include "frontend/onnx/families.def"
 #undef FAMILY
+
+/* Operators that tenon knows and does not have (refused.c). */
+typedef struct OnnxRefusal {
+  const char *names; /* as in rows, with spaces between */
+  const char *why, *hint;
+} OnnxRefusal;
+
+const OnnxRefusal *refusal_find(const char *qualified); /* NULL: none */
 
 /* A node on its way into the graph. */
 struct OnnxNode {

@@ -3,6 +3,7 @@
  * must be what the table says (`test_ops_table ROOT --write` rewrites it).
  */
 #include "ir/ir.h"
+#include "tests/ops/onnx_page.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -76,12 +77,22 @@ static void docs_path(char path[1000]) {
   snprintf(path, 1000, "%s/docs/operators.md", root);
 }
 
+static void print_page(FILE *out) {
+  fprintf(out, "# Operators\n\nGenerated, by `build/tests/ops/test_ops_table . --write`.\n\n");
+  onnx_print_markdown(root, out);
+  ops_print_markdown(out);
+}
+
+TEST(onnx_operators_are_listed_once) {
+  CHECK_INT(onnx_check_tables(root), 0);
+}
+
 TEST(the_operator_page_is_up_to_date) {
   char path[1000], *made = NULL;
   size_t size;
   docs_path(path);
   FILE *out = open_memstream(&made, &size);
-  ops_print_markdown(out);
+  print_page(out);
   fclose(out);
   char *there = read_file(path);
   if (!CHECK(strcmp(there, made) == 0)) printf("  test_ops_table ROOT --write brings it up to date\n");
@@ -94,7 +105,7 @@ static int write_docs(void) {
   docs_path(path);
   FILE *out = fopen(path, "w");
   if (!out) return 1;
-  ops_print_markdown(out);
+  print_page(out);
   return fclose(out) != 0;
 }
 
@@ -103,6 +114,7 @@ int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[2], "--write") == 0) return write_docs();
   RUN(every_operator_is_complete);
   RUN(the_table_is_sorted);
+  RUN(onnx_operators_are_listed_once);
   RUN(the_operator_page_is_up_to_date);
   return tests_finish();
 }

@@ -14,6 +14,12 @@ case("GroupNormalization", "scale_of_groups", opset=18, inputs=[x, by_group, by_
 case("GroupNormalization", "scale_of_channels", opset=21, inputs=[x, by_channel, by_channel], num_groups=2,
      outputs=[centred.reshape(x.shape) * by_channel[:, None] + by_channel[:, None]])
 
+for opset in 1, 22:
+    case("LpNormalization", "of_sums", opset=opset, inputs=[x], axis=1, p=1, outputs=[x / np.abs(x).sum(1, keepdims=True)])
+    case("LpNormalization", "of_squares", opset=opset, inputs=[x], outputs=[x / np.sqrt((x**2).sum(-1, keepdims=True))])
+case("LpNormalization", "symbolic", opset=1, inputs=[x], dims={0: ["N", 6, "W"]}, axis=-2, outputs=[x / np.sqrt((x**2).sum(-2, keepdims=True))])
+case("LpNormalization", "of_cubes", opset=22, inputs=[x], p=3, error="p is 3")
+
 # Batch normalization in training.
 image, c = random(3, 4, 5, 2, seed=4), lambda v: v.reshape(-1, 1, 1)
 weight, shift, mean, variance = (random(4, seed=s, low=0.5, high=1.5) for s in range(5, 9))

@@ -36,6 +36,14 @@ def softmax(**attributes):
 
 # ---- Element by element
 
+x, by_column = random(3, 4, low=-5, high=5), np.float32([0.02, 0.03, 0.017, 0.011])
+zeros = np.uint16([30000, 0, 7, 40000])
+microsoft("QuantizeLinear", "of_16_bits", [x, f32(0.0001), np.uint16(30000)], [quantize(x, 0.0001, 30000, np.uint16)])
+microsoft("QuantizeLinear", "by_column", [x, by_column, zeros], [quantize(x, by_column, zeros, np.uint16)], axis=1)
+q = ints(3, 4, dtype=np.uint16)
+microsoft("DequantizeLinear", "of_16_bits", [q, f32(0.0001), np.uint16(30000)], [real(q, 0.0001, 30000)])
+microsoft("DequantizeLinear", "by_column", [q, by_column, zeros], [real(q, by_column, zeros)], axis=1)
+
 for dtype, za, zb, zc in (np.uint8, 120, 7, 130), (np.int8, -5, 17, -30):
     a, b, z = ints(2, 3, 4, dtype=dtype), ints(3, 1, dtype=dtype, seed=1), lambda n: dtype(n)
     name = dtype.__name__
