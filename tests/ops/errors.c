@@ -27,6 +27,11 @@ static const Wrong wrongs[] = {
     {"%y: i64[2] = softmax %i", "x is i64"},
     {"%y: f32[3] = gather %v, %v", "indices is f32"},
     {"%y: u8[3] = neg %u", "x is u8; it must be float or signed integer"},
+    /* running sums */
+    {"%y: f32[4,5] = cum_prod %m, axis=2", "axis is 2, outside the 2 axes"},
+    {"%y: f32[4,5] = cum_sum %m, axis=-3", "axis is -3, outside"},
+    {"%y: bool[3] = cum_sum %b, axis=0", "x is bool"},
+    {"%y: f32 = cum_sum %s, axis=0", "outside the 0 axes"},
     /* attention */
     {"%y: f32[2,3,8,9] = attention %m, %x, %x", "q is f32[4,5]"},
     {"%y: f32[2,3,8,9] = attention %x, %w, %x", "k is f32[4,3,3,3]: batch 4 against 2 of q"},
