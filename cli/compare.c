@@ -63,6 +63,12 @@ static bool compare_output(const char *name, const Tensor *a, const Tensor *b, d
     printf("%s: %s and %s\n", name, a_shape, b_shape);
     return false;
   }
+  if (a->dtype == DTYPE_STRING) {
+    char reason[512];
+    bool same = tensor_agrees(a, b, 0, 0, reason, sizeof reason);
+    printf("%s: %s %s\n", name, a_shape, same ? "equal" : reason);
+    return same;
+  }
   Difference d = tensor_difference(a, b, atol, rtol);
   printf("%s: %s max abs %.3g, max relative %.3g, SQNR %.1f dB", name, a_shape, d.max_abs, d.max_relative,
          d.sqnr);

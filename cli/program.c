@@ -170,6 +170,7 @@ static bool take(Module *module, const tenon_tensor *lent, Tensor *tensor) {
   if (!tensor_new(tensor, (Dtype)lent->dtype, (int)lent->rank, lent->dims))
     return fail(module, "no memory for an output");
   memcpy(tensor->data, lent->data, tensor_size(tensor));
+  if (tensor->dtype == DTYPE_STRING) tensor_keep_strings(module, tensor);
   return true;
 }
 
@@ -267,7 +268,7 @@ static bool read_from_npz(Module *module, const char *path, const Port *port, Te
 static bool read_input(Program *program, const char *text, const Port *port, Tensor *tensor) {
   Module *module = program->module;
   const char *name;
-  if (*text == '[') return tensor_parse(module, &text, port, tensor);
+  if (*text == '[' || *text == '"') return tensor_parse(module, &text, port, tensor);
   if (ends_with(text, ".pb")) return read_tensor_pb(module, text, port->form, tensor, &name);
   TRY(ends_with(text, ".npz") ? read_from_npz(module, text, port, tensor) : read_npy(module, text, tensor));
   return tensor_uncarry(tensor, port->dtype) || fail(module, "no memory for input '%s'", port->name);

@@ -16,8 +16,27 @@ int tensor_shape_text(const Tensor *tensor, char *text, size_t size) {
 
 /* ---- Showing ---- */
 
+static const char *string_at(const Tensor *tensor, int64_t index) {
+  const char *text = ((const char *const *)tensor->data)[index];
+  return text ? text : "";
+}
+
+static void show_string(const char *text) {
+  putchar('"');
+  for (; *text; text++)
+    if (*text == '"' || *text == '\\')
+      printf("\\%c", *text);
+    else if ((unsigned char)*text < ' ')
+      printf("\\x%02x", (unsigned)*text);
+    else
+      putchar(*text);
+  putchar('"');
+}
+
 static void show_element(const Tensor *tensor, int64_t index) {
-  if (dtype_is_int(tensor->dtype))
+  if (tensor->dtype == DTYPE_STRING)
+    show_string(string_at(tensor, index));
+  else if (dtype_is_int(tensor->dtype))
     printf("%lld", (long long)dtype_get_int(tensor->dtype, tensor->data, index));
   else if (tensor->dtype == DTYPE_BOOL)
     printf("%s", dtype_get_int(tensor->dtype, tensor->data, index) ? "true" : "false");
@@ -63,8 +82,8 @@ void tensor_show(const char *name, const Tensor *tensor) {
   int64_t count = tensor_count(tensor);
   tensor_shape_text(tensor, shape, sizeof shape);
   printf("%s: %s", name, shape);
-  if (has_numbers(tensor) && count > 0) {
-    show_statistics(tensor, count);
+  if ((has_numbers(tensor) || tensor->dtype == DTYPE_STRING) && count > 0) {
+    if (has_numbers(tensor)) show_statistics(tensor, count);
     printf("\n ");
     for (int64_t i = 0; i < count && i < FIRST; i++) {
       printf(" ");
@@ -192,6 +211,16 @@ static bool integers_agree(const Tensor *got, const Tensor *want, char *reason, 
   return false;
 }
 
+static bool strings_agree(const Tensor *got, const Tensor *want, char *reason, size_t size) {
+  for (int64_t i = 0, count = tensor_count(got); i < count; i++) {
+    if (strcmp(string_at(got, i), string_at(want, i)) == 0) continue;
+    snprintf(reason, size, "element %lld is \"%.60s\", not \"%.60s\"", (long long)i, string_at(got, i),
+             string_at(want, i));
+    return false;
+  }
+  return true;
+}
+
 static bool lists_agree(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
                         size_t size) {
   char inner[256];
@@ -221,6 +250,7 @@ bool tensor_agrees(const Tensor *got, const Tensor *want, double atol, double rt
   tensor_shape_text(want, want_shape, sizeof want_shape);
   if (strcmp(got_shape, want_shape) != 0)
     return snprintf(reason, size, "is %s, not %s", got_shape, want_shape), false;
+  if (got->dtype == DTYPE_STRING) return strings_agree(got, want, reason, size);
   if (dtype_is_int(got->dtype) || got->dtype == DTYPE_BOOL) return integers_agree(got, want, reason, size);
   Difference d = tensor_difference(got, want, atol, rtol);
   if (!d.wrong) return true;

@@ -174,6 +174,7 @@ static bool take_outputs(Module *module, const Graph *graph, const tenon_tensor 
       return fail(module, "no memory for the outputs");
     }
     if (from[i].data) memcpy(outputs[i].data, from[i].data, tensor_size(&outputs[i]));
+    if (outputs[i].dtype == DTYPE_STRING) tensor_keep_strings(graph->module, &outputs[i]);
   }
   return true;
 }

@@ -210,11 +210,24 @@ static LLVMValueRef *load_pointers(const Library *library, LLVMValueRef from, in
   return pointers;
 }
 
+static LLVMValueRef string_table(const Library *library, int number) {
+  const Data *data = library->program->tables[number];
+  LLVMValueRef *table = &library->tables[number];
+  if (*table || data->count == 0) return *table;
+  LLVMValueRef *texts = NEW_ARRAY(library->module->arena, LLVMValueRef, data->count),
+               splat = data->splat ? string(library, data_string(data, 0)) : NULL;
+  for (int64_t i = 0; i < data->count; i++) texts[i] = splat ? splat : string(library, data_string(data, i));
+  *table = constant_global(library, "", LLVMConstArray2(library->pointer, texts, (uint64_t)data->count));
+  LLVMSetAlignment(*table, 64);
+  return *table;
+}
+
 static LLVMValueRef memory(const Library *library, const Run *run, const Location *location) {
   switch (location->kind) {
   case IN_INPUT: return run->inputs[location->index];
   case IN_OUTPUT: return run->outputs[location->index];
   case IN_WEIGHTS: return library->weights;
+  case IN_STRINGS: return string_table(library, location->index);
   case IN_STATE: return run->state;
   case IN_ITEM:
     return LLVMBuildLoad2(library->builder, library->pointer,
@@ -639,6 +652,7 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
   Library library = {.program = program, .machines = machines, .module = program->module, .context = context};
   library.llvm = LLVMModuleCreateWithNameInContext(program->options->name, context);
   library.builder = LLVMCreateBuilderInContext(context);
+  library.tables = NEW_ARRAY(program->module->arena, LLVMValueRef, program->table_count);
   library.i8 = LLVMInt8TypeInContext(context);
   library.i32 = LLVMInt32TypeInContext(context);
   library.i64 = LLVMInt64TypeInContext(context);

@@ -17,6 +17,7 @@ typedef struct Library {
   LLVMTypeRef i8, i32, i64, pointer, nothing;
   LLVMValueRef *kernels; /* by target and code */
   LLVMValueRef weights;
+  LLVMValueRef *tables; /* of strings, each once it is used */
 } Library;
 
 /* ---- Constants ---- */

@@ -315,6 +315,14 @@ static void place_outputs(Build *build) {
   }
 }
 
+/* The number of the constant's table of pointers. */
+static int place_table(Program *program, const Data *data) {
+  for (int i = 0; i < program->table_count; i++)
+    if (data_equal(program->tables[i], data)) return i;
+  program->tables[program->table_count] = data;
+  return program->table_count++;
+}
+
 static bool place_weight(Build *build, const Value *value) {
   Program *program = build->program;
   Location *location = location_of_result(build, value);
@@ -323,6 +331,10 @@ static bool place_weight(Build *build, const Value *value) {
   if (location->kind != IN_NOTHING) return true;
   if (!dtype_bytes(data->dtype, data->count, &size) || (int64_t)size > MAX_BYTES - program->weight_bytes)
     return node_fail(value->def, "a constant of %lld elements is too large", (long long)data->count);
+  if (data->dtype == DTYPE_STRING) {
+    *location = (Location){IN_STRINGS, place_table(program, data), dim_const(build->module, 0)};
+    return true;
+  }
   for (int i = 0; i < program->weight_count; i++)
     if (data_hash(program->weights[i].data) == data_hash(data) &&
         data_equal(program->weights[i].data, data)) {
@@ -473,7 +485,8 @@ static bool add_step(Build *build, const Node *node) {
     Value *value =
         index < node->operand_count ? operand(node, index) : node->results[index - node->operand_count];
     TRY(locate(build, value, &step->args[i]));
-    if (start && step->args[i].kind != IN_WEIGHTS && step->args[i].kind != IN_STATE)
+    LocationKind kind = step->args[i].kind;
+    if (start && kind != IN_WEIGHTS && kind != IN_STRINGS && kind != IN_STATE)
       return node_fail(node, "a kernel that fills the state reads what only a run has");
   }
   int64_t local_bytes = local_memory(program, kernels);
@@ -504,9 +517,6 @@ static bool add_copies(Build *build) {
 
 static bool check_type(Build *build, const Value *value) {
   int64_t bytes;
-  if (value->type->dtype == DTYPE_STRING)
-    return value->def ? node_fail(value->def, "strings cannot be compiled yet")
-                      : fail(build->module, "input '%s': strings cannot be compiled yet", value->name);
   if (!type_is_tensor(value->type)) return true;
   const Dim *size = type_bytes(build->module, value->type);
   bool fits = !dim_is_const(size) || dim_eval(size, NULL, NULL, 0, &bytes);
@@ -575,6 +585,7 @@ static void number_values(Build *build) {
   program->steps = NEW_ARRAY(build->arena, Step, counts.nodes);
   program->codes = NEW_ARRAY(build->arena, Code, counts.nodes);
   program->weights = NEW_ARRAY(build->arena, Weight, counts.consts);
+  program->tables = NEW_ARRAY(build->arena, const Data *, counts.consts);
   program->scratch = NEW_ARRAY(build->arena, const Dim *, counts.values + 1);
 }
 

@@ -14,6 +14,7 @@ typedef enum LocationKind {
   IN_INPUT,
   IN_OUTPUT,
   IN_WEIGHTS,
+  IN_STRINGS, /* a table of pointers in the library */
   IN_STATE,
   IN_SCRATCH,
   IN_ITEM
@@ -22,7 +23,7 @@ typedef enum LocationKind {
 /* Where the bytes of a value are. */
 typedef struct Location {
   LocationKind kind;
-  int index;         /* of the input or output; number of the item */
+  int index;         /* of the input, output or table; number of the item */
   const Dim *offset; /* bytes */
 } Location;
 
@@ -100,12 +101,13 @@ typedef struct Program {
   struct Region *regions;
   int region_count;
 
-  int code_count, start_count, step_count, copy_count, weight_count, guard_count, scratch_count;
+  int code_count, start_count, step_count, copy_count, weight_count, table_count, guard_count, scratch_count;
   Code *codes;
   Step *starts; /* fill the state, once */
   Step *steps;  /* of every run */
   Copy *copies;
   Weight *weights;
+  const Data **tables; /* constants that are strings */
   Guard *guards;
   const Dim **scratch; /* scratch memory must reach to the largest of these, in bytes */
   int64_t weight_bytes, state_bytes;

@@ -53,8 +53,12 @@ void *data_bytes(Data *data) {
   return (void *)data->bytes;
 }
 
+Data *data_blank(Module *module, Dtype dtype, int64_t count) {
+  return allocate(module, dtype, count, true);
+}
+
 Data *data_splat(Module *module, Dtype dtype, int64_t count, double value) {
-  Data *data = allocate(module, dtype, count, true);
+  Data *data = data_blank(module, dtype, count);
   if (data) dtype_set(dtype, data_bytes(data), 0, value);
   return data;
 }
@@ -94,6 +98,12 @@ bool data_equal(const Data *a, const Data *b) {
     return false;
   return a->size == 0 || a->bytes == b->bytes ||
          (data_hash(a) == data_hash(b) && memcmp(a->bytes, b->bytes, a->size) == 0);
+}
+
+const char *data_string(const Data *data, int64_t index) {
+  assert(index >= 0 && index < data->count && data->dtype == DTYPE_STRING);
+  const char *text = ((const char *const *)data->bytes)[data->splat ? 0 : index];
+  return text ? text : "";
 }
 
 double data_get(const Data *data, int64_t index) {

@@ -54,7 +54,7 @@ static const DtypeRow rows[DTYPE_COUNT] = {
     [DTYPE_F4E2M1] = {"f4e2m1", CLASS_FLOAT, 4},
     [DTYPE_C64] = {"c64", CLASS_COMPLEX, 64},
     [DTYPE_C128] = {"c128", CLASS_COMPLEX, 128},
-    [DTYPE_STRING] = {"string", CLASS_NONE, 0},
+    [DTYPE_STRING] = {"string", CLASS_NONE, 64},
 };
 
 const char *dtype_name(Dtype dtype) {

@@ -215,12 +215,19 @@ void operand_set(Node *node, int index, Value *value) {
   use_link(&node->operands[index], value);
 }
 
+static bool has_string(Value *const *values, int count) {
+  for (int i = 0; i < count; i++)
+    if (values[i]->type && values[i]->type->dtype == DTYPE_STRING) return true;
+  return false;
+}
+
 bool graph_is_dynamic(const Graph *graph) {
   if (graph->owner && graph->owner->op->traits & TRAIT_DYNAMIC) return true;
   for (int i = 0; i < graph->input_count; i++)
     if (!type_is_tensor(graph->inputs[i]->type)) return true;
+  if (has_string(graph->inputs, graph->input_count)) return true;
   FOR_EACH_NODE(node, graph)
-  if (node->op->traits & TRAIT_DYNAMIC) return true;
+  if (node->op->traits & TRAIT_DYNAMIC || has_string(node->results, node->result_count)) return true;
   return false;
 }
 

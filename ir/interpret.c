@@ -366,7 +366,7 @@ static bool item_from_tensor(Run *run, Item *item, const Tensor *tensor) {
   return true;
 }
 
-static bool tensor_from_item(const Item *item, Tensor *tensor) {
+static bool tensor_from_item(Run *run, const Item *item, Tensor *tensor) {
   if (item->kind == ITEM_NOTHING) {
     *tensor = (Tensor){.kind = TENSOR_ABSENT};
     return true;
@@ -374,18 +374,19 @@ static bool tensor_from_item(const Item *item, Tensor *tensor) {
   if (item->kind == ITEM_TENSOR) {
     TRY(tensor_new(tensor, (Dtype)item->dtype, (int)item->rank, item->dims));
     memcpy(tensor->data, item->data, tensor_size(tensor));
+    if (tensor->dtype == DTYPE_STRING) tensor_keep_strings(run->module, tensor);
     return true;
   }
   TRY(tensor_new_list(tensor, (Dtype)item->dtype, item->dims[0]));
   for (int64_t i = 0; i < item->dims[0]; i++)
-    TRY(tensor_from_item((const Item *)item->data + i, (Tensor *)tensor->data + i));
+    TRY(tensor_from_item(run, (const Item *)item->data + i, (Tensor *)tensor->data + i));
   return true;
 }
 
 static bool copy_outputs(Run *run, const Graph *graph, Tensor *outputs) {
   for (int i = 0; i < graph->output_count; i++) {
     outputs[i] = (Tensor){0};
-    if (tensor_from_item(item_of(run, graph_output(graph, i)), &outputs[i])) continue;
+    if (tensor_from_item(run, item_of(run, graph_output(graph, i)), &outputs[i])) continue;
     for (; i >= 0; i--) tensor_free(&outputs[i]);
     return fail(run->module, "the outputs do not fit into memory");
   }

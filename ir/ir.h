@@ -117,7 +117,7 @@ typedef enum Dtype {
 
 const char *dtype_name(Dtype dtype);                    /* "f32" */
 Dtype dtype_from_name(const char *name, size_t length); /* DTYPE_NONE when unknown */
-int dtype_bits(Dtype dtype);                            /* 0 for string */
+int dtype_bits(Dtype dtype);                            /* of a string: of the pointer to its bytes */
 bool dtype_is_float(Dtype dtype);
 bool dtype_is_signed_int(Dtype dtype);
 bool dtype_is_unsigned_int(Dtype dtype);
@@ -262,6 +262,7 @@ struct Data {
 Data *data_new(Module *module, Dtype dtype, int64_t count); /* owned, zeroed, write through data_bytes */
 void *data_bytes(Data *data);                               /* only while it is being filled */
 Data *data_splat(Module *module, Dtype dtype, int64_t count, double value);
+Data *data_blank(Module *module, Dtype dtype, int64_t count); /* a splat of zero bytes, to be filled in */
 /* Element `index` of `data`, `count` times. */
 Data *data_spread(Module *module, const Data *data, int64_t index, int64_t count);
 Data *data_copy(Module *module, Dtype dtype, int64_t count, const void *bytes);
@@ -271,6 +272,7 @@ Data *data_borrow(Module *module, Dtype dtype, int64_t count, const void *bytes,
 uint64_t data_hash(const Data *data);
 bool data_equal(const Data *a, const Data *b);
 double data_get(const Data *data, int64_t index);
+const char *data_string(const Data *data, int64_t index); /* of strings; their bytes are interned */
 int64_t data_get_int(const Data *data, int64_t index);
 
 /* ---- 7. Values, nodes, graphs, modules (graph.c) ------------------------------------------------------- */
@@ -733,6 +735,8 @@ bool tensor_new_list(Tensor *tensor, Dtype dtype, int64_t count); /* of absent t
 void tensor_free(Tensor *tensor);                                 /* with those in a list */
 int64_t tensor_count(const Tensor *tensor);
 size_t tensor_size(const Tensor *tensor); /* bytes */
+/* The elements point to strings of the module from now on, which live as long as it does. */
+void tensor_keep_strings(Module *module, Tensor *tensor);
 /* Matches the input shapes against the graph's types and binds the symbols; false with a Diag naming both
  * sizes. */
 bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_t *values, int max,

@@ -231,6 +231,7 @@ Lane lane_load(Dtype dtype, const void *memory, int64_t index) {
   case DTYPE_I16: return (Lane){.i = e.i16};
   case DTYPE_I32: return (Lane){.i = e.i32};
   case DTYPE_I64:
+  case DTYPE_STRING: /* the pointer */
   case DTYPE_U64: return (Lane){.i = e.i64};
   case DTYPE_U8: return (Lane){.i = e.u8};
   case DTYPE_U16: return (Lane){.i = e.u16};

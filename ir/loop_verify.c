@@ -38,7 +38,7 @@ static bool bad(const Verifier *v, const Instr *instr, const char *format, ...) 
 
 /* What a register or buffer element may be. */
 static bool dtype_allowed(Dtype dtype) {
-  return dtype != DTYPE_NONE && dtype != DTYPE_STRING;
+  return dtype != DTYPE_NONE;
 }
 
 static bool is_i64(const Reg *reg) {

@@ -30,6 +30,7 @@ static bool parse_element(Lexer *lexer, Dtype dtype, void *bytes, int64_t index)
     dtype_set_int(dtype, bytes, index, value);
     return true;
   }
+  if (dtype == DTYPE_STRING) return lexer_string(lexer, (const char **)bytes + index);
   if (!dtype_is_float(dtype))
     return lexer_fail(lexer, lexer->token.start, "elements of %s cannot be written in the text",
                       dtype_name(dtype));
@@ -40,10 +41,10 @@ static bool parse_element(Lexer *lexer, Dtype dtype, void *bytes, int64_t index)
 }
 
 static bool parse_splat(Lexer *lexer, const Type *type, const Data **data) {
-  if (!dtype_is_float(type->dtype) && !dtype_is_int(type->dtype) && type->dtype != DTYPE_BOOL)
+  if (dtype_is_complex(type->dtype) || type->dtype == DTYPE_NONE)
     return lexer_fail(lexer, lexer->token.start, "elements of %s cannot be written in the text",
                       dtype_name(type->dtype));
-  Data *splat = data_splat(lexer->module, type->dtype, type_static_count(type), 0);
+  Data *splat = data_blank(lexer->module, type->dtype, type_static_count(type));
   *data = splat;
   return splat && lexer_next(lexer) && parse_element(lexer, type->dtype, data_bytes(splat), 0);
 }
@@ -51,8 +52,8 @@ static bool parse_splat(Lexer *lexer, const Type *type, const Data **data) {
 static bool parse_listed(Lexer *lexer, const Type *type, const Data **data) {
   int64_t count = type_static_count(type);
   const char *start = lexer->token.start;
-  if (count > MAX_LIST || dtype_bits(type->dtype) == 0)
-    return lexer_fail(lexer, start, "a list of over %d elements, or of strings; use data", MAX_LIST);
+  if (count > MAX_LIST && type->dtype != DTYPE_STRING)
+    return lexer_fail(lexer, start, "a list of over %d elements; use data", MAX_LIST);
   Data *list = data_new(lexer->module, type->dtype, count);
   *data = list;
   TRY(list && lexer_skip(lexer, '['));

@@ -25,6 +25,7 @@ typedef struct Printer {
 /* ---- Weights ---- */
 
 bool data_is_listed(const Data *data) {
+  if (data->dtype == DTYPE_STRING) return true;
   bool is_number = dtype_is_float(data->dtype) || dtype_is_int(data->dtype) || data->dtype == DTYPE_BOOL;
   return is_number && (data->splat || data->count <= MAX_LISTED);
 }
@@ -123,7 +124,9 @@ static void add_attr(Text *text, const AttrSpec *spec, const Attr *attr) {
 /* ---- Constants ---- */
 
 static void add_element(Text *text, const Data *data, int64_t index) {
-  if (dtype_is_float(data->dtype))
+  if (data->dtype == DTYPE_STRING)
+    text_add_quoted(text, data_string(data, index));
+  else if (dtype_is_float(data->dtype))
     text_add_float(text, data->dtype, data_get(data, index));
   else if (data->dtype == DTYPE_BOOL)
     text_add(text, data_get_int(data, index) ? "true" : "false");

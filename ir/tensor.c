@@ -63,6 +63,12 @@ size_t tensor_size(const Tensor *tensor) {
   return size;
 }
 
+void tensor_keep_strings(Module *module, Tensor *tensor) {
+  const char **texts = tensor->data;
+  for (int64_t i = 0, count = tensor_count(tensor); i < count; i++)
+    texts[i] = intern(module, texts[i] ? texts[i] : "");
+}
+
 /* ---- Binding ---- */
 
 typedef struct Binding {

@@ -16,6 +16,7 @@ static void drop_items(Dynamic *run) {
   for (uint64_t i = 0; i < tenon_model_dynamic.item_count; i++) tenon_item_drop(&run->store, &run->items[i]);
   for (uint32_t i = 0; i < tenon_model_library.output_count; i++)
     tenon_item_drop(&run->store, &run->holders[i]);
+  tenon_store_forget(&run->store);
 }
 
 void tenon_dynamic_close(Dynamic *run) {

@@ -12,7 +12,7 @@ typedef struct Embedded {
   const size_t *size;
 } Embedded;
 
-enum { RUNTIME_PARTS = 6 };
+enum { RUNTIME_PARTS = 9 };
 
 /* Everything for one processor family. */
 typedef struct RuntimeFamily {

@@ -59,7 +59,31 @@ static void chunk_drop(Store *store, Chunk *chunk) {
   store->lists[chunk->list] = chunk;
 }
 
+char *tenon_store_text(Store *store, uint64_t size) {
+  enum { BLOCK = 1 << 16 };
+  if (!store->texts || size > store->text_room - store->text_used) {
+    uint64_t room = size > BLOCK - CHUNK_SIZE ? size : BLOCK - CHUNK_SIZE;
+    Chunk *chunk = chunk_new(store, room);
+    if (!chunk) return NULL;
+    chunk->next = store->texts;
+    store->texts = chunk;
+    store->text_used = 0;
+    store->text_room = room;
+  }
+  store->text_used += size;
+  return (char *)chunk_data(store->texts) + (store->text_used - size);
+}
+
+void tenon_store_forget(Store *store) {
+  for (Chunk *chunk = store->texts, *next; chunk; chunk = next) {
+    next = chunk->next;
+    chunk_drop(store, chunk);
+  }
+  store->texts = NULL;
+}
+
 void tenon_store_close(Store *store) {
+  tenon_store_forget(store);
   for (int i = 0; i < ITEM_LISTS; i++)
     for (Chunk *chunk = store->lists[i], *next; chunk; chunk = next) {
       next = chunk->next;
@@ -71,7 +95,7 @@ void tenon_store_close(Store *store) {
 
 static uint64_t dtype_bits(uint32_t dtype) {
   static const uint8_t bits[] = {0,  8,  2,  4,  8, 16, 32, 64, 2, 4, 8,  16,  32, 64,
-                                 16, 16, 32, 64, 8, 8,  8,  8,  8, 4, 64, 128, 128};
+                                 16, 16, 32, 64, 8, 8,  8,  8,  8, 4, 64, 128, 64};
   return dtype <= TENON_STRING ? bits[dtype] : 0;
 }
 

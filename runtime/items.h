@@ -2,6 +2,8 @@
  * items.h -- the values of graphs whose sizes are known only when they run: tensors in memory of their own,
  * sequences of them, and nothing.
  *
+ * An element of a tensor of strings is a pointer to bytes that end with a 0, or NULL for "".
+ *
  * Libraries use these functions for what is no kernel, and so does the interpreter. An Item is a handle: to
  * copy one is to share what it holds, which counts its users and never changes while it has several.
  */
@@ -20,7 +22,9 @@
   X(ITEM_EMPTY, "the sequence is empty")                                                                     \
   X(ITEM_TYPE, "a tensor has another element type or number of axes than the model says")                    \
   X(ITEM_SHAPE, "the sizes of tensors do not fit together")                                                  \
-  X(ITEM_BRANCH, "a run takes the branch that could not be compiled")
+  X(ITEM_BRANCH, "a run takes the branch that could not be compiled")                                        \
+  X(ITEM_NUMBER, "a string is no such number")                                                               \
+  X(ITEM_PATTERN, "the pattern is no regular expression")
 
 typedef enum ItemError {
 #define ITEM_ERROR_ROW(name, text) name,
@@ -50,9 +54,14 @@ typedef struct Item {
 enum { ITEM_LISTS = 256 };
 typedef struct Store {
   Chunk *lists[ITEM_LISTS];
+  Chunk *texts; /* the bytes of strings that the run made, the newest first */
+  uint64_t text_used, text_room;
 } Store;
 
 void tenon_store_close(Store *store); /* all items must be dropped */
+/* Memory for the bytes of strings, until tenon_store_forget gives all of it back. NULL: there is none. */
+char *tenon_store_text(Store *store, uint64_t size);
+void tenon_store_forget(Store *store);
 
 uint64_t tenon_item_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims); /* UINT64_MAX: too many */
 /* A new tensor in place of what the item held. */
@@ -80,8 +89,8 @@ int tenon_item_collect(Store *store, Item *sequence, const Item *tensor);
 int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtype, uint32_t rank,
                      const int64_t *dims);
 
-/* The operators of ir/ops/sequence.c: operands may be NULL where the op says so, params are the op's
- * attributes in order, lists aside. */
+/* The operators of ir/ops/sequence.c and, in strings.c, of ir/ops/string.c: operands may be NULL where the op
+ * says so, params are the op's attributes in order, lists aside. */
 #define ITEM_OPS(X)                                                                                          \
   X(sequence_make)                                                                                           \
   X(sequence_at)                                                                                             \
@@ -92,7 +101,17 @@ int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtyp
   X(sequence_split)                                                                                          \
   X(optional_make)                                                                                           \
   X(optional_has)                                                                                            \
-  X(optional_get)
+  X(optional_get)                                                                                            \
+  X(string_case)                                                                                             \
+  X(string_concat)                                                                                           \
+  X(string_equal)                                                                                            \
+  X(string_find)                                                                                             \
+  X(string_format)                                                                                           \
+  X(string_match)                                                                                            \
+  X(string_parse)                                                                                            \
+  X(string_split)                                                                                            \
+  X(string_split_count)                                                                                      \
+  X(string_without)
 
 typedef int ItemFunction(Store *store, Item *result, const Item *const *operands, uint32_t count,
                          const int64_t *params);

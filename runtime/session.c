@@ -201,7 +201,7 @@ static const char *const dtype_names[] = {
     "u4",       "u8",         "u16",    "u32",        "u64",    "f16",    "bf16", "f32",  "f64",
     "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1", "c64",  "c128", "string"};
 static const uint8_t dtype_bits[] = {0,  8,  2,  4,  8, 16, 32, 64, 2, 4, 8,  16,  32, 64,
-                                     16, 16, 32, 64, 8, 8,  8,  8,  8, 4, 64, 128, 0};
+                                     16, 16, 32, 64, 8, 8,  8,  8,  8, 4, 64, 128, 64};
 
 static const char *dtype_name(uint32_t dtype) {
   return dtype <= TENON_STRING ? dtype_names[dtype] : "an unknown type";

@@ -12,3 +12,7 @@ void memcpy(void) {}
 void memmove(void) {}
 void memset(void) {}
 void memcmp(void) {}
+void strlen(void) {}
+void strcmp(void) {}
+void strstr(void) {}
+void strtod(void) {}

@@ -27,6 +27,8 @@ void fma(void) {}
 void fmaf(void) {}
 void fmod(void) {}
 void fmodf(void) {}
+void frexp(void) {}
+void ldexp(void) {}
 void log(void) {}
 void logf(void) {}
 void pow(void) {}

@@ -100,7 +100,7 @@ typedef enum tenon_dtype {
   TENON_F4E2M1 = 23,
   TENON_C64 = 24,
   TENON_C128 = 25,
-  TENON_STRING = 26
+  TENON_STRING = 26 /* an element is a const char *: bytes that end with a 0; NULL is "" */
 } tenon_dtype;
 
 /*
@@ -113,6 +113,11 @@ typedef enum tenon_dtype {
 enum { TENON_SEQUENCE = 0x100, TENON_OPTIONAL = 0x200 };
 #define TENON_ABSENT UINT32_MAX
 #define TENON_ANY_RANK UINT32_MAX /* of a tensor_info */
+
+/*
+ * Strings of an output lie where those of the inputs do, in the library, or in the session until its next run
+ * or its end: to keep them, copy them.
+ */
 
 /* A tensor of the host, given to session_run. Its layout never changes. */
 typedef struct tenon_tensor {

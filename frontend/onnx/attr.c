@@ -88,7 +88,7 @@ const float *attr_floats(OnnxNode *node, const char *name, int *count) {
 }
 
 const char *const *attr_strings(OnnxNode *node, const char *name, int *count) {
-  enum { MAX_STRINGS = 1 << 16 };
+  enum { MAX_STRINGS = 1 << 22 };
   *count = 0;
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS);
   if (!attribute || attribute->n_strings > MAX_STRINGS) return NULL;

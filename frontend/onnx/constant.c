@@ -1,6 +1,7 @@
 /* constant.c -- ONNX operators whose result follows from attributes and shapes: constants, fills, ranges,
  * masks. */
 #include "frontend/onnx/onnx.h"
+#include "frontend/onnx/strings.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,8 +48,10 @@ static bool import_constant(OnnxNode *node) {
   if (ints) return constant_list(node, DTYPE_I64, 1, count, ints);
   const float *floats = attr_floats(node, "value_floats", &count);
   if (floats) return constant_list(node, DTYPE_F32, 1, count, floats);
-  if (attr_find(node, "value_string") || attr_find(node, "value_strings"))
-    return onnx_fail(node, "strings are not supported");
+  const char *text = attr_string(node, "value_string", NULL);
+  if (text) return set_output(node, string_constant(node, &text, 1, 0));
+  const char *const *texts = attr_strings(node, "value_strings", &count);
+  if (texts) return set_output(node, string_constant(node, texts, count, 1));
   return onnx_fail(node, "the node has no value");
 }
 

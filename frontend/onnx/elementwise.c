@@ -1,5 +1,6 @@
 /* elementwise.c -- ONNX operators on each element, alone or in broadcast pairs. */
 #include "frontend/onnx/onnx.h"
+#include "frontend/onnx/strings.h"
 
 #include <math.h>
 #include <string.h>
@@ -212,12 +213,19 @@ static bool import_clip(OnnxNode *node) {
   return set_output(node, emit(node, &op_clip, (Value *[]){input(node, 0), bounds[0], bounds[1]}, 3));
 }
 
+static bool import_equal(OnnxNode *node) {
+  if (!is_string(input(node, 0))) return import_same(node);
+  return set_output(node, emit_string_pair(node, &op_string_equal, input(node, 0), input(node, 1)));
+}
+
 static bool cast_to(OnnxNode *node, Dtype dtype) {
   const char *round = attr_string(node, "round_mode", "up");
   bool saturate = attr_bool(node, "saturate", true);
-  if (dtype == DTYPE_NONE || dtype == DTYPE_STRING)
+  if (dtype == DTYPE_NONE)
     return onnx_fail(node, "a cast to element type %lld is not supported",
                      (long long)attr_int(node, "to", 0));
+  if (dtype == DTYPE_STRING || is_string(input(node, 0)))
+    return set_output(node, emit_string_cast(node, input(node, 0), dtype));
   return set_output(node, emit_rounded_cast(node, input(node, 0), dtype, saturate, round));
 }
 
@@ -278,7 +286,7 @@ static const OnnxRow rows[] = {
     {"Div", 7, 2, 2, import_same, &op_div},
     {"Elu", 1, 1, 1, import_with_alpha, &op_elu},
     {"Equal", 1, 2, 2, import_binary_legacy, &op_equal},
-    {"Equal", 7, 2, 2, import_same, &op_equal},
+    {"Equal", 7, 2, 2, import_equal, &op_equal},
     {"Erf", 9, 1, 1, import_same, &op_erf},
     {"Exp", 1, 1, 1, import_same, &op_exp},
     {"Floor", 1, 1, 1, import_same, &op_floor},

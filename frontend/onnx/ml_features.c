@@ -2,10 +2,11 @@
  * ml_features.c -- operators of ai.onnx.ml on features: scaling, encoding, choosing.
  *
  * Tables from numbers to numbers are comparisons when they are short, else a decision tree that searches.
- * What can only be strings is refused; a ZipMap, whose maps no C program wants, leaves its rows as they are
+ * Strings are first turned into their numbers among the keys. A ZipMap, whose maps no C program wants, leaves its rows as they are
  * and names their columns.
  */
 #include "frontend/onnx/ml.h"
+#include "frontend/onnx/strings.h"
 #include "frontend/onnx/trees.h"
 
 #include <math.h>
@@ -136,20 +137,23 @@ static bool import_array_feature_extractor(OnnxNode *node) {
   return set_output(node, finish(gather));
 }
 
-static bool refuse_strings(OnnxNode *node, const char *what) {
-  return onnx_fail(node, "%s has strings, which are not supported: encode them as integers before the model",
-                   what);
-}
-
 /* A category that is not known gives zeros, also where zeros=0 asks for an error: compiled code has none to
  * give. */
 static bool import_one_hot_encoder(OnnxNode *node) {
   int64_t count;
-  int ints;
+  int ints, count_names;
   Value *x = input(node, 0);
   const int64_t *categories = attr_ints(node, "cats_int64s", &ints);
-  if (attr_find(node, "cats_strings")) return refuse_strings(node, "cats_strings");
-  if (!ints) return onnx_fail(node, "cats_int64s is missing");
+  const char *const *names = attr_strings(node, "cats_strings", &count_names);
+  if (is_string(x) != (names != NULL) || (names && ints))
+    return onnx_fail(node, "%d integers and %d strings are the categories of %s", ints, count_names,
+                     type_text(node->module, x->type));
+  if (names) {
+    x = emit_unsqueeze(node, emit_key_number(node, x, names, count_names), 0, 1);
+    Value *numbers = emit_positions(node, DTYPE_I64, dim_const(node->module, count_names));
+    return set_output(node, emit_cast(node, emit_binary(node, &op_equal, x, numbers), DTYPE_F32));
+  }
+  if (!ints) return onnx_fail(node, "cats_int64s and cats_strings are missing");
   count = ints;
   Value *table = build_const(&node->builder, type_static(node->module, DTYPE_I64, 1, &count),
                              data_copy(node->module, DTYPE_I64, count, categories), NULL);
@@ -159,21 +163,56 @@ static bool import_one_hot_encoder(OnnxNode *node) {
 
 /* ---- LabelEncoder */
 
-/* A list of keys or values, in whichever attribute it is. */
-static bool read_list(OnnxNode *node, const char *what, Numbers *list) {
+static const double EXACT = 9007199254740992.0; /* 2^53: integers up to it are doubles */
+
+/* Keys or values, in whichever attribute they are: numbers or strings. */
+typedef struct List {
+  Numbers numbers;
+  const char *const *texts; /* NULL: numbers */
+  int count;
+} List;
+
+/* A tensor of strings, as a list. */
+static bool tensor_texts(OnnxNode *node, const char *name, List *list) {
+  const Onnx__AttributeProto *attribute = attr_find(node, name);
+  TensorInfo info;
+  TRY(tensor_info(node->module, attribute->t, &info));
+  const Data *data = tensor_data(&node->import->source, attribute->t, &info);
+  TRY(data);
+  if (data->count > INT32_MAX) return onnx_fail(node, "'%s' is too long", name);
+  const char **texts = NEW_ARRAY(node->module->arena, const char *, data->count);
+  for (int i = 0; i < (int)data->count; i++) texts[i] = data_string(data, i);
+  *list = (List){.texts = texts, .count = (int)data->count};
+  return true;
+}
+
+static bool is_string_tensor(const OnnxNode *node, const char *name) {
+  const Onnx__AttributeProto *attribute = attr_find(node, name);
+  return attribute && attribute->t && dtype_of_onnx(attribute->t->data_type) == DTYPE_STRING;
+}
+
+static bool read_list(OnnxNode *node, const char *what, List *list) {
   Arena *arena = node->module->arena;
   const char *ints = arena_printf(arena, "%s_int64s", what), *floats = arena_printf(arena, "%s_floats", what);
   const char *tensor = arena_printf(arena, "%s_tensor", what),
              *strings = arena_printf(arena, "%s_strings", what);
-  if (attr_find(node, strings)) return refuse_strings(node, strings);
-  if (attr_find(node, tensor)) return attr_numbers(node, tensor, list);
   int count;
+  *list = (List){.texts = attr_strings(node, strings, &count)};
+  list->count = count;
+  if (list->texts) return count > 0 || onnx_fail(node, "%s is empty", strings);
+  if (is_string_tensor(node, tensor)) return tensor_texts(node, tensor, list);
+  if (attr_find(node, tensor)) {
+    TRY(attr_numbers(node, tensor, &list->numbers));
+    list->count = list->numbers.count;
+    return true;
+  }
   bool is_int = attr_find(node, ints) != NULL;
   const int64_t *i64 = attr_ints(node, ints, &count);
   const float *f32 = is_int ? NULL : attr_floats(node, floats, &count);
-  *list = (Numbers){NEW_ARRAY(arena, double, count), count, is_int ? DTYPE_I64 : DTYPE_F32};
-  for (int i = 0; i < count; i++) list->values[i] = is_int ? (double)i64[i] : (double)f32[i];
-  return count > 0 || onnx_fail(node, "neither %s nor %s is given", ints, floats);
+  list->numbers = (Numbers){NEW_ARRAY(arena, double, count), count, is_int ? DTYPE_I64 : DTYPE_F32};
+  for (int i = 0; i < count; i++) list->numbers.values[i] = is_int ? (double)i64[i] : (double)f32[i];
+  list->count = count;
+  return count > 0 || onnx_fail(node, "none of %s, %s, %s and %s is given", ints, floats, strings, tensor);
 }
 
 static bool read_default(OnnxNode *node, Dtype dtype, double *value) {
@@ -267,36 +306,89 @@ static Value *positions(OnnxNode *node, Value *x, const Numbers *keys) {
   return emit_where(node, emit_unary(node, &op_is_nan, x), build_scalar(&node->builder, DTYPE_I64, nan), at);
 }
 
-static Value *by_search(OnnxNode *node, Value *x, const Numbers *keys, const Numbers *values,
-                        double otherwise) {
+/* The values by the number of their key, and behind them what a key that is none of them becomes. */
+static Value *value_table(OnnxNode *node, const List *values, double number, const char *text) {
   int64_t count = values->count + 1;
-  Data *data = data_new(node->module, values->dtype, count);
-  for (int i = 0; i < values->count; i++) dtype_set(data->dtype, data_bytes(data), i, values->values[i]);
-  dtype_set(data->dtype, data_bytes(data), values->count, otherwise);
-  Value *table = build_const(&node->builder, type_static(node->module, data->dtype, 1, &count), data, NULL);
-  return emit_binary(node, &op_gather, table, positions(node, x, keys));
+  if (values->texts) {
+    const char **texts = NEW_ARRAY(node->module->arena, const char *, count);
+    for (int i = 0; i < values->count; i++) texts[i] = values->texts[i];
+    texts[values->count] = text;
+    return string_constant(node, texts, count, 1);
+  }
+  Data *data = data_new(node->module, values->numbers.dtype, count);
+  for (int i = 0; i < values->count; i++)
+    dtype_set(data->dtype, data_bytes(data), i, values->numbers.values[i]);
+  dtype_set(data->dtype, data_bytes(data), values->count, number);
+  return build_const(&node->builder, type_static(node->module, data->dtype, 1, &count), data, NULL);
+}
+
+static Value *by_search(OnnxNode *node, Value *x, const List *keys, const List *values, double number,
+                        const char *text) {
+  Value *at =
+      keys->texts ? emit_key_number(node, x, keys->texts, keys->count) : positions(node, x, &keys->numbers);
+  return emit_binary(node, &op_gather, value_table(node, values, number, text), at);
 }
 
 static bool import_label_encoder(OnnxNode *node) {
   enum { FEW = 16 };
-  const double exact = 9007199254740992.0; /* 2^53 */
   Value *x = input(node, 0);
-  Numbers keys, values;
-  double otherwise;
+  List keys, values;
+  double number = 0;
+  const char *text = attr_string(node, "default_string", "_Unused");
   TRY(read_list(node, "keys", &keys) && read_list(node, "values", &values));
-  TRY(read_default(node, values.dtype, &otherwise));
+  if (!values.texts) TRY(read_default(node, values.numbers.dtype, &number));
+  if (values.texts && is_string_tensor(node, "default_tensor")) {
+    List given;
+    TRY(tensor_texts(node, "default_tensor", &given));
+    if (given.count != 1) return onnx_fail(node, "default_tensor has %d elements", given.count);
+    text = given.texts[0];
+  }
   if (keys.count != values.count) return onnx_fail(node, "%d keys for %d values", keys.count, values.count);
-  for (int i = 0; i < keys.count; i++)
-    if (fabs(keys.values[i]) > exact && dtype_is_int(keys.dtype))
-      return onnx_fail(node, "key %d, %.0f, is beyond 2^53", i, keys.values[i]);
-  if (keys.count > FEW) return set_output(node, by_search(node, x, &keys, &values, otherwise));
-  Value *none = build_scalar(&node->builder, values.dtype, otherwise);
-  Value *y = by_comparisons(node, x, &keys, &values, none);
-  return set_output(node, emit_broadcast(node, y, type_with_dtype(node->module, x->type, values.dtype)));
+  if (is_string(x) != (keys.texts != NULL))
+    return onnx_fail(node, "the keys of %s are %s", type_text(node->module, x->type),
+                     keys.texts ? "strings" : "numbers");
+  for (int i = 0; !keys.texts && i < keys.count; i++)
+    if (fabs(keys.numbers.values[i]) > EXACT && dtype_is_int(keys.numbers.dtype))
+      return onnx_fail(node, "key %d, %.0f, is beyond 2^53", i, keys.numbers.values[i]);
+  if (keys.texts || values.texts || keys.count > FEW)
+    return set_output(node, by_search(node, x, &keys, &values, number, text));
+  Value *none = build_scalar(&node->builder, values.numbers.dtype, number);
+  Value *y = by_comparisons(node, x, &keys.numbers, &values.numbers, none);
+  return set_output(node,
+                    emit_broadcast(node, y, type_with_dtype(node->module, x->type, values.numbers.dtype)));
 }
 
-static bool import_strings_only(OnnxNode *node) {
-  return refuse_strings(node, node->proto->op_type);
+/* ---- LabelEncoder 1 and CategoryMapper: between strings and integers */
+
+/* To the integers where x are strings, else to the strings; `numbers` NULL: from 0. */
+static bool map_strings(OnnxNode *node, const char *const *texts, const int64_t *numbers, int count) {
+  Value *x = input(node, 0);
+  if (!texts || !count) return onnx_fail(node, "there are no strings to map");
+  double *values = NEW_ARRAY(node->module->arena, double, count);
+  for (int i = 0; i < count; i++) {
+    values[i] = numbers ? (double)numbers[i] : i;
+    if (fabs(values[i]) > EXACT) return onnx_fail(node, "number %d, %.0f, is beyond 2^53", i, values[i]);
+  }
+  List words = {.texts = texts, .count = count};
+  List integers = {.numbers = {values, count, DTYPE_I64}, .count = count};
+  bool from_strings = is_string(x);
+  List *keys = from_strings ? &words : &integers, *results = from_strings ? &integers : &words;
+  return set_output(node, by_search(node, x, keys, results, (double)attr_int(node, "default_int64", -1),
+                                    attr_string(node, "default_string", "_Unused")));
+}
+
+static bool import_label_encoder_1(OnnxNode *node) {
+  int count;
+  const char *const *texts = attr_strings(node, "classes_strings", &count);
+  return map_strings(node, texts, NULL, count);
+}
+
+static bool import_category_mapper(OnnxNode *node) {
+  int count, numbers;
+  const char *const *texts = attr_strings(node, "cats_strings", &count);
+  const int64_t *ints = attr_ints(node, "cats_int64s", &numbers);
+  if (count != numbers) return onnx_fail(node, "%d cats_strings, but %d cats_int64s", count, numbers);
+  return map_strings(node, texts, ints, count);
 }
 
 /* ---- Maps */
@@ -319,11 +411,11 @@ static const OnnxRow rows[] = {
     {"ai.onnx.ml.ArrayFeatureExtractor", 1, 2, 2, import_array_feature_extractor, NULL},
     {"ai.onnx.ml.Binarizer", 1, 1, 1, import_binarizer, NULL},
     {"ai.onnx.ml.CastMap", 1, 1, 1, import_of_map, NULL},
-    {"ai.onnx.ml.CategoryMapper", 1, 1, 1, import_strings_only, NULL},
+    {"ai.onnx.ml.CategoryMapper", 1, 1, 1, import_category_mapper, NULL},
     {"ai.onnx.ml.DictVectorizer", 1, 1, 1, import_of_map, NULL},
     {"ai.onnx.ml.FeatureVectorizer", 1, 1, -1, import_feature_vectorizer, NULL},
     {"ai.onnx.ml.Imputer", 1, 1, 1, import_imputer, NULL},
-    {"ai.onnx.ml.LabelEncoder", 1, 1, 1, import_strings_only, NULL},
+    {"ai.onnx.ml.LabelEncoder", 1, 1, 1, import_label_encoder_1, NULL},
     {"ai.onnx.ml.LabelEncoder", 2, 1, 1, import_label_encoder, NULL},
     {"ai.onnx.ml.Normalizer", 1, 1, 1, import_normalizer, NULL},
     {"ai.onnx.ml.OneHotEncoder", 1, 1, 1, import_one_hot_encoder, NULL},

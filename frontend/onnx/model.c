@@ -93,7 +93,7 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
   if (!tensor) return NULL;
   Dtype dtype = dtype_of_onnx(tensor->elem_type);
   const ImportShape *option = report ? shape_option(import, name) : NULL;
-  if (dtype == DTYPE_NONE || dtype == DTYPE_STRING) {
+  if (dtype == DTYPE_NONE) {
     if (report)
       fail(import->module, "'%s' has elements of type %d, which is not supported", name, tensor->elem_type);
     return NULL;

@@ -14,6 +14,7 @@
 typedef enum Field {
   FLOATS = 4,
   INT32S = 5,
+  STRINGS = 6,
   INT64S = 7,
   DOUBLES = 10,
   UINT64S = 11
@@ -36,7 +37,7 @@ static const Storage storages[] = {
     [ONNX__TENSOR_PROTO__DATA_TYPE__INT16] = {DTYPE_I16, INT32S, 2},
     [ONNX__TENSOR_PROTO__DATA_TYPE__INT32] = {DTYPE_I32, INT32S, 4},
     [ONNX__TENSOR_PROTO__DATA_TYPE__INT64] = {DTYPE_I64, INT64S, 8},
-    [ONNX__TENSOR_PROTO__DATA_TYPE__STRING] = {DTYPE_STRING, 0, 0},
+    [ONNX__TENSOR_PROTO__DATA_TYPE__STRING] = {DTYPE_STRING, STRINGS, sizeof(char *)},
     [ONNX__TENSOR_PROTO__DATA_TYPE__BOOL] = {DTYPE_BOOL, INT32S, 1},
     [ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16] = {DTYPE_F16, INT32S, 2},
     [ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE] = {DTYPE_F64, DOUBLES, 8},
@@ -96,8 +97,6 @@ bool tensor_info(Module *module, const Onnx__TensorProto *tensor, TensorInfo *in
   *info = (TensorInfo){.dtype = dtype_of_onnx(tensor->data_type)};
   if (info->dtype == DTYPE_NONE)
     return fail(module, "tensor '%s' has the unknown element type %d", name_of(tensor), tensor->data_type);
-  if (info->dtype == DTYPE_STRING)
-    return fail(module, "tensor '%s' holds strings, which are not supported", name_of(tensor));
   return set_shape(module, name_of(tensor), tensor->n_dims, tensor->dims, info);
 }
 
@@ -113,6 +112,7 @@ static List list_of(const Onnx__TensorProto *tensor, Field field) {
   switch (field) {
   case FLOATS: return (List){tensor->float_data, tensor->n_float_data, sizeof *tensor->float_data};
   case INT32S: return (List){tensor->int32_data, tensor->n_int32_data, sizeof *tensor->int32_data};
+  case STRINGS: return (List){tensor->string_data, tensor->n_string_data, sizeof *tensor->string_data};
   case INT64S: return (List){tensor->int64_data, tensor->n_int64_data, sizeof *tensor->int64_data};
   case DOUBLES: return (List){tensor->double_data, tensor->n_double_data, sizeof *tensor->double_data};
   case UINT64S: return (List){tensor->uint64_data, tensor->n_uint64_data, sizeof *tensor->uint64_data};
@@ -129,6 +129,8 @@ static bool wrong_size(Module *module, const Onnx__TensorProto *tensor, size_t g
 static bool find_bytes(TensorSource *source, const Onnx__TensorProto *tensor, const TensorInfo *info,
                        Mapping **file, const uint8_t **bytes) {
   *bytes = NULL;
+  if (info->dtype == DTYPE_STRING && (tensor->data_location == EXTERNAL || tensor->has_raw_at))
+    return fail(source->module, "tensor '%s' holds strings outside of its list", name_of(tensor));
   if (tensor->data_location == EXTERNAL) return external_find(source, tensor, info->size, file, bytes);
   if (!tensor->has_raw_at) return true;
   Field field = storages[tensor->data_type].field;
@@ -158,6 +160,17 @@ static void copy_list(const Onnx__TensorProto *tensor, const TensorInfo *info, u
     memcpy(out + i * storage.unit, (const uint8_t *)list.entries + i * list.stride, storage.unit);
 }
 
+/* Strings end with a 0 here, so they cannot hold one. */
+static bool copy_strings(Module *module, const Onnx__TensorProto *tensor, const char **out) {
+  for (size_t i = 0; i < tensor->n_string_data; i++) {
+    const ProtobufCBinaryData *text = &tensor->string_data[i];
+    if (text->len && memchr(text->data, 0, text->len))
+      return fail(module, "string %zu of tensor '%s' has a byte 0", i, name_of(tensor));
+    out[i] = intern(module, arena_printf(module->arena, "%.*s", (int)text->len, (const char *)text->data));
+  }
+  return true;
+}
+
 /* Any byte but 0 is true; everything after this relies on 0 and 1. */
 static void normalise_bools(uint8_t *bytes, size_t size) {
   for (size_t i = 0; i < size; i++) bytes[i] = bytes[i] != 0;
@@ -175,8 +188,11 @@ Data *tensor_data(TensorSource *source, const Onnx__TensorProto *tensor, const T
     return mapping_data(source->module, file, info->dtype, info->count, bytes, info->size);
   if (!bytes && !check_list(source->module, tensor, info)) return NULL;
   Data *data = data_new(source->module, info->dtype, info->count);
+  if (!data) return NULL;
   if (bytes)
     memcpy(data_bytes(data), bytes, info->size);
+  else if (info->dtype == DTYPE_STRING)
+    return copy_strings(source->module, tensor, data_bytes(data)) ? data : NULL;
   else
     copy_list(tensor, info, data_bytes(data));
   if (info->dtype == DTYPE_BOOL) normalise_bools(data_bytes(data), info->size);

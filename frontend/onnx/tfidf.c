@@ -9,7 +9,7 @@
  * The specification calls the weights parallel to the pool; its reference and ONNX Runtime take them by
  * column of the result, and so does this.
  */
-#include "frontend/onnx/onnx.h"
+#include "frontend/onnx/strings.h"
 
 #include <string.h>
 
@@ -31,13 +31,34 @@ typedef struct Vectorizer {
 
 /* ---- Attributes */
 
+static bool read_integers(Vectorizer *v) {
+  v->pool = attr_ints(v->node, "pool_int64s", &v->pool_size);
+  v->rows = emit_cast(v->node, v->rows, DTYPE_I64);
+  return v->rows && (v->pool || onnx_fail(v->node, "pool_int64s is missing"));
+}
+
+/* Strings become the number of the first token of the pool that is equal, in the rows as in the pool. */
+static bool number_tokens(Vectorizer *v) {
+  OnnxNode *node = v->node;
+  const char *const *texts = attr_strings(node, "pool_strings", &v->pool_size);
+  if (!texts) return onnx_fail(node, "pool_strings is missing");
+  int64_t *numbers = NEW_ARRAY(node->module->arena, int64_t, v->pool_size);
+  NameMap seen = {0};
+  for (int i = 0; i < v->pool_size; i++) {
+    const char *name = intern(node->module, texts[i]);
+    if (!names_get(&seen, name)) names_set(node->module, &seen, name, (void *)(intptr_t)(i + 1));
+    numbers[i] = (intptr_t)names_get(&seen, name) - 1;
+  }
+  v->pool = numbers;
+  v->rows = emit_key_number(node, v->rows, texts, v->pool_size);
+  return v->rows != NULL;
+}
+
 static bool read_pool(Vectorizer *v) {
   OnnxNode *node = v->node;
-  v->pool = attr_ints(node, "pool_int64s", &v->pool_size);
+  TRY(is_string(v->rows) ? number_tokens(v) : read_integers(v));
   v->starts = attr_ints(node, "ngram_counts", &v->lengths);
   v->columns = attr_ints(node, "ngram_indexes", &v->gram_count);
-  if (attr_find(node, "pool_strings"))
-    return onnx_fail(node, "pool_strings is given for tokens of %s", dtype_name(v->rows->type->dtype));
   if (!v->gram_count) return onnx_fail(node, "ngram_indexes is missing");
   for (int i = 0; i < v->lengths; i++)
     if (v->starts[i] < (i ? v->starts[i - 1] : 0) || v->starts[i] > v->pool_size)
@@ -190,8 +211,7 @@ static bool import_tfidf(OnnxNode *node) {
     return onnx_fail(node, "x is %s, not rows of tokens", type_text(node->module, x->type));
   v.rows = rank == 1 ? emit_unsqueeze(node, x, 1, 0) : x;
   TRY(v.rows && read_pool(&v) && read_columns(&v));
-  v.rows = emit_cast(node, v.rows, DTYPE_I64);
-  TRY(v.rows && count_all(&v));
+  TRY(count_all(&v));
   Value *y = weighted(&v, arrange(&v));
   const Dim *width = dim_const(node->module, v.width);
   return set_output(node, rank == 1 ? emit_reshape(node, y, 1, &width) : y);

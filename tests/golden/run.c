@@ -15,7 +15,8 @@ static const double max_abs = 1e-4, max_relative = 1e-3;
 typedef struct RunLine {
   Golden *golden;
   Module *module;
-  int number; /* of the line in the file */
+  Module *kept; /* of the strings of outputs */
+  int number;   /* of the line in the file */
   uint64_t seed;
   const char *symbols[MAX_SYMBOLS];
   int64_t sizes[MAX_SYMBOLS];
@@ -218,6 +219,9 @@ static Tensor *run_way(RunLine *line, const char *text, int way, const Tensor *r
       check_outputs(line, ways[way].name, outputs, line->wanted);
       if (reference) check_outputs(line, ways[way].name, outputs, reference);
     }
+    for (int i = 0; ok && i < *count; i++)
+      if (outputs[i].dtype == DTYPE_STRING && outputs[i].kind == TENSOR_DENSE)
+        tensor_keep_strings(line->kept, &outputs[i]); /* the line's module ends before they do */
     if (!ok) tensors_free(outputs, *count), outputs = NULL;
   }
   close_line(line);
@@ -225,7 +229,7 @@ static Tensor *run_way(RunLine *line, const char *text, int way, const Tensor *r
 }
 
 static void run_line(Golden *golden, const char *text, int number) {
-  RunLine line = {.golden = golden, .number = number};
+  RunLine line = {.golden = golden, .number = number, .kept = module_new(golden->path)};
   Tensor *reference = NULL;
   int count = 0;
   for (int way = 0; way < COUNT_OF(ways); way++) {
@@ -236,6 +240,7 @@ static void run_line(Golden *golden, const char *text, int number) {
       tensors_free(outputs, count);
   }
   if (reference) tensors_free(reference, count);
+  module_free(line.kept);
 }
 
 void golden_run_lines(Golden *golden) {

@@ -292,7 +292,6 @@ categories = np.array([1, 2, 5])
 for dtype in (np.int64, np.float32, np.int32, np.float64):
     one = np.array([[1, 5], [2, 9]], dtype)
     ml("OneHotEncoder", np.dtype(dtype).name, [one], [(one[..., None] == categories).astype(f32)], 1, cats_int64s=[1, 2, 5])
-ml("OneHotEncoder", "strings", [np.array([1])], version=1, error="cats_strings has strings, which are not supported", cats_strings=["a"])
 
 # ---- LabelEncoder: few keys, many keys
 
@@ -318,7 +317,6 @@ ml("LabelEncoder", "many_floats", [asked[:20].reshape(-1, 2)], [np.array([found[
    keys_floats=list_of(floating), values_int64s=list(results))
 ml("LabelEncoder", "many_with_nan", [asked], [np.array([found.get(int(round(v * 8)), -1) if v == v and v * 8 == round(v * 8) else 77 if v != v else -1 for v in asked])], 4,
    keys_floats=[*list_of(floating), float("nan")], values_int64s=[*results, 77])
-ml("LabelEncoder", "strings", [np.array([1])], version=2, error="values_strings has strings", keys_int64s=[1], values_strings=["a"])
 ml("LabelEncoder", "lengths", [np.array([1])], version=2, error="2 keys for 1 values", keys_int64s=[1, 2], values_int64s=[1])
 
 ml("ZipMap", "", [left], [left], 1, classlabels_int64s=[3, 4])
