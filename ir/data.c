@@ -59,7 +59,7 @@ Data *data_blank(Module *module, Dtype dtype, int64_t count) {
 
 Data *data_splat(Module *module, Dtype dtype, int64_t count, double value) {
   Data *data = data_blank(module, dtype, count);
-  if (data) dtype_set(dtype, data_bytes(data), 0, value);
+  if (data && dtype != DTYPE_STRING) dtype_set(dtype, data_bytes(data), 0, value);
   return data;
 }
 

@@ -398,8 +398,7 @@ const Data *value_data(const Value *value) {
 
 bool value_scalar(const Value *value, double *x) {
   const Data *data = value_data(value);
-  if (!data || data->count == 0 || dtype_bits(data->dtype) == 0 || dtype_is_complex(data->dtype))
-    return false;
+  if (!data || data->count == 0 || data->dtype == DTYPE_STRING || dtype_is_complex(data->dtype)) return false;
   *x = data_get(data, 0);
   if (data->splat) return true;
   for (int64_t i = 1; i < data->count; i++)

@@ -261,7 +261,7 @@ struct Data {
 
 Data *data_new(Module *module, Dtype dtype, int64_t count); /* owned, zeroed, write through data_bytes */
 void *data_bytes(Data *data);                               /* only while it is being filled */
-Data *data_splat(Module *module, Dtype dtype, int64_t count, double value);
+Data *data_splat(Module *module, Dtype dtype, int64_t count, double value); /* of strings: "" */
 Data *data_blank(Module *module, Dtype dtype, int64_t count); /* a splat of zero bytes, to be filled in */
 /* Element `index` of `data`, `count` times. */
 Data *data_spread(Module *module, const Data *data, int64_t index, int64_t count);

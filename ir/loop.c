@@ -228,6 +228,8 @@ Reg *loop_const_int(Loops *loops, LoopType type, int64_t value) {
   if (dtype_is_float(type.dtype)) return loop_const(loops, type, (double)value);
   Instr *instr = simple(loops, LOOP_CONST, type, 0, NULL);
   int64_t slot[2] = {0, 0};
+  instr->imm = value;
+  if (type.dtype == DTYPE_STRING) return instr->results[0]; /* a pointer, which is not rounded */
   dtype_set_int(type.dtype, slot, 0, type.dtype == DTYPE_BOOL ? value != 0 : value);
   instr->imm = dtype_get_int(type.dtype, slot, 0);
   return instr->results[0];

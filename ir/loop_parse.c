@@ -90,8 +90,6 @@ static bool parse_type(Parser *p, LoopType *type) {
   bool digits = !cross || (end - cross > 1 && end - cross < 6 && is_number(cross + 1));
   if (cross && digits) type->lanes = atoi(cross + 1);
   if (type->dtype == DTYPE_NONE || !digits) return lexer_expected(&p->lexer, "a type such as f32x16");
-  if (dtype_bits(type->dtype) == 0)
-    return lexer_fail(&p->lexer, token.start, "registers cannot be %s", dtype_name(type->dtype));
   if (type->lanes < 1 || type->lanes > MAX_LANES)
     return lexer_fail(&p->lexer, token.start, "%d lanes are not in [1, %d]", type->lanes, MAX_LANES);
   return lexer_next(&p->lexer);

@@ -142,11 +142,16 @@ static bool check_select(const Verifier *v, const Instr *instr) {
   return true;
 }
 
+/* Elements that are only moved. */
+static bool is_opaque(Dtype dtype) {
+  return dtype_is_complex(dtype) || dtype == DTYPE_STRING;
+}
+
 static bool check_convert(const Verifier *v, const Instr *instr) {
   LoopType from = instr->args[0]->type, to = instr->results[0]->type;
   if (from.lanes != to.lanes) return bad(v, instr, "%d lanes become %d", from.lanes, to.lanes);
-  if (dtype_is_complex(from.dtype) || dtype_is_complex(to.dtype))
-    return bad(v, instr, "complex numbers are not converted");
+  if (is_opaque(from.dtype) || is_opaque(to.dtype))
+    return bad(v, instr, "complex numbers and strings are not converted");
   if (instr->op == LOOP_CAST)
     return to.dtype != DTYPE_F8E8M0 || from.dtype == to.dtype ||
            bad(v, instr, "rounding to f8e8m0 is no cast: it is spelled out");
@@ -206,7 +211,8 @@ static bool check_value(const Verifier *v, const Instr *instr) {
     if (!is_i64(instr->args[0])) return bad(v, instr, "the argument is not a scalar i64");
     return type.dtype == DTYPE_BOOL || bad(v, instr, "the result is not bool");
   default:
-    return !dtype_is_complex(type.dtype) || instr->imm == 0 || bad(v, instr, "no complex literal but 0");
+    return !is_opaque(type.dtype) || instr->imm == 0 ||
+           bad(v, instr, "no %s literal but 0", dtype_name(type.dtype));
   }
 }
 

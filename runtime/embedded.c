@@ -5,8 +5,8 @@
 #define PARTS(X, arch)                                                                                       \
   X(cpu, arch)                                                                                               \
   X(run, arch)                                                                                               \
-  X(session, arch) X(threads, arch) X(items, arch) X(strings, arch) X(text, arch) X(regex, arch)             \
-      X(dynamic, arch)
+  X(session, arch)                                                                                           \
+  X(threads, arch) X(items, arch) X(strings, arch) X(text, arch) X(regex, arch) X(dynamic, arch)
 
 #define DECLARE_PART(part, arch)                                                                             \
   extern const unsigned char bitcode_##part##_##arch[];                                                      \

@@ -54,13 +54,17 @@ double attr_float(OnnxNode *node, const char *name, double absent) {
   return attribute ? (double)attribute->f : absent;
 }
 
-static const char *text_of(const OnnxNode *node, ProtobufCBinaryData bytes) {
-  return arena_printf(node->module->arena, "%.*s", (int)bytes.len, (const char *)bytes.data);
+static const char *text_of(OnnxNode *node, const char *name, ProtobufCBinaryData bytes) {
+  const char *text = string_text(node->module, bytes);
+  if (text) return text;
+  onnx_fail(node, "a string of attribute '%s' has a byte 0", name);
+  node->has_failed = true;
+  return "";
 }
 
 const char *attr_string(OnnxNode *node, const char *name, const char *absent) {
   const Attribute *attribute = find_typed(node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
-  return attribute ? text_of(node, attribute->s) : absent;
+  return attribute ? text_of(node, name, attribute->s) : absent;
 }
 
 bool attr_string_is(OnnxNode *node, const char *name, const char *absent, const char *value) {
@@ -94,7 +98,7 @@ const char *const *attr_strings(OnnxNode *node, const char *name, int *count) {
   if (!attribute || attribute->n_strings > MAX_STRINGS) return NULL;
   *count = (int)attribute->n_strings;
   const char **texts = NEW_ARRAY(node->module->arena, const char *, *count);
-  for (int i = 0; i < *count; i++) texts[i] = text_of(node, attribute->strings[i]);
+  for (int i = 0; i < *count; i++) texts[i] = text_of(node, name, attribute->strings[i]);
   return texts;
 }
 

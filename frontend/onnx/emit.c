@@ -61,7 +61,9 @@ bool input_floats(OnnxNode *node, int index, const char *what, const double **va
   enum { MAX_FLOATS = 64 };
   const Data *data = value_data(input(node, index));
   if (!data) return onnx_fail(node, "%s must be a constant", what);
-  if (data->count > MAX_FLOATS) return onnx_fail(node, "%s has %lld elements", what, (long long)data->count);
+  if (data->count > MAX_FLOATS || data->dtype == DTYPE_STRING)
+    return onnx_fail(node, "%s has %lld elements of %s", what, (long long)data->count,
+                     dtype_name(data->dtype));
   double *copy = NEW_ARRAY(node->module->arena, double, data->count);
   for (int64_t i = 0; i < data->count; i++) copy[i] = data_get(data, i);
   *values = copy;

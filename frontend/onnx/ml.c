@@ -13,7 +13,7 @@ bool attr_numbers(OnnxNode *node, const char *name, Numbers *numbers) {
   TRY(tensor_info(node->module, attribute->t, &info));
   const Data *data = tensor_data(&node->import->source, attribute->t, &info);
   TRY(data);
-  if (data->count > INT32_MAX || dtype_bits(data->dtype) == 0)
+  if (data->count > INT32_MAX || data->dtype == DTYPE_STRING)
     return onnx_fail(node, "attribute '%s' has %lld elements of %s", name, (long long)data->count,
                      dtype_name(data->dtype));
   *numbers = (Numbers){.count = (int)data->count, .dtype = data->dtype};

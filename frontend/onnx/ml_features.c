@@ -2,8 +2,8 @@
  * ml_features.c -- operators of ai.onnx.ml on features: scaling, encoding, choosing.
  *
  * Tables from numbers to numbers are comparisons when they are short, else a decision tree that searches.
- * Strings are first turned into their numbers among the keys. A ZipMap, whose maps no C program wants, leaves its rows as they are
- * and names their columns.
+ * Strings are first turned into their numbers among the keys. A ZipMap, whose maps no C program wants, leaves
+ * its rows as they are and names their columns.
  */
 #include "frontend/onnx/ml.h"
 #include "frontend/onnx/strings.h"

@@ -67,6 +67,8 @@ typedef struct TensorInfo {
 Dtype dtype_of_onnx(int64_t data_type); /* DTYPE_NONE when unknown */
 bool tensor_info(Module *module, const Onnx__TensorProto *tensor, TensorInfo *info);
 Data *tensor_data(TensorSource *source, const Onnx__TensorProto *tensor, const TensorInfo *info);
+/* A string, which ends with a 0 here; NULL: it holds one. */
+const char *string_text(Module *module, ProtobufCBinaryData bytes);
 /* A sparse tensor, written out in full. */
 Data *sparse_data(TensorSource *source, const Onnx__SparseTensorProto *sparse, TensorInfo *info);
 

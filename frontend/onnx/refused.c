@@ -10,8 +10,7 @@
 
 static const OnnxRefusal refusals[] = {
     {"ImageDecoder", "it reads image files", "decode images before the model and pass their pixels"},
-    {"RegexFullMatch StringConcat StringNormalizer StringSplit " M "Tokenizer", "tensors hold numbers only",
-     "prepare texts before the model and pass numbers"},
+    {M "Tokenizer", "it splits texts", "split texts before the model and pass their tokens"},
     {"ai.onnx.preview.FlexAttention", "a preview that may change",
      "export attention as Attention of opset 23, or as products and a softmax"},
     {"ai.onnx.preview.training.Gradient " M "BitmaskBiasDropout " M "BitmaskDropout", "it trains a model",

@@ -160,13 +160,18 @@ static void copy_list(const Onnx__TensorProto *tensor, const TensorInfo *info, u
     memcpy(out + i * storage.unit, (const uint8_t *)list.entries + i * list.stride, storage.unit);
 }
 
-/* Strings end with a 0 here, so they cannot hold one. */
+const char *string_text(Module *module, ProtobufCBinaryData bytes) {
+  char *text = arena_alloc(module->arena, bytes.len + 1);
+  if (!bytes.len) return text;
+  if (memchr(bytes.data, 0, bytes.len)) return NULL;
+  return memcpy(text, bytes.data, bytes.len);
+}
+
 static bool copy_strings(Module *module, const Onnx__TensorProto *tensor, const char **out) {
   for (size_t i = 0; i < tensor->n_string_data; i++) {
-    const ProtobufCBinaryData *text = &tensor->string_data[i];
-    if (text->len && memchr(text->data, 0, text->len))
-      return fail(module, "string %zu of tensor '%s' has a byte 0", i, name_of(tensor));
-    out[i] = intern(module, arena_printf(module->arena, "%.*s", (int)text->len, (const char *)text->data));
+    const char *text = string_text(module, tensor->string_data[i]);
+    if (!text) return fail(module, "string %zu of tensor '%s' has a byte 0", i, name_of(tensor));
+    out[i] = intern(module, text);
   }
   return true;
 }

@@ -122,7 +122,7 @@ TEST(sizes) {
   CHECK(dtype_bytes(DTYPE_F32, 3, &size) && size == 12);
   CHECK(dtype_bytes(DTYPE_U2, 5, &size) && size == 2);
   CHECK(!dtype_bytes(DTYPE_C128, INT64_MAX / 8, &size) && !dtype_bytes(DTYPE_F32, -1, &size));
-  CHECK(!dtype_bytes(DTYPE_STRING, 1, &size));
+  CHECK(dtype_bytes(DTYPE_STRING, 3, &size) && size == 24);
   for (Dtype dtype = DTYPE_BOOL; dtype < DTYPE_COUNT; dtype++)
     CHECK(dtype_from_name(dtype_name(dtype), strlen(dtype_name(dtype))) == dtype);
   CHECK(dtype_from_name("f3", 2) == DTYPE_NONE && dtype_from_name("none", 4) == DTYPE_NONE);

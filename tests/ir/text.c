@@ -134,7 +134,7 @@ static const struct {
     {G "  const %c: i8[1] = [1.5]\n" R, 2, 22, "an integer"},
     {G "  const %c: u64[1] = [18446744073709551616]\n" R, 2, 23, "64 bits"},
     {G "  const %c: f32[999999999] = [1.0]\n" R, 2, 30, "use data"},
-    {G "  const %c: string[1] = [1.0]\n" R, 2, 25, "strings"},
+    {G "  const %c: string[1] = [1.0]\n" R, 2, 26, "expected a string"},
     {G "  const %c: f32[2] = data \"w\"\n" R, 2, 22, "no weights file"},
     {G "  const %c: f32[2] = splat 1.0 2.0\n" R, 2, 32, "the end of the line"},
     {G "\001", 2, 1, "0x01"},

@@ -53,7 +53,6 @@ TEST(refused) {
   check_refused("kernel k(%x: in f32[4], %x: in f32) {}", 1, 25, "declared twice");
   check_refused("kernel k() {\n  %a: f33 = const 0.0\n}", 2, 7, "a type");
   check_refused("kernel k() {\n  %a: f32x512 = const 0.0\n}", 2, 7, "512 lanes");
-  check_refused("kernel k() {\n  %a: string = const 0\n}", 2, 7, "cannot be string");
   check_refused("kernel k() {\n  %a: f32 = fly 0.0\n}", 2, 13, "an instruction");
   check_refused("kernel k() {\n  %a: f32 = add %b, 0.0\n}", 2, 17, "not defined before");
   check_refused("kernel k() {\n  %a: f32 = const 0.0\n  %a: f32 = const 0.0\n}", 3, 3, "defined twice");

@@ -17,8 +17,10 @@ TEST(types) {
   check_bad("%a: i4 = const 0\n%c: i4 = add %a, %a", "i4 is not a number");
   check_bad("%a: f8e5m2 = const 0.0\n%c: bool = eq %a, %a", "f8e5m2 is not computed with");
   check_bad("%a: u2x4 = const 0\n%c: u2 = reduce_add %a", "u2 is not a number");
-  check_bad("%a: c64 = const 1", "no complex literal but 0");
-  check_bad("%a: c64 = const 0\n%c: f32 = cast %a", "complex numbers are not converted");
+  check_bad("%a: c64 = const 1", "no c64 literal but 0");
+  check_bad("%a: string = const 1", "no string literal but 0");
+  check_bad("%a: string = const 0\n%b: i64 = cast %a", "strings are not converted");
+  check_bad("%a: c64 = const 0\n%c: f32 = cast %a", "are not converted");
   check_bad("%a: f32 = const 0.0\n%c: f8e8m0 = cast %a", "rounding to f8e8m0 is no cast");
   check_bad("%a: f32 = const 0.0\n%c: f64 = const 0.0\n%d: f32 = add %a, %c", "another type");
   check_bad("%a: f32 = const 0.0\n%c: f64 = add %a, %a", "does not follow");

@@ -223,8 +223,14 @@ TEST(types_must_agree) {
   begin(-1, 1);
   CHECK(error_says("unknown element type -1"));
   begin(STRING, 1);
+  add_field(&bytes, STRING_DATA, "a\0b", 3);
+  CHECK(error_says("string 0 of tensor '' has a byte 0"));
+  begin(STRING, 1);
+  add_field(&bytes, RAW_DATA, "12345678", 8);
+  CHECK(error_says("holds strings outside of its list"));
+  begin(STRING, 2);
   add_text(&bytes, STRING_DATA, "a");
-  CHECK(error_says("strings"));
+  CHECK(error_says("holds 1 entries, its dims want 2"));
   begin(FLOAT, 1);
   for (int i = 0; i < 20; i++) add_int(&bytes, DIMS, 1);
   CHECK(error_says("21 dims"));

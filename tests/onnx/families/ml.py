@@ -321,6 +321,5 @@ ml("LabelEncoder", "lengths", [np.array([1])], version=2, error="2 keys for 1 va
 
 ml("ZipMap", "", [left], [left], 1, classlabels_int64s=[3, 4])
 ml("ZipMap", "labels", [left], version=1, error="3 labels for f32[3,2]", classlabels_strings=["a", "b", "c"])
-ml("CategoryMapper", "", [np.array([1])], version=1, error="CategoryMapper has strings, which are not supported", cats_int64s=[1], cats_strings=["a"])
 ml("DictVectorizer", "", [left], version=1, error="takes a map", string_vocabulary=["a", "b"])
 ml("CastMap", "", [left], version=1, error="takes a map")

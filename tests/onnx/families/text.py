@@ -3,7 +3,7 @@ import itertools
 import re
 
 import numpy as np
-from case import case
+from case import case, node
 from onnx import helper
 
 
@@ -140,6 +140,53 @@ case("Tile", "strings", inputs=[lines, np.array([1, 2])], constants=[1], outputs
 case("Where", "strings", inputs=[np.array([[True], [False], [True]]), lines, strings("no")], constants=[2],
      outputs=[np.where([[True], [False], [True]], lines, strings("no"))])
 case("Identity", "strings", inputs=[lines], outputs=[lines])
+case("ScatterElements", "strings", inputs=[lines, np.array([[1], [0], [1]]), strings([["x"], ["y"], ["z"]])],
+     outputs=[strings([[lines[0, 0], "x"], ["y", lines[1, 1]], [lines[2, 0], "z"]])], axis=1)
+case("OneHot", "strings", inputs=[np.array([0, 2]), np.int64(3), strings(["off", "on"])], constants=[1],
+     outputs=[strings([["on", "off", "off"], ["off", "off", "on"]])])
+case("Pad", "strings", opset=19, inputs=[lines, np.array([0, 1, 0, 0])], constants=[1], outputs=[np.concatenate([strings([[""]] * 3), lines], 1)])
+case("Trilu", "strings", inputs=[lines], outputs=[np.where(np.arange(2) >= np.arange(3)[:, None], lines, strings(""))])
+case("Resize", "strings", inputs=[lines, None, None, np.array([3, 4])], constants=[3], outputs=[lines[:, [0, 0, 1, 1]]], mode="nearest")
+case("Add", "strings", inputs=[lines, lines], error="x is string")
+case("TopK", "strings", inputs=[lines, np.array([1])], error="x is string")
+
+# ---- Constants, control flow, sequences
+
+pair, ends = strings(["a", "b"]), node("Constant", "", "k", value_strings=["!", ""])
+case("Constant", "strings", opset=20, inputs=[pair], nodes=[ends, node("StringConcat", "x0 k", "y0")], outputs=[strings(["a!", "b"])])
+case("Constant", "folded", opset=20, inputs=[pair], nodes=[ends, node("StringConcat", "k k", "t"), node("Concat", "t x0", "y0", axis=0)],
+     outputs=[strings(["!!", "", "a", "b"])])
+case("Constant", "grown", opset=20, inputs=[pair], dims={0: ["N"]}, outputs=[strings(["é", "é"])],
+     nodes=[node("Constant", "", "k", value_string="é"), node("Shape", "x0", "n"), node("Expand", "k n", "y0")])
+case("Constant", "none", opset=20, inputs=[pair, strings([])], constants=[1], outputs=[strings([]), pair],
+     nodes=[node("StringConcat", "x1 x1", "y0"), node("Concat", "x1 x0", "y1", axis=0)])
+case("Constant", "zero", opset=20, inputs=[pair], error="a string of attribute 'value_string' has a byte 0",
+     nodes=[node("Constant", "", "k", value_string=b"a\0b"), node("StringConcat", "x0 k", "y0")])
+case("Identity", "zero", inputs=[pair, strings(["a\0b"])], constants=[1], outputs=[pair, strings(["a"])], error="string 0 of tensor 'x1' has a byte 0",
+     nodes=[node("Identity", "x0", "y0"), node("Identity", "x1", "y1")])
+
+
+def graph(nodes, inputs, outputs):
+    """Values are NAME:TYPE, tensors of a known rank but no known size when they are strings."""
+    info = lambda text: helper.make_tensor_value_info(text[:-2], int(text[-1]), ["N"] if text[-1] == "8" else [])
+    return helper.make_graph(nodes, "inner", [info(t) for t in inputs.split()], [info(t) for t in outputs.split()])
+
+
+shout = graph([ends, node("StringConcat", "x1 k", "t")], "", "t:8")
+keep = graph([node("Identity", "x1", "e")], "", "e:8")
+for choice, chosen in (True, ["a!", "b"]), (False, ["a", "b"]):
+    case("If", f"strings_{choice}", opset=20, inputs=[np.array(choice), pair], outputs=[strings(chosen)],
+         nodes=[node("If", "x0", "y0", then_branch=shout, else_branch=keep)])
+grow = graph([node("Identity", "go", "on"), node("StringConcat", "v x1", "w"), node("Identity", "w", "s")], "i:7 go:9 v:8", "on:9 w:8 s:8")
+for count in 0, 1, 3:
+    grown = [["a" * (i + 1), "b" * (i + 1)] for i in range(count + 1)]
+    case("Loop", f"strings_{count}", opset=20, inputs=[np.int64(count), pair], nodes=[node("Loop", "x0 _ x1", "y0 y1", body=grow)],
+         outputs=[strings(grown[-1]), strings(grown[1:]).reshape(count, 2)])
+items = [strings(["c"]), pair, strings([])]
+case("SequenceInsert", "strings", inputs=[items, pair], outputs=[[pair, *items], strings(["a", "b", "c", "a", "b"])],
+     nodes=[node("Constant", "", "k", value_int=0), node("SequenceInsert", "x0 x1 k", "y0"), node("ConcatFromSequence", "y0", "y1", axis=0)])
+case("SplitToSequence", "strings", opset=20, inputs=[pair], outputs=[[strings("aa"), strings("bb")]],
+     nodes=[node("StringConcat", "x0 x0", "t"), node("SplitToSequence", "t", "y0", axis=0, keepdims=0)])
 
 # ---- ai.onnx.ml
 
