@@ -12,6 +12,7 @@ static const Option options[] = {
     INPUT_OPTIONS,
     MODEL_OPTIONS,
     BUILD_OPTIONS,
+    STATE_OPTIONS,
     {0},
 };
 
@@ -33,7 +34,8 @@ static tenon_tensor lend(const Tensor *tensor) {
 }
 
 static bool run_once(const Bench *bench) {
-  const Program *program = bench->program;
+  Program *program = bench->program;
+  TRY(program_rewind(program));
   if (!program->library->session_run(program->session, bench->inputs, bench->outputs)) return true;
   return fail(program->module, "%s", program->library->session_error(program->session));
 }
@@ -66,7 +68,7 @@ static bool measure(Bench *bench, double seconds) {
     if (bench->least) profile_run(bench);
     now = seconds_now();
   }
-  return true;
+  return program_rewind(bench->program); /* for symbol_value */
 }
 
 static int compare_doubles(const void *a, const void *b) {
@@ -82,6 +84,13 @@ static int64_t symbol_value(const Bench *bench, const char *symbol) {
     for (int axis = 0; axis < program->inputs[i].rank; axis++) {
       const char *name = program->inputs[i].symbols[axis];
       if (name && strcmp(name, symbol) == 0) return bench->inputs[i].dims[axis];
+    }
+  for (int i = 0; i < program->state_count; i++)
+    for (int axis = 0; axis < program->states[i].rank; axis++) {
+      const char *name = program->states[i].symbols[axis];
+      tenon_tensor state = {.data = NULL};
+      program->library->session_get_state(program->session, (uint32_t)i, &state);
+      if (name && strcmp(name, symbol) == 0) return state.dims[axis];
     }
   return 1;
 }
@@ -169,7 +178,9 @@ const Verb verb_bench = {
     .usage = "MODEL|LIB [options]",
     .text = "Prints the least, the median and the 90th percentile latency, and the arithmetic per second "
             "that the\n"
-            "median makes of the model's multiply-accumulates (two operations each).",
+            "median makes of the model's multiply-accumulates (two operations each). States of a library are "
+            "set\n"
+            "back before each run; --dim says how much they hold.",
     .options = options,
     .min_words = 1,
     .max_words = 1,

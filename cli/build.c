@@ -61,7 +61,7 @@ bool build_import(Module *module, const char *path, const Arguments *arguments, 
   for (int i = 0; options.shape_count < MAX_GIVEN && (text = option_list(arguments, "input-shape", i)); i++)
     TRY(parse_shape(module, text, &shapes[options.shape_count++]));
   progress_begin(arguments, "reading", path);
-  bool ok = import_model(module, path, &options);
+  bool ok = import_model(module, path, &options) && build_states(module, arguments);
   progress_end();
   return ok;
 }

@@ -26,6 +26,7 @@ static const Option options[] = {
     INTERPRET_OPTION,
     MODEL_OPTIONS,
     BUILD_OPTIONS,
+    STATE_OPTIONS,
     {0},
 };
 

@@ -13,6 +13,7 @@ static const Option options[] = {
     {"emit", 0, OPTION_CHOICE, "so|obj|llvm|asm|tn|loops", "what to write (default so)"},
     {"name", 0, OPTION_TEXT, "NAME", "prefix of all C names (default: the model's file name)"},
     BUILD_OPTIONS,
+    STATE_OPTIONS,
     {0},
 };
 
@@ -75,6 +76,7 @@ static void print_summary(const Program *program, const Compilation *c) {
   printf("%s from %s\n", c->output, base_name(c->path));
   ports_print("  input", program->inputs, program->input_count);
   ports_print("  output", program->outputs, program->output_count);
+  ports_print("  state", program->states, program->state_count);
   printf("  %s parameters (%s), %s multiply-accumulates\n", count_text(c->model.parameters, a),
          bytes_text(c->model.parameter_bytes, b), c->model.macs);
   if (is_library || strcmp(c->emit, "obj") == 0) {

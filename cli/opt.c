@@ -13,6 +13,7 @@ static const Option options[] = {
     MODEL_OPTIONS,
     BUILD_OPTIONS,
     {"candidates", 0, OPTION_COUNT, "N", "schedules that --tune tries for a kernel (default 12)"},
+    STATE_OPTIONS,
     {0},
 };
 

@@ -29,27 +29,34 @@ static Port port_of_info(const tenon_tensor_info *info) {
   return port;
 }
 
-static void make_ports(Program *program, int input_count, int output_count) {
+static void make_ports(Program *program, int input_count, int output_count, int state_count) {
   program->input_count = input_count;
   program->output_count = output_count;
+  program->state_count = state_count;
   program->inputs = NEW_ARRAY(program->module->arena, Port, input_count);
   program->outputs = NEW_ARRAY(program->module->arena, Port, output_count);
+  program->states = NEW_ARRAY(program->module->arena, Port, state_count);
 }
 
 static void model_ports(Program *program) {
   Graph *graph = program->module->main;
-  make_ports(program, graph->input_count, graph->output_count);
-  for (int i = 0; i < graph->input_count; i++)
-    program->inputs[i] = port_of(graph->inputs[i]->name, graph->inputs[i]->type, program->module);
-  for (int i = 0; i < graph->output_count; i++)
-    program->outputs[i] = port_of(graph->output_names[i], graph_output(graph, i)->type, program->module);
+  Module *module = program->module;
+  int states = graph->state_count;
+  make_ports(program, graph->input_count - states, graph->output_count - states, states);
+  for (int i = 0; i < program->input_count; i++)
+    program->inputs[i] = port_of(graph->inputs[i]->name, graph->inputs[i]->type, module);
+  for (int i = 0; i < program->output_count; i++)
+    program->outputs[i] = port_of(graph->output_names[i], graph_output(graph, i)->type, module);
+  for (int i = 0; i < states; i++)
+    program->states[i] = port_of(graph_state(graph, i)->name, graph_state(graph, i)->type, module);
 }
 
 static void library_ports(Program *program) {
   const tenon_library *library = program->library;
-  make_ports(program, (int)library->input_count, (int)library->output_count);
+  make_ports(program, (int)library->input_count, (int)library->output_count, (int)library->state_count);
   for (int i = 0; i < program->input_count; i++) program->inputs[i] = port_of_info(library->inputs[i]);
   for (int i = 0; i < program->output_count; i++) program->outputs[i] = port_of_info(library->outputs[i]);
+  for (int i = 0; i < program->state_count; i++) program->states[i] = port_of_info(library->states[i]);
 }
 
 /* ---- Opening ---- */
@@ -140,6 +147,31 @@ bool program_prepare(Program *program, bool profile) {
 
 /* ---- Running ---- */
 
+/* The value of --dim NAME=N for a size called `symbol`, else -1. */
+static int64_t given_dim(const Program *program, const char *symbol) {
+  const char *text;
+  size_t length = strlen(symbol);
+  for (int i = 0; (text = option_list(program->arguments, "dim", i)); i++)
+    if (strncmp(text, symbol, length) == 0 && text[length] == '=')
+      return strtoll(text + length + 1, NULL, 10);
+  return -1;
+}
+
+bool program_rewind(Program *program) {
+  const tenon_library *library = program->library;
+  for (int i = 0; i < program->state_count; i++) {
+    const Port *port = &program->states[i];
+    tenon_tensor sizes = {.rank = (uint32_t)port->rank};
+    for (int axis = 0; axis < port->rank; axis++) {
+      int64_t given = port->dims[axis] < 0 ? given_dim(program, port->symbols[axis]) : port->dims[axis];
+      sizes.dims[axis] = given < 0 ? 0 : given;
+    }
+    if (library->session_set_state(program->session, (uint32_t)i, &sizes))
+      return fail(program->module, "%s", library->session_error(program->session));
+  }
+  return true;
+}
+
 /* Lists get descriptors in the arena. */
 static tenon_tensor lend(Module *module, const Tensor *tensor) {
   if (tensor->kind == TENSOR_ABSENT) return (tenon_tensor){.rank = TENON_ABSENT};
@@ -185,10 +217,41 @@ static bool run_library(Program *program, const Tensor *inputs, Tensor *outputs)
   return true;
 }
 
+/* States as they are before the first run: what grows is empty, all else 0. */
+static bool start_states(Program *program) {
+  program->held = tensors_new(program->state_count);
+  for (int i = 0; i < program->state_count; i++) {
+    const Port *port = &program->states[i];
+    int64_t dims[MAX_RANK];
+    for (int axis = 0; axis < port->rank; axis++) dims[axis] = port->dims[axis] < 0 ? 0 : port->dims[axis];
+    if (!tensor_new(&program->held[i], port->dtype, port->rank, dims))
+      return fail(program->module, "no memory for state '%s'", port->name);
+  }
+  return true;
+}
+
+/* In the graph states are the last inputs and outputs. */
+static bool run_interpreter(Program *program, const Tensor *inputs, Tensor *outputs) {
+  Arena *arena = program->module->arena;
+  int states = program->state_count;
+  if (!program->held) TRY(start_states(program));
+  Tensor *in = NEW_ARRAY(arena, Tensor, program->input_count + states);
+  Tensor *out = NEW_ARRAY(arena, Tensor, program->output_count + states);
+  for (int i = 0; i < program->input_count; i++) in[i] = inputs[i];
+  for (int i = 0; i < states; i++) in[program->input_count + i] = program->held[i];
+  TRY(graph_interpret(program->module->main, in, out));
+  for (int i = 0; i < program->output_count; i++) outputs[i] = out[i];
+  for (int i = 0; i < states; i++) {
+    tensor_free(&program->held[i]);
+    program->held[i] = out[program->output_count + i];
+  }
+  return true;
+}
+
 bool program_run(Program *program, const Tensor *inputs, Tensor *outputs) {
   progress_begin(program->arguments, "running", program->path);
-  bool ok = program->interpret ? graph_interpret(program->module->main, inputs, outputs)
-                               : run_library(program, inputs, outputs);
+  bool ok =
+      program->interpret ? run_interpreter(program, inputs, outputs) : run_library(program, inputs, outputs);
   progress_end();
   return ok;
 }
@@ -196,6 +259,7 @@ bool program_run(Program *program, const Tensor *inputs, Tensor *outputs) {
 void program_close(Program *program) {
   if (program->session) program->library->session_close(program->session);
   if (program->handle) dlclose(program->handle);
+  if (program->held) tensors_free(program->held, program->state_count);
   module_free(program->module);
 }
 
@@ -207,16 +271,6 @@ int program_finish(Program *program, bool ok, int code) {
 }
 
 /* ---- Inputs ---- */
-
-/* The value of --dim NAME=N for a size called `symbol`, else -1. */
-static int64_t given_dim(const Program *program, const char *symbol) {
-  const char *text;
-  size_t length = strlen(symbol);
-  for (int i = 0; (text = option_list(program->arguments, "dim", i)); i++)
-    if (strncmp(text, symbol, length) == 0 && text[length] == '=')
-      return strtoll(text + length + 1, NULL, 10);
-  return -1;
-}
 
 static bool is_symbol(const char *text) {
   return !strpbrk(text, "+*(,");

@@ -30,8 +30,9 @@ typedef struct Program {
   Module *module;  /* memory and Diags; of a model also the graph */
   bool is_library; /* as given */
   bool interpret;
-  int input_count, output_count;
-  Port *inputs, *outputs;
+  int input_count, output_count, state_count;
+  Port *inputs, *outputs, *states;
+  Tensor *held; /* what the interpreter keeps of the states from run to run; NULL: nothing yet */
   const tenon_library *library; /* NULL until opened or built */
   void *handle;                 /* of dlopen */
   tenon_session *session;
@@ -42,6 +43,10 @@ typedef struct Program {
 #define MODEL_OPTIONS                                                                                        \
   {"dim", 0, OPTION_SIZES, "NAME=N", "give a named size of the model a value (repeatable)"},                 \
       {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
+#define STATE_OPTIONS                                                                                        \
+  {"state", 0, OPTION_LIST, "INPUT=OUTPUT",                                                                  \
+   "keep the output as the input of the next run; * matches any text (repeatable)"},                         \
+      {"max", 0, OPTION_SIZES, "NAME=N", "the largest value of a named size of a state (repeatable)"}
 #define BUILD_OPTIONS                                                                                        \
   {"cpu", 0, OPTION_TEXT, "A,B,...", "compile for these processors (default: this machine's)"},              \
       {"optimize", 0, OPTION_CHOICE, "balanced|speed|size",                                                  \
@@ -71,6 +76,8 @@ uint32_t program_threads(const Program *program); /* of --threads; 1 or more */
 bool program_prepare(Program *program, bool profile);
 /* Allocates the outputs. */
 bool program_run(Program *program, const Tensor *inputs, Tensor *outputs);
+/* Gives the growing sizes of a library's states the values of --dim, or 0. */
+bool program_rewind(Program *program);
 void program_close(Program *program);
 /* Prints the Diags and closes; returns `code`, or BAD_INPUT if !ok. */
 int program_finish(Program *program, bool ok, int code);
@@ -90,6 +97,7 @@ void tensors_free(Tensor *tensors, int count);
 
 /* Imports with the --dim and --input-shape of the command, and the constants and shapes that are known. */
 bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known);
+bool build_states(Module *module, const Arguments *arguments); /* --state and --max (states.c) */
 /* The passes of the command, for its --cpu. */
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target);
 bool build_target(Module *module, const Arguments *arguments, Target *target);

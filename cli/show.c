@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const Option options[] = {MODEL_OPTIONS, {0}};
+static const Option options[] = {MODEL_OPTIONS, STATE_OPTIONS, {0}};
 
 /* "classes   prob: setosa, versicolor, virginica", as many as a line holds. */
 static void show_labels(const Labelled *labels) {
@@ -51,10 +51,8 @@ static void show_library(const Program *program) {
   for (uint32_t i = 0; i < library->guard_count; i++) printf("%-9s %s\n", "checks", library->guards[i]);
   printf("%-9s kernels %u, weights %s\n", "holds", library->kernel_count,
          bytes_text((int64_t)library->weight_bytes, text));
-  if (!library->symbol_count) {
-    printf("%-9s state %s, ", "needs", bytes_text((int64_t)library->state_size(NULL), text));
-    printf("scratch %s\n", bytes_text((int64_t)library->scratch_size(NULL), text));
-  }
+  printf("%-9s state %s, ", "needs", bytes_text((int64_t)library->state_size(NULL), text));
+  printf("scratch %s\n", bytes_text(library->symbol_count ? -1 : (int64_t)library->scratch_size(NULL), text));
   show_cpus(library);
   printf("%-9s %s", "made", library->source);
   printf(*library->producer ? " (%s)" : "%s", library->producer);
@@ -68,6 +66,7 @@ static int run(const Arguments *arguments) {
     printf("%-9s %s\n", "name", program.is_library ? program.library->name : program.module->main->name);
     ports_print("input", program.inputs, program.input_count);
     ports_print("output", program.outputs, program.output_count);
+    ports_print("state", program.states, program.state_count);
     if (program.is_library)
       show_library(&program);
     else

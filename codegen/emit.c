@@ -157,24 +157,44 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
 
 /* ---- running a graph at once ---- */
 
-static void describe(const Tensor *tensor, const tenon_tensor_info *info, tenon_tensor *descriptor) {
+static void describe(const Tensor *tensor, tenon_tensor *descriptor) {
   *descriptor = (tenon_tensor){.data = tensor->data,
                                .size = tensor_size(tensor),
-                               .dtype = info->dtype,
+                               .dtype = (uint32_t)tensor->dtype,
                                .rank = (uint32_t)tensor->rank};
   for (int axis = 0; axis < tensor->rank && axis < TENON_MAX_RANK; axis++)
     descriptor->dims[axis] = tensor->dims[axis];
 }
 
+static bool take_output(Module *module, const Value *output, const tenon_tensor *from, Tensor *to) {
+  if (!tensor_new(to, output->type->dtype, (int)from->rank, from->dims))
+    return fail(module, "no memory for the outputs");
+  if (from->data) memcpy(to->data, from->data, tensor_size(to));
+  if (to->dtype == DTYPE_STRING) tensor_keep_strings(module, to);
+  return true;
+}
+
+static bool take_state(Graph *graph, tenon_session *session, const tenon_library *library, int index,
+                       Tensor *to) {
+  tenon_tensor state = {.data = NULL};
+  library->session_get_state(session, (uint32_t)index, &state);
+  if (!tensor_new(to, graph_state(graph, index)->type->dtype, (int)state.rank, state.dims))
+    return fail(graph->module, "no memory for the outputs");
+  state.data = to->data;
+  library->session_get_state(session, (uint32_t)index, &state);
+  return true;
+}
+
 /* Outputs were made by the session; they become tensors of their own. */
-static bool take_outputs(Module *module, const Graph *graph, const tenon_tensor *from, Tensor *outputs) {
+static bool take_outputs(Graph *graph, tenon_session *session, const tenon_library *library,
+                         const tenon_tensor *from, Tensor *outputs) {
+  int states = graph->output_count - graph->state_count;
   for (int i = 0; i < graph->output_count; i++) {
-    if (!tensor_new(&outputs[i], graph_output(graph, i)->type->dtype, (int)from[i].rank, from[i].dims)) {
-      while (i-- > 0) tensor_free(&outputs[i]);
-      return fail(module, "no memory for the outputs");
-    }
-    if (from[i].data) memcpy(outputs[i].data, from[i].data, tensor_size(&outputs[i]));
-    if (outputs[i].dtype == DTYPE_STRING) tensor_keep_strings(graph->module, &outputs[i]);
+    bool ok = i < states ? take_output(graph->module, graph_output(graph, i), &from[i], &outputs[i])
+                         : take_state(graph, session, library, i - states, &outputs[i]);
+    if (ok) continue;
+    while (i-- > 0) tensor_free(&outputs[i]);
+    return false;
   }
   return true;
 }
@@ -185,13 +205,16 @@ static bool run_session(Graph *graph, const tenon_library *library, tenon_sessio
   tenon_tensor *in = NEW_ARRAY(module->arena, tenon_tensor, graph->input_count),
                *out = NEW_ARRAY(module->arena, tenon_tensor, graph->output_count);
   for (int i = 0; i < graph->input_count; i++) {
+    int state = value_state(graph->inputs[i]);
     if (inputs[i].dtype != graph->inputs[i]->type->dtype)
       return fail(module, "input '%s' is %s, not %s", graph->inputs[i]->name, dtype_name(inputs[i].dtype),
                   dtype_name(graph->inputs[i]->type->dtype));
-    describe(&inputs[i], library->inputs[i], &in[i]);
+    describe(&inputs[i], &in[i]);
+    if (state >= 0 && library->session_set_state(session, (uint32_t)state, &in[i]))
+      return fail(module, "%s", library->session_error(session));
   }
   if (library->session_run(session, in, out)) return fail(module, "%s", library->session_error(session));
-  return take_outputs(module, graph, out, outputs);
+  return take_outputs(graph, session, library, out, outputs);
 }
 
 static bool run_library(Graph *graph, const char *path, const Tensor *inputs, Tensor *outputs) {

@@ -74,16 +74,16 @@ CNames program_c_names(const Program *program) {
   Arena *arena = program->module->arena;
   const Graph *graph = program->graph;
   CNames names = {.name = program->options->name,
-                  .inputs = NEW_ARRAY(arena, const char *, graph->input_count),
-                  .outputs = NEW_ARRAY(arena, const char *, graph->output_count),
+                  .inputs = NEW_ARRAY(arena, const char *, program->input_count),
+                  .outputs = NEW_ARRAY(arena, const char *, program->output_count),
                   .symbols = NEW_ARRAY(arena, const char *, program->input_symbol_count)};
-  for (int i = 0; i < graph->input_count; i++)
+  for (int i = 0; i < program->input_count; i++)
     names.inputs[i] = distinct(arena, graph->inputs[i]->name, names.inputs, i, NULL, 0);
-  for (int i = 0; i < graph->output_count; i++)
+  for (int i = 0; i < program->output_count; i++)
     names.outputs[i] = distinct(arena, graph->output_names[i], names.outputs, i, NULL, 0);
   for (int i = 0; i < program->input_symbol_count; i++)
     names.symbols[i] =
-        distinct(arena, program->symbols[i], names.symbols, i, names.inputs, graph->input_count);
+        distinct(arena, program->symbols[i], names.symbols, i, names.inputs, program->input_count);
   char *upper = arena_printf(arena, "%s", names.name);
   for (char *c = upper; *c; c++) *c = (char)toupper((unsigned char)*c);
   names.upper = upper;
@@ -141,16 +141,29 @@ static void write_head(FILE *out, const Program *program, const CNames *names) {
 }
 
 static void write_call(FILE *out, const Program *program, const CNames *names) {
-  const Graph *graph = program->graph;
   const char *name = names->name;
   fprintf(out, " *   struct %s_in in = {", name);
-  for (int i = 0; i < graph->input_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->inputs[i]);
+  for (int i = 0; i < program->input_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->inputs[i]);
   for (int i = 0; i < program->input_symbol_count; i++)
-    fprintf(out, "%s%s", i || graph->input_count ? ", " : "", names->symbols[i]);
+    fprintf(out, "%s%s", i || program->input_count ? ", " : "", names->symbols[i]);
   fprintf(out, "%s};\n *   struct %s_out out = {",
-          graph->input_count + program->input_symbol_count ? "" : "0", name);
-  for (int i = 0; i < graph->output_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->outputs[i]);
+          program->input_count + program->input_symbol_count ? "" : "0", name);
+  for (int i = 0; i < program->output_count; i++) fprintf(out, "%s%s", i ? ", " : "", names->outputs[i]);
   fprintf(out, "};\n");
+}
+
+static void write_states(FILE *out, const Program *program) {
+  Module *module = program->module;
+  const Graph *graph = program->graph;
+  if (graph->state_count)
+    fprintf(
+        out,
+        " *\n * The state keeps from run to run what the next one goes on from; %s_prepare begins anew:\n",
+        program->options->name);
+  for (int i = 0; i < graph->state_count; i++)
+    fprintf(out, " *   %s: %s, at most %s\n", comment_text(module->arena, graph_state(graph, i)->name),
+            comment_text(module->arena, type_text(module, graph_state(graph, i)->type)),
+            comment_text(module->arena, type_text(module, graph->rooms[i])));
 }
 
 static void write_example(FILE *out, const Program *program, const CNames *names) {
@@ -174,22 +187,28 @@ static void write_example(FILE *out, const Program *program, const CNames *names
           " * The call allocates nothing and keeps nothing; any number of threads may call at once, "
           "each with its own scratch%s.\n"
           " * Outputs may not overlap inputs. Libraries can also be used without this header: see "
-          "tenon.h.\n */\n",
-          program->state_bytes ? " and one state" : "");
+          "tenon.h.\n",
+          program->graph->state_count ? " and state"
+          : program->state_bytes      ? " and one state"
+                                      : "");
+  write_states(out, program);
+  fprintf(out, " */\n");
 }
 
 static void write_structs(FILE *out, const Program *program, const CNames *names) {
   Module *module = program->module;
   const Graph *graph = program->graph;
   fprintf(out, "struct %s_in {\n", names->name);
-  for (int i = 0; i < graph->input_count; i++)
+  for (int i = 0; i < program->input_count; i++)
     write_member(out, module, "const ", names->inputs[i], graph->inputs[i]->name, graph->inputs[i]->type);
   for (int i = 0; i < program->input_symbol_count; i++)
-    fprintf(out, "  int64_t %s; /* a size, in the shapes here */\n", names->symbols[i]);
-  if (graph->input_count + program->input_symbol_count == 0)
+    fprintf(out, "  int64_t %s; /* a size, in the shapes here%s */\n", names->symbols[i],
+            program->sources[i].input < program->input_count ? ""
+                                                             : "; of the states as they are before the run");
+  if (program->input_count + program->input_symbol_count == 0)
     fprintf(out, "  char unused; /* the model has no inputs */\n");
   fprintf(out, "};\n\nstruct %s_out {\n", names->name);
-  for (int i = 0; i < graph->output_count; i++)
+  for (int i = 0; i < program->output_count; i++)
     write_member(out, module, "", names->outputs[i], graph->output_names[i], graph_output(graph, i)->type);
   fprintf(out, "};\n\n");
 }
@@ -218,7 +237,7 @@ static void write_classes(FILE *out, const char *name, const char *c_name, const
 /* NAME_OUTPUT_classes: what the columns or numbers of an output stand for. */
 static void write_labels(FILE *out, const Program *program, const CNames *names) {
   const Graph *graph = program->graph;
-  for (int i = 0; i < graph->output_count; i++)
+  for (int i = 0; i < program->output_count; i++)
     for (const Labelled *labels = program->module->labels; labels; labels = labels->next)
       if (strcmp(labels->output, graph->output_names[i]) == 0)
         write_classes(out, names->name, names->outputs[i], labels);
@@ -266,10 +285,10 @@ static void write_dynamic(FILE *out, const Program *program, const CNames *names
           " *   if (library->session_open(NULL, &session) != 0) ...\n"
           " *   if (library->session_run(session, inputs, outputs) != 0) ... // arrays of tenon_tensor\n *\n",
           names->name);
-  for (int i = 0; i < graph->input_count; i++)
+  for (int i = 0; i < program->input_count; i++)
     fprintf(out, " * inputs[%d]: %s, %s\n", i, comment_text(module->arena, graph->inputs[i]->name),
             comment_text(module->arena, type_text(module, graph->inputs[i]->type)));
-  for (int i = 0; i < graph->output_count; i++)
+  for (int i = 0; i < program->output_count; i++)
     fprintf(out, " * outputs[%d]: %s, %s\n", i, comment_text(module->arena, graph->output_names[i]),
             comment_text(module->arena, type_text(module, graph_output(graph, i)->type)));
   fprintf(out, " */\n#ifndef %s_TENON_H\n#define %s_TENON_H\n\n#include \"tenon.h\"\n\n", names->upper,

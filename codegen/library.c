@@ -124,6 +124,7 @@ LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guar
   case GUARD_POSITIVE: return LLVMBuildICmp(builder, LLVMIntSGT, a, int64(library, 0), "");
   case GUARD_BYTES: return LLVMBuildICmp(builder, LLVMIntSLE, a, int64(library, (int64_t)1 << 46), "");
   case GUARD_EQUAL: return LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
+  case GUARD_AT_MOST: return LLVMBuildICmp(builder, LLVMIntSLE, a, b, "");
   default: break;
   }
   LLVMValueRef equal = LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
@@ -287,9 +288,9 @@ void call_kernel(const Library *library, const Run *run, const Step *step) {
   LLVMBuildCall2(library->builder, type, kernel, args, (unsigned)(count + KERNEL_EXTRAS), "");
 }
 
-static void copy_output(const Library *library, const Run *run, const Copy *copy) {
-  LLVMBuildMemCpy(library->builder, run->outputs[copy->output], 1, address(library, run, &copy->from), 1,
-                  llvm_dim(&run->dims, copy->bytes));
+static void emit_copy(const Library *library, const Run *run, const Copy *copy) {
+  LLVMBuildMemCpy(library->builder, address(library, run, &copy->to), 1, address(library, run, &copy->from),
+                  1, llvm_dim(&run->dims, copy->bytes));
 }
 
 static void define_run(const Library *library) {
@@ -311,13 +312,13 @@ static void define_run(const Library *library) {
   run.locals = LLVMGetParam(run.function, ARG_SCRATCH);
   run.planned = byte_pointer(library, run.locals, int64(library, program->local_bytes));
   run.kernels = chosen_kernels(library);
-  run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->graph->input_count);
-  run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->graph->output_count);
+  run.inputs = load_pointers(library, LLVMGetParam(run.function, ARG_INPUTS), program->input_count);
+  run.outputs = load_pointers(library, LLVMGetParam(run.function, ARG_OUTPUTS), program->output_count);
   for (int i = 0; i < program->step_count; i++) {
     call_kernel(library, &run, &program->steps[i]);
     profile_step(library, &run, i);
   }
-  for (int i = 0; i < program->copy_count; i++) copy_output(library, &run, &program->copies[i]);
+  for (int i = 0; i < program->copy_count; i++) emit_copy(library, &run, &program->copies[i]);
   LLVMBuildRetVoid(library->builder);
 }
 
@@ -392,20 +393,22 @@ static LLVMValueRef tensor_info(const Library *library, const char *name, const 
   return constant_global(library, "", structure(library, fields, COUNT_OF(fields)));
 }
 
-static LLVMValueRef input_infos(const Library *library) {
+/* Of the inputs of the graph from number `first` on: those of the caller, or the states. */
+static LLVMValueRef input_infos(const Library *library, int first, int count) {
   const Graph *graph = library->program->graph;
-  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, graph->input_count);
-  for (int i = 0; i < graph->input_count; i++)
-    infos[i] = tensor_info(library, graph->inputs[i]->name, graph->inputs[i]->type);
-  return pointer_array(library, infos, graph->input_count);
+  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++)
+    infos[i] = tensor_info(library, graph->inputs[first + i]->name, graph->inputs[first + i]->type);
+  return pointer_array(library, infos, count);
 }
 
 static LLVMValueRef output_infos(const Library *library) {
   const Graph *graph = library->program->graph;
-  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, graph->output_count);
-  for (int i = 0; i < graph->output_count; i++)
+  int count = library->program->output_count;
+  LLVMValueRef *infos = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++)
     infos[i] = tensor_info(library, graph->output_names[i], output_type(graph, i));
-  return pointer_array(library, infos, graph->output_count);
+  return pointer_array(library, infos, count);
 }
 
 /* struct tenon_kernel_info */
@@ -464,6 +467,39 @@ static void define_cpus(const Library *library) {
   define_number(library, "tenon_model_cpu_count", count);
 }
 
+static int symbol_number(const Program *program, const Dim *dim) {
+  for (int i = 0; dim->kind == DIM_SYMBOL && i < program->symbol_count; i++)
+    if (strcmp(program->symbols[i], dim->symbol) == 0) return i;
+  return -1;
+}
+
+/* struct State */
+static LLVMValueRef state_info(const Library *library, int index) {
+  const Program *program = library->program;
+  const Graph *graph = program->graph;
+  const Value *state = graph_state(graph, index);
+  LLVMValueRef symbols[MAX_RANK];
+  for (int axis = 0; axis < state->type->rank; axis++)
+    symbols[axis] = int64(library, symbol_number(program, state->type->dims[axis]));
+  LLVMValueRef numbers = LLVMConstArray2(library->i64, symbols, (uint64_t)state->type->rank);
+  LLVMValueRef fields[] = {
+      tensor_info(library, state->name, graph->rooms[index]), int64(library, program->states[index].offset),
+      int64(library, program->states[index].in_room), constant_global(library, "", numbers)};
+  return structure(library, fields, COUNT_OF(fields));
+}
+
+/* tenon_model_states */
+static void define_states(const Library *library) {
+  int count = library->program->graph->state_count;
+  LLVMTypeRef types[] = {library->pointer, library->i64, library->i64, library->pointer},
+              type = LLVMStructTypeInContext(library->context, types, 4, false);
+  LLVMValueRef *states = NEW_ARRAY(library->module->arena, LLVMValueRef, count);
+  for (int i = 0; i < count; i++) states[i] = state_info(library, i);
+  LLVMSetLinkage(
+      constant_global(library, "tenon_model_states", LLVMConstArray2(type, states, (uint64_t)count)),
+      LLVMExternalLinkage);
+}
+
 static void define_bindings(const Library *library) {
   const Program *program = library->program;
   LLVMTypeRef types[] = {library->i32, library->i32},
@@ -502,13 +538,13 @@ static void define_table(const Library *library) {
       string(library, program->options->source),
       string(library, program->module->producer),
       string(library, TENON_VERSION),
-      int32(library, graph->input_count),
-      int32(library, graph->output_count),
+      int32(library, program->input_count),
+      int32(library, program->output_count),
       int32(library, program->input_symbol_count),
       int32(library, program->step_count),
       int32(library, program->guard_count),
-      int32(library, 0),
-      input_infos(library),
+      int32(library, graph->state_count),
+      input_infos(library, 0, program->input_count),
       output_infos(library),
       symbol_names(library),
       kernel_infos(library),
@@ -529,6 +565,10 @@ static void define_table(const Library *library) {
       function_named(library, "tenon_runtime_session_set_profile"),
       function_named(library, "tenon_runtime_session_profile"),
       function_named(library, "tenon_runtime_cpu_name"),
+      input_infos(library, program->input_count, graph->state_count),
+      function_named(library, "tenon_runtime_session_reset"),
+      function_named(library, "tenon_runtime_session_get_state"),
+      function_named(library, "tenon_runtime_session_set_state"),
   };
   LLVMValueRef table =
       constant_global(library, "tenon_model_library", structure(library, fields, COUNT_OF(fields)));
@@ -559,7 +599,7 @@ static void define_query(const Library *library, const char *name, bool weak) {
 /* struct NAME_in: a pointer per input, then an int64_t per symbol; a byte when there is neither. */
 static LLVMTypeRef in_type(const Library *library) {
   const Program *program = library->program;
-  int inputs = program->graph->input_count, count = inputs + program->input_symbol_count;
+  int inputs = program->input_count, count = inputs + program->input_symbol_count;
   LLVMTypeRef *types = NEW_ARRAY(library->module->arena, LLVMTypeRef, count + 1);
   for (int i = 0; i < count; i++) types[i] = i < inputs ? library->pointer : library->i64;
   return LLVMStructTypeInContext(library->context, types, (unsigned)count, false);
@@ -568,8 +608,7 @@ static LLVMTypeRef in_type(const Library *library) {
 static LLVMValueRef in_symbols(const Library *library, LLVMValueRef in) {
   const Program *program = library->program;
   if (program->input_symbol_count == 0) return LLVMConstNull(library->pointer);
-  return LLVMBuildStructGEP2(library->builder, in_type(library), in, (unsigned)program->graph->input_count,
-                             "");
+  return LLVMBuildStructGEP2(library->builder, in_type(library), in, (unsigned)program->input_count, "");
 }
 
 /* Passes on a pointer to the symbols in `in`, or NULL when `in` is NULL. */
@@ -676,6 +715,7 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
     define_dynamic(&library);
     define_named_calls(&library);
     define_bindings(&library);
+    define_states(&library);
     define_cpus(&library);
     define_table(&library);
     define_query(&library, "tenon_query", true);

@@ -23,7 +23,7 @@ typedef struct Build {
   Arena *arena;
   const Places *places;
   Location *results; /* by mark + index */
-  const Dim *behind; /* end of the planned scratch, where unplanned values go */
+  const Dim *behind; /* end of the scratch that is taken, where unplanned values go; NULL: none did yet */
   int guard_room;
   const Node *node; /* whose guards are being found */
 } Build;
@@ -57,20 +57,29 @@ static const Value *root_of(const Build *build, const Value *value) {
   return value_place(build->places, value).root;
 }
 
+static StatePlace *state_of(const Program *program, const Value *input) {
+  int index = value_state(input);
+  return index < 0 ? NULL : &program->states[index];
+}
+
 /* ---- symbols ---- */
 
 static int compare_strings(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* What a state says counts, the inputs are held to it. */
 static bool find_source(const Graph *graph, const char *symbol, SymbolSource *source) {
-  for (int i = 0; i < graph->input_count; i++)
+  int count = graph->input_count;
+  for (int k = 0; k < count; k++) {
+    int i = (count - graph->state_count + k) % count;
     for (int axis = 0; axis < graph->inputs[i]->type->rank; axis++) {
       const Dim *dim = graph->inputs[i]->type->dims[axis];
       if (dim->kind != DIM_SYMBOL || strcmp(dim->symbol, symbol) != 0) continue;
       *source = (SymbolSource){i, axis};
       return true;
     }
+  }
   return false;
 }
 
@@ -204,6 +213,23 @@ static void guard_view(Build *build, const Node *node) {
                          type_text(module, to)));
 }
 
+/* What a state becomes has to fit into its room, and what a caller says that there is, too. */
+static void guard_states(Build *build) {
+  Module *module = build->module;
+  const Graph *graph = build->program->graph;
+  for (int i = 0; i < graph->state_count; i++)
+    for (int axis = 0; axis < graph->rooms[i]->rank; axis++) {
+      const Dim *room = graph->rooms[i]->dims[axis];
+      const Dim *sizes[] = {graph_state(graph, i)->type->dims[axis],
+                            graph_next_state(graph, i)->type->dims[axis]};
+      for (int k = 0; k < COUNT_OF(sizes); k++)
+        if (!dim_is_const(sizes[k]))
+          add_guard(build, GUARD_AT_MOST, sizes[k], room,
+                    arena_printf(build->arena, "%s must be at most %lld", dim_text(module, sizes[k]),
+                                 (long long)room->value));
+    }
+}
+
 /* Dynamic operators check what they give themselves. */
 static void find_guards(Build *build, const Graph *graph) {
   FOR_EACH_NODE(node, graph) {
@@ -243,9 +269,9 @@ static bool is_planned(const Node *node) {
   return count == node->result_count && count > 0;
 }
 
-/* The end of what the plan pass placed, as one dim: behind it there is room. */
-static void find_planned_end(Build *build) {
-  build->behind = dim_const(build->module, 0);
+/* The end of what the plan pass placed, as one dim. */
+static const Dim *planned_end(Build *build) {
+  const Dim *last = dim_const(build->module, 0);
   FOR_EACH_NODE(node, build->program->graph) {
     if (!is_planned(node) || program_is_start(node)) continue;
     int count;
@@ -254,19 +280,24 @@ static void find_planned_end(Build *build) {
       if (dim_is(offsets[i], -1)) continue;
       const Dim *end = dim_add(build->module, offsets[i],
                                aligned(build, type_bytes(build->module, node->results[i]->type)));
-      build->behind = dim_make(build->module, DIM_MAX, build->behind, end);
+      last = dim_make(build->module, DIM_MAX, last, end);
     }
   }
+  return last;
+}
+
+/* Room behind the plan and what was taken there before; most programs need none. */
+static const Dim *take_scratch(Build *build, const Dim *size) {
+  if (!build->behind) build->behind = planned_end(build);
+  const Dim *offset = build->behind;
+  build->behind = dim_add(build->module, offset, size);
+  return offset;
 }
 
 static void place_in_scratch(Build *build, Value *value, const Dim *planned) {
   const Dim *size = aligned(build, type_bytes(build->module, value->type));
   if (dim_is(size, 0)) size = dim_const(build->module, ALIGNMENT); /* an address is needed all the same */
-  const Dim *offset = planned;
-  if (!offset) {
-    offset = build->behind;
-    build->behind = dim_add(build->module, build->behind, size);
-  }
+  const Dim *offset = planned ? planned : take_scratch(build, size);
   *location_of_result(build, value) = (Location){IN_SCRATCH, 0, offset};
   reach(build, dim_add(build->module, offset, size));
 }
@@ -304,10 +335,26 @@ static bool place_results(Build *build, const Node *node) {
   return true;
 }
 
+/* Behind what is computed from the weights. */
+static bool place_states(Build *build) {
+  Program *program = build->program;
+  const Graph *graph = program->graph;
+  for (int i = 0; i < graph->state_count; i++) {
+    const Dim *size = aligned(build, type_bytes(build->module, graph->rooms[i]));
+    if (!dim_is_const(size) || size->value > MAX_BYTES - program->state_bytes)
+      return fail(build->module, "the room %s for state '%s' is too large",
+                  type_text(build->module, graph->rooms[i]), graph_state(graph, i)->name);
+    ValuePlace next = value_place(build->places, graph_next_state(graph, i));
+    program->states[i] = (StatePlace){program->state_bytes, next.root == graph_state(graph, i)};
+    program->state_bytes += size->value ? size->value : ALIGNMENT;
+  }
+  return true;
+}
+
 /* Outputs whose bytes a kernel makes are written by that kernel; the first output of that memory wins. */
 static void place_outputs(Build *build) {
   const Graph *graph = build->program->graph;
-  for (int i = 0; i < graph->output_count; i++) {
+  for (int i = 0; i < build->program->output_count; i++) {
     const Value *value = graph_output(graph, i), *root = value ? root_of(build, value) : NULL;
     if (!root || !root->def || !is_kernel_node(root->def)) continue;
     Location *location = location_of_result(build, root);
@@ -362,7 +409,9 @@ static bool locate(Build *build, const Value *value, Location *location) {
   ValuePlace place = value_place(build->places, value);
   const Dim *unit = dim_const(module, dtype_bits(value->type->dtype) / 8); /* parts are whole bytes */
   if (!place.root->def) {
-    *location = (Location){IN_INPUT, place.root->index, dim_const(module, 0)};
+    const StatePlace *state = state_of(build->program, place.root);
+    *location = state ? (Location){IN_STATE, 0, dim_const(module, state->offset)}
+                      : (Location){IN_INPUT, place.root->index, dim_const(module, 0)};
   } else {
     if (place.root->def->data) TRY(place_weight(build, place.root));
     *location = *location_of_result(build, place.root);
@@ -498,17 +547,44 @@ static bool add_step(Build *build, const Node *node) {
   return true;
 }
 
+static void add_copy(Program *program, Location from, Location to, const Dim *bytes) {
+  program->copies[program->copy_count++] = (Copy){from, to, bytes};
+}
+
+/* What other states become may be made of an old one: that is put aside before any changes. */
+static void put_aside(Build *build, Location *from, const Dim *bytes) {
+  const Dim *size = aligned(build, bytes);
+  Location aside = {IN_SCRATCH, 0, take_scratch(build, size)};
+  reach(build, dim_add(build->module, aside.offset, size));
+  add_copy(build->program, *from, aside, bytes);
+  *from = aside;
+}
+
+/* Outputs first, which may be made of old states, too. */
 static bool add_copies(Build *build) {
   Program *program = build->program;
   const Graph *graph = program->graph;
-  program->copies = NEW_ARRAY(build->arena, Copy, graph->output_count);
+  Location *next = NEW_ARRAY(build->arena, Location, graph->state_count);
+  program->copies = NEW_ARRAY(build->arena, Copy, graph->output_count + graph->state_count);
   for (int i = 0; i < graph->output_count; i++) {
     Value *value = graph_output(graph, i);
-    if (!value) return fail(build->module, "output %d of the graph is absent", i);
+    int state = i - program->output_count;
+    const Dim *bytes, *start = dim_const(build->module, 0);
     Location from;
+    if (!value) return fail(build->module, "output %d of the graph is absent", i);
+    bytes = type_bytes(build->module, value->type);
     TRY(locate(build, value, &from));
-    if (from.kind == IN_OUTPUT && from.index == i) continue;
-    program->copies[program->copy_count++] = (Copy){from, i, type_bytes(build->module, value->type)};
+    if (state < 0 && !(from.kind == IN_OUTPUT && from.index == i))
+      add_copy(program, from, (Location){IN_OUTPUT, i, start}, bytes);
+    if (state < 0) continue;
+    if (from.kind == IN_STATE && !dim_is(from.offset, program->states[state].offset))
+      put_aside(build, &from, bytes);
+    next[state] = from;
+  }
+  for (int i = 0; i < graph->state_count; i++) {
+    Location to = {IN_STATE, 0, dim_const(build->module, program->states[i].offset)};
+    if (!same_location(&next[i], &to))
+      add_copy(program, next[i], to, type_bytes(build->module, graph_next_state(graph, i)->type));
   }
   return true;
 }
@@ -633,10 +709,10 @@ static bool build_dynamic(Build *build, const Graph *graph) {
 
 static bool build_static(Build *build, const Graph *graph) {
   TRY((build->places = places_find(graph)));
-  find_planned_end(build);
   place_outputs(build);
   FOR_EACH_NODE(node, graph)
   if (is_kernel_node(node)) TRY(place_results(build, node));
+  TRY(place_states(build));
   bool ok = add_steps(build, graph, false) && add_copies(build);
   build->program->run_weight_bytes = build->program->weight_bytes;
   return add_steps(build, graph, true) && ok; /* behind: their weights are those that no run reads */
@@ -647,12 +723,20 @@ bool program_build(Program *program, Graph *graph, const CodegenOptions *options
       .module = graph->module, .graph = graph, .options = options, .is_dynamic = graph_is_dynamic(graph)};
   for (const Target *target = &options->target; target; target = target->next) program->target_count++;
   Build build = {.program = program, .module = graph->module, .arena = graph->module->arena};
+  program->input_count = graph->input_count - graph->state_count;
+  program->output_count = graph->output_count - graph->state_count;
+  program->states = NEW_ARRAY(build.arena, StatePlace, graph->state_count);
+  if (program->is_dynamic && graph->state_count)
+    return fail(graph->module, "states are not for models whose sizes only a run finds");
   TRY(check_types(&build, graph));
   TRY(find_symbols(&build));
   for (int i = 0; i < graph->input_count; i++) guard_value(&build, graph->inputs[i]);
   find_guards(&build, graph);
+  guard_states(&build);
   number_values(&build);
-  return program->is_dynamic ? build_dynamic(&build, graph) : build_static(&build, graph);
+  int errors = graph->module->error_count; /* also of sizes whose expressions grew too large */
+  return (program->is_dynamic ? build_dynamic(&build, graph) : build_static(&build, graph)) &&
+         graph->module->error_count == errors;
 }
 
 int64_t program_scratch_bytes(const Program *program) {

@@ -42,12 +42,18 @@ typedef struct Step {
   const Dim *macs;
 } Step;
 
-/* An output that could not be written where the caller wants it. */
+/* Done after all steps: of an output that could not be written where the caller wants it, of what a state
+ * becomes. */
 typedef struct Copy {
-  Location from;
-  int output;
+  Location from, to;
   const Dim *bytes;
 } Copy;
+
+/* Where what a graph keeps from run to run lies: see ir/states.c. */
+typedef struct StatePlace {
+  int64_t offset; /* in the state memory */
+  bool in_room;   /* with the strides of its room; else packed */
+} StatePlace;
 
 typedef struct Weight {
   const Data *data;
@@ -60,6 +66,7 @@ typedef enum GuardKind {
   GUARD_POSITIVE,
   GUARD_BROADCAST,
   GUARD_EQUAL,
+  GUARD_AT_MOST, /* a <= b */
   GUARD_BYTES
 } GuardKind;
 
@@ -71,7 +78,8 @@ typedef struct Guard {
   const Node *node; /* of a dynamic program: checked before the node runs; NULL: before anything does */
 } Guard;
 
-/* The input and axis that a symbol is read from. */
+/* The input and axis that a symbol is read from. States come behind the inputs; the session knows their
+ * sizes. */
 typedef struct SymbolSource {
   int input, axis;
 } SymbolSource;
@@ -87,6 +95,9 @@ typedef struct Program {
   Graph *graph;
   const CodegenOptions *options;
   int target_count;
+
+  int input_count, output_count; /* of the caller: states are not among them */
+  StatePlace *states;            /* [graph->state_count] */
 
   int symbol_count, input_symbol_count;
   const char **symbols;  /* sorted: those of the inputs, then those that a dynamic program finds */

@@ -390,9 +390,18 @@ static bool never_negative(const Dim *dim) {
   }
 }
 
+/* Whether no term of a - b can be negative. */
 static bool at_least(Module *module, const Dim *a, const Dim *b) {
-  if (a->size + b->size > MAX_SIZE / 4) return false; /* the difference could be too large an expression */
-  return never_negative(dim_sub(module, a, b));
+  Sum rest = {0}, less = {0};
+  TRY(sum_of(module, a, &rest) && sum_of(module, b, &less));
+  for (int i = 0; i < less.count; i++) {
+    Term minus;
+    TRY(negated(less.terms[i], &minus) && add_term(&rest, minus));
+  }
+  for (int i = 0; i < rest.count; i++)
+    if (rest.terms[i].coefficient < 0 || (rest.terms[i].monomial && !never_negative(rest.terms[i].monomial)))
+      return false;
+  return true;
 }
 
 /* Whether `a` makes `b` superfluous beside it. */

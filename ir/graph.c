@@ -381,6 +381,10 @@ static void clone_graph(Cloner *cloner, Graph *copy, const Graph *source) {
   copy->output_names = NEW_ARRAY(cloner->module->arena, const char *, source->output_count);
   for (int i = 0; i < source->output_count; i++)
     copy->output_names[i] = intern(cloner->module, source->output_names[i]);
+  copy->state_count = source->state_count;
+  copy->rooms = NEW_ARRAY(cloner->module->arena, const Type *, source->state_count);
+  for (int i = 0; i < source->state_count; i++)
+    copy->rooms[i] = cloner->same_module ? source->rooms[i] : type_import(cloner->module, source->rooms[i]);
 }
 
 Graph *graph_clone(Module *module, const Graph *source, Node *owner) {

@@ -409,6 +409,7 @@ bool graph_interpret(Graph *graph, const Tensor *inputs, Tensor *outputs) {
   Run run = {.module = module};
   reserve_symbols(&run, MAX_SYMBOLS);
   TRY(graph_bind(graph, inputs, run.symbols, run.symbol_values, MAX_SYMBOLS, &run.symbol_count));
+  TRY(graph_fits_rooms(graph, run.symbols, run.symbol_values, run.symbol_count));
   bool ok = run_graph(&run, graph, inputs, outputs);
   for (int i = 0; i < run.item_count; i++) tenon_item_drop(&run.store, run.all[i]);
   tenon_store_close(&run.store);

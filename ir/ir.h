@@ -326,6 +326,8 @@ struct Graph {
   Value **inputs;
   int output_count; /* operands of the `return` node; */
   const char **output_names;
+  int state_count;    /* so many of the last inputs and outputs are states (states.c), */
+  const Type **rooms; /* each in a room of constant sizes */
   Node *first, *last;
   struct Table *names; /* of values; see value_set_name */
 };
@@ -361,6 +363,20 @@ Value *graph_add_input(Graph *graph, const char *name, const Type *type);
 /* Ends the graph with `return`, or replaces the one it has. Names are copied. */
 bool graph_set_outputs(Graph *graph, int count, Value *const *values, const char *const *names);
 Value *graph_output(const Graph *graph, int index);
+/* An input and an output that become a state, and the type of the largest that it may become. */
+typedef struct StatePair {
+  int input, output;
+  const Type *room;
+} StatePair;
+/* Moves them behind all others. An input or output is in one pair at most. False with a Diag when they do not
+ * fit together. */
+bool graph_set_states(Graph *graph, int count, const StatePair *pairs);
+bool graph_check_states(const Graph *graph);
+/* Whether what the states become has room, for these values of the symbols; else a Diag. */
+bool graph_fits_rooms(const Graph *graph, const char *const *symbols, const int64_t *values, int count);
+Value *graph_state(const Graph *graph, int index); /* the input */
+Value *graph_next_state(const Graph *graph, int index);
+int value_state(const Value *value); /* the number of the state that an input is; -1: it is none */
 int graph_count_nodes(const Graph *graph);
 /* It has values whose sizes or forms are known only when it runs: it, or an input, or a graph that holds it.
  */

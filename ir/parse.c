@@ -18,11 +18,14 @@ typedef struct Scope {
   int depth;
 } Scope;
 
-/* `%name: type`, before there is a value. */
+/* `%name: type`, before there is a value; of a graph's inputs and outputs also `state %name: type in type`.
+ */
 typedef struct Declared {
   Token name;
   const char *type_start;
   const Type *type;
+  bool is_state;
+  const Type *room; /* of an input that is a state, else NULL */
 } Declared;
 
 typedef struct Parser {
@@ -61,6 +64,16 @@ static bool parse_declared(Parser *parser, Declared *declared) {
   return lexer_type(&parser->lexer, &declared->type);
 }
 
+static bool parse_port(Parser *parser, Declared *declared) {
+  Lexer *lexer = &parser->lexer;
+  bool is_state = token_is_word(lexer, "state");
+  if (is_state) TRY(lexer_next(lexer));
+  TRY(parse_declared(parser, declared));
+  declared->is_state = is_state;
+  if (!is_state || !token_is_word(lexer, "in")) return true;
+  return lexer_next(lexer) && lexer_type(lexer, &declared->room);
+}
+
 /* `( a: type, ... )` */
 static bool parse_declared_list(Parser *parser, Declared **list, int *count) {
   Lexer *lexer = &parser->lexer;
@@ -70,7 +83,8 @@ static bool parse_declared_list(Parser *parser, Declared **list, int *count) {
   if (token_is(lexer, ')')) return lexer_next(lexer);
   for (bool more = true; more; ++*count) {
     *list = lexer_grow(lexer, *list, *count, sizeof **list);
-    TRY(parse_declared(parser, &(*list)[*count]) && lexer_comma_or(lexer, ')', &more));
+    (*list)[*count] = (Declared){.room = NULL};
+    TRY(parse_port(parser, &(*list)[*count]) && lexer_comma_or(lexer, ')', &more));
   }
   return true;
 }
@@ -307,6 +321,40 @@ static bool parse_graph_name(Lexer *lexer, Graph *graph) {
   return lexer_next(lexer);
 }
 
+/* How many of the list are states: the last ones. */
+static bool count_states(Parser *parser, const Declared *list, int count, int *states) {
+  *states = 0;
+  for (int i = 0; i < count; i++) {
+    *states += list[i].is_state;
+    if (*states > 0 && !list[i].is_state)
+      return lexer_fail(&parser->lexer, list[i].name.start, "states come last");
+  }
+  return true;
+}
+
+/* Once the values are there: the i-th state of the outputs is the next one of the i-th of the inputs. */
+static bool find_states(Parser *parser, Graph *graph, const Declared *inputs, const Declared *outputs) {
+  Lexer *lexer = &parser->lexer;
+  int count, next_count, first;
+  TRY(count_states(parser, inputs, graph->input_count, &count));
+  TRY(count_states(parser, outputs, graph->output_count, &next_count));
+  first = graph->input_count - count;
+  if (count != next_count)
+    return lexer_fail(lexer, lexer->token.start, "%d inputs are states, but %d outputs", count, next_count);
+  graph->rooms = NEW_ARRAY(lexer->module->arena, const Type *, count);
+  for (int i = 0; i < count; i++) {
+    graph->rooms[i] = inputs[first + i].room;
+    if (!graph->rooms[i])
+      return lexer_fail(lexer, inputs[first + i].name.start,
+                        "a state wants a room: 'in' and its largest type");
+  }
+  graph->state_count = count;
+  const Diag *last = lexer->module->last_diag;
+  bool ok = graph_check_states(graph);
+  if (!ok) lexer_locate(lexer, last, inputs[first].name.start);
+  return ok;
+}
+
 static bool parse_graph(Parser *parser, Graph *graph, int depth) {
   Lexer *lexer = &parser->lexer;
   Scope scope = {.graph = graph, .depth = depth};
@@ -318,7 +366,8 @@ static bool parse_graph(Parser *parser, Graph *graph, int depth) {
   TRY(lexer_next(lexer) && parse_declared_list(parser, &outputs, &output_count) && lexer_skip(lexer, '{'));
   for (int i = 0; i < input_count; i++)
     TRY(define(parser, &scope, &inputs[i].name, graph_add_input(graph, NULL, inputs[i].type)));
-  return parse_statements(parser, &scope, outputs, output_count) && lexer_skip(lexer, '}');
+  return parse_statements(parser, &scope, outputs, output_count) &&
+         find_states(parser, graph, inputs, outputs) && lexer_skip(lexer, '}');
 }
 
 static bool parse_module(Module *module, const char *file, const char *text, size_t length,

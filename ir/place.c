@@ -12,6 +12,9 @@
  * concatenates all layers before it, the last concat holds everything and the earlier ones are its first
  * columns. So concats are looked at from the last to the first: one whose operands lie side by side already
  * lies where they do. Slices follow from the first to the last, when all that they read is placed.
+ *
+ * A concat of a state and what is new that makes the next state appends to it: all three lie in the state's
+ * room (ir/states.c), with its strides, and nothing that is there already moves.
  */
 #include "ir/intern.h"
 
@@ -242,6 +245,30 @@ static bool operands_are_joined(const Places *places, Parts *parts) {
   return take_back_errors(places->module, last) && fit;
 }
 
+static bool returned_only_as(const Value *value, int output) {
+  FOR_EACH_USE(use, value) {
+    if (node_is(use->node, &op_return) && use - use->node->operands != output) return false;
+    if (is_view(use->node) && reaches_output(result(use->node, 0))) return false;
+  }
+  return true;
+}
+
+/* Whether the concat appends to a state; *place is then that of both the state and the next one. */
+static bool find_state(const Places *places, const Node *kernel, const Node *concat, ValuePlace *place) {
+  Module *module = places->module;
+  Diag *last = module->last_diag;
+  const Graph *graph = kernel->graph;
+  const Value *whole = result(kernel, 0), *state = outer_operand(kernel, concat, 0);
+  int index = value_state(state);
+  if (index < 0 || graph_next_state(graph, index) != whole) return false;
+  const Dim *const *strides = row_major(module, graph->rooms[index]);
+  *place = (ValuePlace){state, dim_const(module, 0), strides_normal(module, whole->type, strides)};
+  bool fits = returned_only_as(whole, graph->output_count - graph->state_count + index) &&
+              !reaches_output(state) && strides_are_simple(whole->type, strides) &&
+              views_fit(module, whole, place) && views_fit(module, state, place);
+  return take_back_errors(module, last) && fits;
+}
+
 static Parts find_parts(const Places *places, const Node *kernel, const Node *concat) {
   Module *module = places->module;
   const Value *whole = result(kernel, 0);
@@ -252,7 +279,7 @@ static Parts find_parts(const Places *places, const Node *kernel, const Node *co
   for (int i = 1; i < concat->operand_count; i++)
     parts.begins[i] = dim_add(module, parts.begins[i - 1], operand(concat, i - 1)->type->dims[parts.axis]);
   if (!placed(places, whole) && operands_are_joined(places, &parts)) return parts;
-  parts.whole = value_place(places, whole);
+  if (!find_state(places, kernel, concat, &parts.whole)) parts.whole = value_place(places, whole);
   parts.strides = parts.whole.strides ? parts.whole.strides : row_major(module, whole->type);
   return parts;
 }
@@ -261,6 +288,7 @@ static bool operand_fits(const Places *places, const Parts *parts, int index) {
   Module *module = places->module;
   Diag *last = module->last_diag;
   const Value *value = outer_operand(parts->kernel, parts->concat, index), *root = root_of(value);
+  if (value == parts->whole.root) return true; /* the state that this appends to */
   ValuePlace wanted = part_place(module, parts, index), own;
   bool fits = dtype_bits(value->type->dtype) % 8 == 0;
   if (placed(places, root)) {
@@ -310,7 +338,10 @@ static bool join_concat(Places *places, const Node *kernel, const Node *concat) 
     const Value *value = outer_operand(kernel, concat, i), *root = root_of(value);
     ValuePlace wanted = part_place(module, &parts, i), own;
     if (placed(places, root)) continue;
-    find_own_place(module, value, &wanted, &own);
+    if (value == parts.whole.root)
+      own = wanted;
+    else
+      find_own_place(module, value, &wanted, &own);
     set_place(places, root, own);
   }
   return true;

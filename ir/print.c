@@ -222,12 +222,17 @@ static void add_signature(Printer *printer, const Graph *graph) {
   if (graph->name && *graph->name) text_add_name(text, graph->name);
   text_add(text, "(");
   for (int i = 0; i < graph->input_count; i++) {
+    int state = value_state(graph->inputs[i]);
     if (i > 0) text_add(text, ", ");
+    if (state >= 0) text_add(text, "state ");
     add_typed(printer, graph->inputs[i]);
+    if (state >= 0) text_add(text, " in ");
+    if (state >= 0) text_add_type(text, graph->rooms[state]);
   }
   text_add(text, ") -> (");
   for (int i = 0; i < graph->output_count; i++) {
-    text_add(text, i > 0 ? ", %" : "%");
+    if (i > 0) text_add(text, ", ");
+    text_add(text, i >= graph->output_count - graph->state_count ? "state %" : "%");
     text_add_name(text, graph->output_names[i]);
     text_add(text, ": ");
     text_add_type(text, graph_output(graph, i)->type);

@@ -148,5 +148,5 @@ bool graph_verify(const Graph *graph) {
   FOR_EACH_NODE(node, graph) ok &= check_node(&verifier, graph, node);
   ok &= check_outputs(graph);
   arena_free(verifier.arena);
-  return ok && (graph->owner || places_find(graph));
+  return ok && graph_check_states(graph) && (graph->owner || places_find(graph));
 }

@@ -5,8 +5,8 @@
  * it can write straight into its result, and a kernel around a lone slice when those behind it can read its
  * operand; ir/place.c says where everything lies then. An operand of such a concat that cannot lie there (an
  * input, a constant, an output, a part of another concat) gets a copy that can. A concat that would consist
- * of copies for the most part stays a kernel with code. Keeps: the meaning; every kernel takes strided
- * operands and results.
+ * of copies for the most part stays a kernel with code; one that appends to a state never does. Keeps: the
+ * meaning; every kernel takes strided operands and results.
  */
 #include "passes/rewrite.h"
 
@@ -29,9 +29,11 @@ static Value *build_copy(Node *user, Value *value, int number) {
   return result(kernel, 0);
 }
 
-/* Whether copying the operands that do not fit is less work than copying all. */
+/* Whether copying the operands that do not fit is less work than copying all. What a state holds is the work
+ * of many runs. */
 static bool saves_work(const Node *kernel, const Node *concat, const bool *fits) {
   double saved = 0, copied = 0;
+  if (fits[0] && !operand(kernel, operand(concat, 0)->index)->def) return true;
   for (int i = 0; i < concat->operand_count; i++)
     *(fits[i] ? &saved : &copied) += value_weight(operand(concat, i));
   return concat->operand_count == kernel->operand_count && saved > 0 && saved >= copied;

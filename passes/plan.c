@@ -12,8 +12,9 @@
  *
  * A buffer lives from the first kernel that writes into it to the last that reads from it, through any view
  * or part. Sizes known now are placed largest first into the tightest gap that is free for their whole life;
- * symbolic sizes follow behind, one after the other. A kernel of pointwise ops writes over an operand that
- * dies with it and has the same size: it reads each element just before it writes it.
+ * symbolic sizes follow behind: those that are equal share memory, different ones follow one another. A
+ * kernel of pointwise ops writes over an operand that dies with it and has the same size: it reads each
+ * element just before it writes it.
  */
 #include "passes/rewrite.h"
 
@@ -68,9 +69,12 @@ static void extend_life(const Value *value, int *last) {
   }
 }
 
+/* What the caller has the memory for, or an outer graph: states are no such outputs. */
 static bool reaches_output(const Value *value) {
+  const Graph *graph = value->graph;
   FOR_EACH_USE(use, value) {
-    if (node_is(use->node, &op_return)) return true;
+    int index = (int)(use - use->node->operands);
+    if (node_is(use->node, &op_return) && index < graph->output_count - graph->state_count) return true;
     if (node_is_view(use->node) && reaches_output(result(use->node, 0))) return true;
   }
   return false;
@@ -246,9 +250,24 @@ static int64_t place_constant(Plan *plan) {
   return total;
 }
 
+/* The memory of a slot of the same size that nobody needs at the same time; NULL: there is none. */
+static const Dim *shared_offset(const Plan *plan, int number) {
+  const Slot *slot = &plan->slots[number];
+  for (int i = 0; i < number; i++) {
+    bool is_free = plan->slots[i].size == slot->size;
+    for (int j = 0; is_free && j < number; j++)
+      is_free = plan->slots[j].offset != plan->slots[i].offset || !lives_meet(&plan->slots[j], slot);
+    if (is_free) return plan->slots[i].offset;
+  }
+  return NULL;
+}
+
+/* Sizes that are equal whatever the symbols are share memory, all others follow one another. */
 static void place_symbolic(Plan *plan, int64_t begin) {
   const Dim *end = dim_const(plan->module, begin);
   for (int i = 0; i < plan->count; i++) {
+    if (plan->slots[i].offset) continue;
+    plan->slots[i].offset = shared_offset(plan, i);
     if (plan->slots[i].offset) continue;
     plan->slots[i].offset = end;
     end = dim_add(plan->module, end, plan->slots[i].size);

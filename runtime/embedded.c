@@ -5,6 +5,7 @@
 #define PARTS(X, arch)                                                                                       \
   X(cpu, arch)                                                                                               \
   X(run, arch)                                                                                               \
+  X(states, arch)                                                                                            \
   X(session, arch)                                                                                           \
   X(threads, arch) X(items, arch) X(strings, arch) X(text, arch) X(regex, arch) X(dynamic, arch)
 

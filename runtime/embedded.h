@@ -12,7 +12,7 @@ typedef struct Embedded {
   const size_t *size;
 } Embedded;
 
-enum { RUNTIME_PARTS = 9 };
+enum { RUNTIME_PARTS = 10 };
 
 /* Everything for one processor family. */
 typedef struct RuntimeFamily {

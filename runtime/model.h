@@ -39,7 +39,15 @@ typedef struct Team {
   Pool *pool; /* when there is no parallel_for */
 } Team;
 
-/* The input and axis whose size is the value of a symbol. */
+/* What a library keeps from run to run. */
+typedef struct State {
+  const tenon_tensor_info *room; /* the largest that it can become; sizes are numbers */
+  uint64_t offset;               /* in the state memory */
+  uint64_t in_room;              /* 1: with the strides of its room; 0: packed */
+  const int64_t *symbols;        /* of each axis the number of the symbol that is its size; -1: a number */
+} State;
+
+/* The input and axis whose size is the value of a symbol; states come behind the inputs. */
 typedef struct Binding {
   uint32_t input, axis;
 } Binding;
@@ -56,12 +64,14 @@ typedef struct Cpu {
 extern const tenon_library tenon_model_library;
 extern const Cpu tenon_model_cpus[]; /* [tenon_model_cpu_count], the best first */
 extern const uint64_t tenon_model_cpu_count;
+extern const State tenon_model_states[];       /* [state_count] */
 extern const Binding tenon_model_bindings[];   /* [symbol_count] */
 extern const int64_t tenon_model_task_ticks;   /* TASK_TICKS, or what tests want */
 extern const uint64_t tenon_model_local_bytes; /* of large locals, for one thread; a multiple of 64 */
 uint64_t tenon_model_scratch_size(
     const int64_t *symbols);                   /* UINT64_MAX: a size is negative or out of all proportion */
 int tenon_model_guard(const int64_t *symbols); /* 0, or TENON_ERROR_GUARD with its index */
+/* Of the states, behind the inputs, and of what they become, behind the outputs, too. */
 void tenon_model_input_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
 void tenon_model_output_dims(uint32_t index, const int64_t *symbols, int64_t *dims);
 void tenon_model_kernel_macs(const int64_t *symbols, int64_t *macs);
@@ -89,6 +99,20 @@ int tenon_runtime_prepare(void *state);
 int tenon_runtime_run(void *state, const int64_t *symbols, const void *const *inputs, void *const *outputs,
                       void *scratch);
 
+/* ---- states.c: `memory` is the state memory, `old` has room for as many numbers as `symbols` ---- */
+
+/* As at first: growing sizes 0, all others' elements 0. symbols may be NULL. */
+void tenon_states_reset(void *memory, int64_t *symbols);
+/* The sizes that a run leaves behind, out of those that it was given. */
+void tenon_states_advance(int64_t *symbols, int64_t *old);
+/* Whether the tensor can be the state; data NULL: whether it has sizes for it. */
+int tenon_states_fit(uint32_t index, const tenon_tensor *tensor);
+/* Gives the state these sizes, and others that share them. The first elements along each axis stay. */
+void tenon_states_resize(uint32_t index, const int64_t *dims, int64_t *symbols, int64_t *old, void *memory);
+/* All elements of a state, to and from a packed tensor. */
+void tenon_states_read(uint32_t index, const int64_t *symbols, const void *memory, void *packed);
+void tenon_states_write(uint32_t index, const int64_t *symbols, void *memory, const void *packed);
+
 /* ---- threads.c ---- */
 
 int tenon_runtime_team_open(Team *team, uint32_t threads, tenon_parallel_for *parallel_for, void *host);
@@ -100,6 +124,9 @@ void tenon_runtime_parallel(Team *team, int64_t size, TaskBody *body, void *cont
 
 int tenon_runtime_session_open(const tenon_session_options *options, tenon_session **session);
 int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs, tenon_tensor *outputs);
+int tenon_runtime_session_reset(tenon_session *session);
+int tenon_runtime_session_get_state(tenon_session *session, uint32_t index, tenon_tensor *state);
+int tenon_runtime_session_set_state(tenon_session *session, uint32_t index, const tenon_tensor *state);
 void tenon_runtime_session_close(tenon_session *session);
 const char *tenon_runtime_session_error(const tenon_session *session);
 int tenon_runtime_session_set_threads(tenon_session *session, uint32_t threads,

@@ -22,7 +22,8 @@ const char *tenon_runtime_error_text(int code) {
   return "unknown error";
 }
 
-/* What is computed once, from weights alone; so the sizes of a run do not matter. */
+/* What is computed once, from weights alone, and the rooms of the states; so the sizes of a run do not
+ * matter. */
 uint64_t tenon_runtime_state_size(const int64_t *symbols) {
   (void)symbols;
   return tenon_model_state_size;
@@ -37,8 +38,10 @@ static int check_memory(uint64_t size, const void *memory) {
 int tenon_runtime_prepare(void *state) {
   int error = tenon_runtime_check_cpu();
   if (!error) error = check_memory(tenon_model_state_size, state);
-  if (!error) tenon_model_prepare(state);
-  return error;
+  if (error) return error;
+  tenon_model_prepare(state);
+  tenon_states_reset(state, NULL);
+  return TENON_OK;
 }
 
 static int find_null(const void *const *pointers, uint32_t count) {

@@ -26,7 +26,8 @@ typedef struct Memory {
 struct tenon_session {
   Memory state, scratch;
   Memory *outputs;         /* [output_count] */
-  int64_t *symbols;        /* [symbol_count] */
+  int64_t *symbols;        /* [symbol_count]; those of states are as the last run left them */
+  int64_t *old_symbols;    /* the same number */
   const void **input_data; /* [input_count] */
   void **output_data;      /* [output_count] */
   Profile profile;
@@ -108,9 +109,9 @@ static uint64_t item_count(void) {
 static uint64_t session_size(void) {
   const tenon_library *library = &tenon_model_library;
   uint64_t pointers = (uint64_t)library->input_count + library->output_count;
-  uint64_t words = symbol_count() + library->kernel_count;
+  uint64_t words = 2 * symbol_count() + library->kernel_count;
   return sizeof(tenon_session) + library->output_count * sizeof(Memory) + pointers * sizeof(void *) +
-         words * 8 + item_count() * sizeof(Item) + 7 * 16;
+         words * 8 + item_count() * sizeof(Item) + 8 * 16;
 }
 
 static tenon_session *session_new(void) {
@@ -122,6 +123,7 @@ static tenon_session *session_new(void) {
   tenon_session *session = take(&rest, sizeof(tenon_session));
   session->outputs = take(&rest, library->output_count * sizeof(Memory));
   session->symbols = take(&rest, symbol_count() * 8);
+  session->old_symbols = take(&rest, symbol_count() * 8);
   session->input_data = take(&rest, library->input_count * sizeof(void *));
   session->output_data = take(&rest, library->output_count * sizeof(void *));
   session->profile.nanoseconds = take(&rest, library->kernel_count * 8);
@@ -288,8 +290,11 @@ static int check_shapes(tenon_session *session, const tenon_tensor *inputs) {
 static int check_inputs(tenon_session *session, const tenon_tensor *inputs) {
   int error = check_form(session, inputs);
   if (error) return error;
-  for (uint32_t i = 0; i < tenon_model_library.symbol_count; i++)
-    session->symbols[i] = inputs[tenon_model_bindings[i].input].dims[tenon_model_bindings[i].axis];
+  for (uint32_t i = 0; i < tenon_model_library.symbol_count; i++) {
+    Binding from = tenon_model_bindings[i];
+    if (from.input < tenon_model_library.input_count)
+      session->symbols[i] = inputs[from.input].dims[from.axis];
+  }
   if ((error = check_shapes(session, inputs))) return error;
   error = tenon_model_guard(session->symbols);
   if (error)
@@ -371,5 +376,49 @@ int tenon_runtime_session_run(tenon_session *session, const tenon_tensor *inputs
   }
   tenon_model_run(session->state.data, session->symbols, session->input_data, session->output_data, locals,
                   profile, team);
+  tenon_states_advance(session->symbols, session->old_symbols);
+  return TENON_OK;
+}
+
+/* ---- States -------------------------------------------------------------------------------------------- */
+
+int tenon_runtime_session_reset(tenon_session *session) {
+  if (!session) return TENON_ERROR_NULL;
+  tenon_states_reset(session->state.data, session->symbols);
+  return TENON_OK;
+}
+
+static int refuse_state(tenon_session *session, uint32_t index, const char *text) {
+  uint32_t count = tenon_model_library.state_count;
+  const char *name = index < count ? tenon_model_library.states[index]->name : "";
+  snprintf(session->error, ERROR_SIZE, "state %u '%s' (of %u) %s", index, name, count, text);
+  return TENON_ERROR_INPUT_SHAPE + 256 * (int)index;
+}
+
+int tenon_runtime_session_get_state(tenon_session *session, uint32_t index, tenon_tensor *state) {
+  if (!session || !state) return TENON_ERROR_NULL;
+  if (index >= tenon_model_library.state_count) return refuse_state(session, index, "does not exist");
+  const tenon_tensor_info *info = tenon_model_library.states[index];
+  state->dtype = info->dtype;
+  state->rank = info->rank;
+  tenon_model_input_dims(tenon_model_library.input_count + index, session->symbols, state->dims);
+  uint64_t bytes = tensor_bytes(info->dtype, info->rank, state->dims);
+  if (!state->data) return TENON_OK;
+  if (state->size && state->size < bytes)
+    return refuse_state(session, index, "needs more memory than is given");
+  tenon_states_read(index, session->symbols, session->state.data, state->data);
+  return TENON_OK;
+}
+
+int tenon_runtime_session_set_state(tenon_session *session, uint32_t index, const tenon_tensor *state) {
+  if (!session || !state) return TENON_ERROR_NULL;
+  if (index >= tenon_model_library.state_count) return refuse_state(session, index, "does not exist");
+  if (!tenon_states_fit(index, state))
+    return refuse_state(session, index, "cannot have this type and these sizes");
+  uint64_t bytes = tensor_bytes(tenon_model_library.states[index]->dtype, state->rank, state->dims);
+  if (state->data && state->size && state->size < bytes)
+    return refuse_state(session, index, "has fewer bytes than its shape says");
+  tenon_states_resize(index, state->dims, session->symbols, session->old_symbols, session->state.data);
+  if (state->data) tenon_states_write(index, session->symbols, session->state.data, state->data);
   return TENON_OK;
 }

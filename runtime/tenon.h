@@ -187,7 +187,7 @@ typedef struct tenon_library {
   uint32_t symbol_count;
   uint32_t kernel_count;
   uint32_t guard_count;
-  uint32_t reserved;
+  uint32_t state_count;
   const tenon_tensor_info *const *inputs;
   const tenon_tensor_info *const *outputs;
   const char *const *symbols; /* names of the sizes that a run may choose, sorted */
@@ -227,6 +227,17 @@ typedef struct tenon_library {
   void (*session_profile)(const tenon_session *session, uint64_t *nanoseconds, uint64_t *runs);
 
   const char *(*running_cpu)(void); /* the one of `cpu` whose kernels run here; NULL: none can */
+
+  /* States: what the library keeps from run to run, such as the keys and values of a language model. They lie
+   * in the state memory. Sizes of them that are symbols grow: a session counts them, from 0 on, and the
+   * caller of the plain call gives their values, as they were before that run. */
+  const tenon_tensor_info *const *states;       /* state_count of them */
+  int (*session_reset)(tenon_session *session); /* to the start: what grows is empty, all else is 0 */
+  /* Fills in the sizes, and copies the elements to data unless it is NULL. */
+  int (*session_get_state)(tenon_session *session, uint32_t index, tenon_tensor *state);
+  /* Gives the state these sizes and elements. data NULL: the first elements along each axis stay, which goes
+   * back to an earlier point. States that share a size all get it. */
+  int (*session_set_state)(tenon_session *session, uint32_t index, const tenon_tensor *state);
 } tenon_library;
 
 /* The one generic export, "tenon_query". NULL when the library does not know that version of the interface.
