@@ -80,8 +80,7 @@ void result_set(Node *node, int index, const Type *type) {
 
 void result_set_known(Node *node, int index, const Dim *const *known, int count) {
   Value *value = result(node, index);
-  bool whole = dtype_is_int(value->type->dtype) || value->type->dtype == DTYPE_BOOL;
-  if (!whole || count > MAX_KNOWN || type_static_count(value->type) != count) return;
+  if (count > MAX_KNOWN || type_static_count(value->type) != count) return;
   value->known = arena_copy(node->graph->module->arena, known, sizeof *known * (size_t)count);
 }
 

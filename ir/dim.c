@@ -391,7 +391,7 @@ static bool never_negative(const Dim *dim) {
 }
 
 /* Whether no term of a - b can be negative. */
-static bool at_least(Module *module, const Dim *a, const Dim *b) {
+static bool terms_at_least(Module *module, const Dim *a, const Dim *b) {
   Sum rest = {0}, less = {0};
   TRY(sum_of(module, a, &rest) && sum_of(module, b, &less));
   for (int i = 0; i < less.count; i++) {
@@ -402,6 +402,13 @@ static bool at_least(Module *module, const Dim *a, const Dim *b) {
     if (rest.terms[i].coefficient < 0 || (rest.terms[i].monomial && !never_negative(rest.terms[i].monomial)))
       return false;
   return true;
+}
+
+/* A part is at most what times its divisor is at least the whole. */
+static bool at_least(Module *module, const Dim *a, const Dim *b) {
+  if (terms_at_least(module, a, b)) return true;
+  bool is_part = b->kind == DIM_FLOORDIV && dim_is_const(b->b) && b->b->value > 0;
+  return is_part && terms_at_least(module, dim_mul(module, a, b->b), b->a);
 }
 
 /* Whether `a` makes `b` superfluous beside it. */

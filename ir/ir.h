@@ -291,8 +291,9 @@ struct Value {
   Node *def; /* NULL for a graph input */
   int index; /* which result of def, or which graph input */
   Use *uses;
-  /* For small integer tensors (<= MAX_KNOWN elements): the elements as symbolic expressions, or NULL. Set by
-   * infer. This is how Shape -> Gather -> Concat -> Reshape chains are understood without being executed. */
+  /* For small tensors of whole numbers (<= MAX_KNOWN elements): the elements as symbolic expressions, or
+   * NULL. Set by infer. This is how Shape -> Gather -> Concat -> Reshape chains are understood without being
+   * executed. */
   const Dim *const *known;
 };
 
@@ -652,8 +653,8 @@ Node *node_new(Builder *builder, const Op *op, Value *const *operands, int opera
 bool node_finish(Node *node);
 void result_set(Node *node, int index,
                 const Type *type); /* for infer; forgets what was known of its elements */
-/* For infer of ops on small integer tensors: the elements of the result. Copied; nothing happens unless count
- * is that of the type. */
+/* For infer of ops on small tensors of whole numbers: the elements of the result. Copied; nothing happens
+ * unless count is that of the type. */
 void result_set_known(Node *node, int index, const Dim *const *known, int count);
 bool node_reinfer(Node *node); /* after an operand's type or an attribute changed */
 

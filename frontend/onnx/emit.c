@@ -124,11 +124,16 @@ Value *emit_scalar(OnnxNode *node, const Value *like, double value) {
   return like ? build_scalar(&node->builder, like->type->dtype, value) : NULL;
 }
 
-Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size) {
+static Value *positions_from(OnnxNode *node, Dtype dtype, const Dim *first, const Dim *size) {
   Node *core = node_new(&node->builder, &op_iota, NULL, 0);
   node_set_dims(core, "shape", &size, 1);
   node_set_dtype(core, "dtype", dtype);
+  node_set_dims(core, "start", &first, 1);
   return finish(core);
+}
+
+Value *emit_positions(OnnxNode *node, Dtype dtype, const Dim *size) {
+  return positions_from(node, dtype, dim_const(node->module, 0), size);
 }
 
 Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype) {
@@ -198,9 +203,7 @@ Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type) {
 }
 
 Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows) {
-  Value *all = emit_positions(node, DTYPE_I64, dim_add(node->module, first, size));
-  if (!dim_is(first, 0)) all = emit_slice(node, all, &first, &size, (int64_t[]){1});
-  return emit_unsqueeze(node, all, 0, rows);
+  return emit_unsqueeze(node, positions_from(node, DTYPE_I64, first, size), 0, rows);
 }
 
 Value *emit_resized(OnnxNode *node, Value *x, const Dim *const *sizes, bool centered) {

@@ -71,6 +71,13 @@ static const Dim *known_div(Module *module, const Dim *const *x) {
   return positive && dim_is_nonnegative(x[0]) ? dim_floordiv(module, x[0], x[1]) : NULL;
 }
 
+/* Of floats: only without a remainder. */
+static const Dim *known_quotient(Module *module, const Dim *const *x) {
+  if (dim_is(x[1], 0)) return NULL;
+  const Dim *quotient = dim_floordiv(module, x[0], x[1]);
+  return dim_mul(module, quotient, x[1]) == x[0] ? quotient : NULL;
+}
+
 static const Dim *known_mod(Module *module, const Dim *const *x) {
   if (!dim_is_const(x[1]) || x[1]->value <= 0 || !dim_is_nonnegative(x[0])) return NULL;
   return dim_sub(module, x[0], dim_mul(module, x[1], dim_floordiv(module, x[0], x[1])));
@@ -120,7 +127,7 @@ static bool mul_infer(Node *node) {
 }
 
 static bool div_infer(Node *node) {
-  return infer_known(node, known_div);
+  return infer_known(node, dtype_is_float(operand(node, 0)->type->dtype) ? known_quotient : known_div);
 }
 
 static bool max_infer(Node *node) {
@@ -198,6 +205,20 @@ static Value *simplify_zero(Node *node) {
   return simplify_neutral(node, 0);
 }
 
+/* Positions and a size, as caches of keys and values have them, are positions from there on. */
+static Value *add_simplify(Node *node) {
+  Value *simpler = simplify_zero(node);
+  for (int i = 0; i < 2 && !simpler; i++) {
+    int count;
+    const Node *iota = operand_def(node, i, &op_iota);
+    const Dim *const *by = value_known(operand(node, !i), &count);
+    const Type *type = result(node, 0)->type;
+    bool fits = iota && by && count == 1 && dtype_is_int(type->dtype) && operand(node, i)->type == type;
+    if (fits) simpler = iota_shifted(iota, node, by[0], type->dims, type->rank);
+  }
+  return simpler;
+}
+
 static Value *simplify_one(Node *node) {
   return simplify_neutral(node, 1);
 }
@@ -235,7 +256,7 @@ static Value *div_simplify(Node *node) {
 
 enum { CHEAP = TRAIT_CHEAP, SWAPS = TRAIT_CHEAP | TRAIT_COMMUTATIVE };
 
-const Op op_add = {BINARY("add", SWAPS, add_infer, simplify_zero, "x + y; integers wrap."),
+const Op op_add = {BINARY("add", SWAPS, add_infer, add_simplify, "x + y; integers wrap."),
                    .opcode = LOOP_ADD};
 const Op op_and = {BINARY("and", SWAPS, infer_bool, simplify_true, "Logical and of bools."),
                    .opcode = LOOP_AND};

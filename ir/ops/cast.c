@@ -27,27 +27,12 @@ static bool has_values(Dtype dtype) {
   return dtype != DTYPE_NONE && dtype != DTYPE_STRING && !dtype_is_complex(dtype);
 }
 
-/* Whether an integer keeps its value; symbolic ones are sizes, which the wide types hold. */
-static bool cast_keeps(Dtype to, const Value *x) {
-  if (to == DTYPE_I64 || to == DTYPE_I32) return true;
-  int64_t ints[MAX_KNOWN];
-  int count;
-  if (!value_known_ints(x, ints, MAX_KNOWN, &count)) return false;
-  for (int i = 0; i < count; i++) {
-    int64_t slot = 0;
-    dtype_set_int(to, &slot, 0, ints[i]);
-    if (dtype_get_int(to, &slot, 0) != ints[i]) return false;
-  }
-  return true;
-}
-
 static bool infer(Node *node) {
   Dtype from = operand(node, 0)->type->dtype, to = node_dtype(node, "to");
   if (!has_values(from) || !has_values(to))
     return node_fail(node, "no cast from %s to %s", dtype_name(from), dtype_name(to));
   result_set(node, 0, type_with_dtype(node_module(node), operand(node, 0)->type, to));
-  if (dtype_is_int(from) && dtype_is_int(to) && cast_keeps(to, operand(node, 0)))
-    known_elementwise(node, known_same);
+  if (to != DTYPE_BOOL) known_elementwise(node, known_same);
   return true;
 }
 

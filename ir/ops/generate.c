@@ -29,17 +29,26 @@ static bool infer_shaped(Node *node, unsigned kinds) {
 static const AttrSpec iota_attrs[] = {
     {"shape", ATTR_DIMS, ROLE_PER_AXIS, NULL, "sizes of the result", NULL},
     {"axis", ATTR_INT, ROLE_AXIS, "0", "axis whose positions the elements are", NULL},
-    {"dtype", ATTR_DTYPE, ROLE_NONE, "i64", "a number type", NULL}};
+    {"dtype", ATTR_DTYPE, ROLE_NONE, "i64", "a number type", NULL},
+    {"start", ATTR_DIMS, ROLE_NONE, "[0]", "one number: that of the first position", NULL}};
+
+static const Dim *iota_start(const Node *node) {
+  int count;
+  return node_dims(node, "start", &count)[0];
+}
 
 static bool iota_infer(Node *node) {
-  int axis;
+  int axis, starts;
   const Dim *known[MAX_KNOWN];
   TRY(infer_shaped(node, KIND_NUMBER));
+  node_dims(node, "start", &starts);
+  TRY(check_count(node, "start", starts, 1));
   const Type *type = result(node, 0)->type;
   TRY(check_axis(node, "axis", type->rank, &axis));
   int64_t count = type_static_count(type);
   if (!dtype_is_int(type->dtype) || type->rank != 1 || count < 0 || count > MAX_KNOWN) return true;
-  for (int i = 0; i < (int)count; i++) known[i] = dim_const(node_module(node), i);
+  for (int i = 0; i < (int)count; i++)
+    known[i] = dim_add(node_module(node), iota_start(node), dim_const(node_module(node), i));
   known_set(node, known);
   return true;
 }
@@ -47,25 +56,42 @@ static bool iota_infer(Node *node) {
 static Value *iota_simplify(Node *node) {
   const Type *type = result(node, 0)->type;
   int64_t count = type_static_count(type), inner = 1;
-  if (count < 0 || count > MAX_WRITTEN) return NULL;
+  if (count < 0 || count > MAX_WRITTEN || !dim_is_const(iota_start(node))) return NULL;
   int axis = (int)node_axis(node, "axis", type->rank);
   for (int i = axis + 1; i < type->rank; i++) inner *= type->dims[i]->value;
   Data *data = data_new(node_module(node), type->dtype, count);
   for (int64_t i = 0; i < count; i++)
-    dtype_set_int(type->dtype, data_bytes(data), i, i / inner % type->dims[axis]->value);
+    dtype_set_int(type->dtype, data_bytes(data), i,
+                  iota_start(node)->value + i / inner % type->dims[axis]->value);
   Builder builder = builder_before(node);
   return build_const(&builder, type, data, NULL);
 }
 
 static Reg *iota_element(Lower *lower, const Node *node, int which, const Index *at) {
+  Loops *loops = &lower->loops;
   const Type *type = result(node, which)->type;
-  return loop_cast(&lower->loops, index_reg(lower, at[node_axis(node, "axis", type->rank)]), type->dtype);
+  Reg *position = index_reg(lower, at[node_axis(node, "axis", type->rank)]);
+  const Dim *start = iota_start(node);
+  if (!dim_is(start, 0)) position = loop_binary(loops, LOOP_ADD, position, loop_dim(loops, start));
+  return loop_cast(loops, position, type->dtype);
+}
+
+Value *iota_shifted(const Node *iota, Node *before, const Dim *by, const Dim *const *shape, int rank) {
+  const Type *type = result(iota, 0)->type;
+  Builder builder = builder_before(before);
+  Node *shifted = node_new(&builder, &op_iota, NULL, 0);
+  const Dim *start = dim_add(node_module(iota), iota_start(iota), by);
+  node_set_dims(shifted, "shape", shape, rank);
+  node_set_int(shifted, "axis", node_int(iota, "axis"));
+  node_set_dtype(shifted, "dtype", type->dtype);
+  node_set_dims(shifted, "start", &start, 1);
+  return node_finish(shifted) ? result(shifted, 0) : NULL;
 }
 
 const Op op_iota = {
     .name = "iota",
     .family = "generate",
-    .doc = "The position of each element along an axis: 0, 1, 2, ...",
+    .doc = "The position of each element along an axis: start, start+1, start+2, ...",
     .results = results_y,
     .result_count = 1,
     .attrs = iota_attrs,

@@ -1,14 +1,30 @@
 /*
- * known.c -- carries the elements of small integer tensors as symbolic expressions through shape arithmetic,
- * so that Shape -> Gather -> Concat -> Reshape chains are understood instead of executed. See Value.known in
- * ir.h.
+ * known.c -- carries the elements of small tensors of whole numbers as symbolic expressions through shape
+ * arithmetic, so that Shape -> Gather -> Concat -> Reshape chains are understood instead of executed. See
+ * Value.known in ir.h. Floats are carried, too: exporters scale sizes as floats.
  */
 #include "ir/ops/ops.h"
+
+/* Whether the dtype has the number exactly; symbolic ones are sizes, which the wide types hold. */
+static bool dtype_holds(Dtype dtype, const Dim *dim) {
+  if (!dim_is_const(dim))
+    return dtype == DTYPE_I64 || dtype == DTYPE_I32 || dtype == DTYPE_F64 || dtype == DTYPE_F32;
+  int64_t slot = 0;
+  if (dtype_is_float(dtype)) {
+    dtype_set(dtype, &slot, 0, (double)dim->value);
+    return dtype_get(dtype, &slot, 0) == (double)dim->value;
+  }
+  dtype_set_int(dtype, &slot, 0, dim->value);
+  return dtype_get_int(dtype, &slot, 0) == dim->value;
+}
 
 void known_set(Node *node, const Dim *const *elements) {
   const Type *type = result(node, 0)->type;
   int64_t count = type_static_count(type);
-  if (elements && count >= 0 && count <= MAX_KNOWN) result_set_known(node, 0, elements, (int)count);
+  if (!elements || count < 0 || count > MAX_KNOWN) return;
+  for (int i = 0; i < (int)count; i++)
+    if (!dtype_holds(type->dtype, elements[i])) return;
+  result_set_known(node, 0, elements, (int)count);
 }
 
 const Dim *known_same(Module *module, const Dim *const *x) {

@@ -77,6 +77,9 @@ Value *value_if_typed(const Node *node, Value *value);
  * same type. */
 Value *rebuild(Node *node, Value *const *operands, int count);
 
+/* An iota as another one, built before `before`: of the shape, its elements larger by `by`. */
+Value *iota_shifted(const Node *iota, Node *before, const Dim *by, const Dim *const *shape, int rank);
+
 /* Whether it comes from a function that is never negative (but maybe NaN). */
 bool value_is_nonnegative(const Value *value);
 

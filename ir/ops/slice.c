@@ -128,12 +128,22 @@ static Value *slice_of_concat(Node *node, const Node *concat) {
   return NULL;
 }
 
+/* A run of positions. */
+static Value *slice_of_iota(Node *node, const Node *iota) {
+  const Type *type = result(node, 0)->type;
+  int count, axis = (int)node_axis(iota, "axis", type->rank);
+  if (slice_step(node, axis) != 1) return NULL;
+  return iota_shifted(iota, node, node_dims(node, "starts", &count)[axis], type->dims, type->rank);
+}
+
 static Value *slice_simplify(Node *node) {
   bool whole = true;
   for (int i = 0; i < operand(node, 0)->type->rank; i++) whole &= axis_is_whole(node, i);
   if (whole) return operand(node, 0);
   Node *slice = operand_def(node, 0, &op_slice), *concat = operand_def(node, 0, &op_concat);
+  const Node *iota = operand_def(node, 0, &op_iota);
   if (slice) return slice_of_slice(node, slice);
+  if (iota) return slice_of_iota(node, iota);
   return concat ? slice_of_concat(node, concat) : NULL;
 }
 

@@ -4,14 +4,28 @@
  */
 #include "ir/ir.h"
 
+#include <math.h>
+
 /* ---- const ---- */
 
-/* The elements of a small integer constant are known to shape arithmetic. */
+/* A float that an integer says all of: no fraction, no -0. */
+static bool is_whole(double x) {
+  enum { LARGEST = 1 << 24 };
+  return x >= -LARGEST && x <= LARGEST && x == trunc(x) && !(x == 0 && signbit(x));
+}
+
+/* The elements of a small constant of whole numbers are known to shape arithmetic. */
 static void set_known(Node *node) {
   const Dim *known[MAX_KNOWN];
   const Data *data = node->data;
-  if ((!dtype_is_int(data->dtype) && data->dtype != DTYPE_BOOL) || data->count > MAX_KNOWN) return;
-  for (int i = 0; i < (int)data->count; i++) known[i] = dim_const(node->graph->module, data_get_int(data, i));
+  Module *module = node->graph->module;
+  bool is_float = dtype_is_float(data->dtype) && !dtype_is_storage(data->dtype);
+  if ((!is_float && !dtype_is_int(data->dtype) && data->dtype != DTYPE_BOOL) || data->count > MAX_KNOWN)
+    return;
+  for (int i = 0; i < (int)data->count; i++) {
+    if (is_float && !is_whole(data_get(data, i))) return;
+    known[i] = dim_const(module, is_float ? (int64_t)data_get(data, i) : data_get_int(data, i));
+  }
   result_set_known(node, 0, known, (int)data->count);
 }
 

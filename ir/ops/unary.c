@@ -14,6 +14,13 @@ static bool infer_float(Node *node) {
   return infer_same(node, KIND_FLOAT);
 }
 
+/* Whole numbers stay. */
+static bool infer_rounding(Node *node) {
+  TRY(infer_float(node));
+  known_elementwise(node, known_same);
+  return true;
+}
+
 static bool infer_number(Node *node) {
   return infer_same(node, KIND_NUMBER);
 }
@@ -73,18 +80,18 @@ const Op op_atanh = {UNARY("atanh", 0, infer_float, NULL, "Inverse hyperbolic ta
 const Op op_bitwise_not = {UNARY("bitwise_not", TRAIT_CHEAP, infer_int, simplify_involution,
                                  "Complement of every bit of an integer."),
                            .opcode = LOOP_NOT};
-const Op op_ceil = {
-    UNARY("ceil", TRAIT_CHEAP, infer_float, simplify_idempotent, "The smallest integer that is not below x."),
-    .opcode = LOOP_CEIL};
+const Op op_ceil = {UNARY("ceil", TRAIT_CHEAP, infer_rounding, simplify_idempotent,
+                          "The smallest integer that is not below x."),
+                    .opcode = LOOP_CEIL};
 const Op op_cos = {UNARY("cos", 0, infer_float, NULL, "Cosine of x radians."), .opcode = LOOP_COS};
 const Op op_cosh = {UNARY("cosh", 0, infer_float, NULL, "Hyperbolic cosine."), .opcode = LOOP_COSH};
 const Op op_erf = {UNARY("erf", 0, infer_float, NULL,
                          "Error function: 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."),
                    .opcode = LOOP_ERF};
 const Op op_exp = {UNARY("exp", 0, infer_float, NULL, "e to the power x."), .opcode = LOOP_EXP};
-const Op op_floor = {
-    UNARY("floor", TRAIT_CHEAP, infer_float, simplify_idempotent, "The largest integer that is not above x."),
-    .opcode = LOOP_FLOOR};
+const Op op_floor = {UNARY("floor", TRAIT_CHEAP, infer_rounding, simplify_idempotent,
+                           "The largest integer that is not above x."),
+                     .opcode = LOOP_FLOOR};
 const Op op_log = {UNARY("log", 0, infer_float, NULL, "Natural logarithm; -inf at 0, NaN below."),
                    .opcode = LOOP_LOG};
 const Op op_neg = {
@@ -92,7 +99,7 @@ const Op op_neg = {
     .opcode = LOOP_NEG};
 const Op op_not = {UNARY("not", TRAIT_CHEAP, infer_bool, simplify_involution, "Logical negation."),
                    .opcode = LOOP_NOT};
-const Op op_round = {UNARY("round", TRAIT_CHEAP, infer_float, simplify_idempotent,
+const Op op_round = {UNARY("round", TRAIT_CHEAP, infer_rounding, simplify_idempotent,
                            "The nearest integer, halves to the even one."),
                      .opcode = LOOP_ROUND};
 const Op op_sin = {UNARY("sin", 0, infer_float, NULL, "Sine of x radians."), .opcode = LOOP_SIN};

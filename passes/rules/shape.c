@@ -3,12 +3,13 @@
  */
 #include "passes/rewrite.h"
 
-/* A value whose elements are all known integers is a constant, however it was computed. */
+/* A value whose elements are all known is a constant, however it was computed; of floats -0 would be lost. */
 Value *rule_known(Node *node) {
   Value *value = result(node, 0);
   int64_t ints[MAX_KNOWN];
   int count = 0;
   if (node->result_count != 1 || !value->known || !type_is_static(value->type)) return NULL;
+  if (dtype_is_float(value->type->dtype)) return NULL;
   if (!value_known_ints(value, ints, MAX_KNOWN, &count)) return NULL;
   Builder builder = builder_before(node);
   Data *data = data_new(builder.graph->module, value->type->dtype, count);

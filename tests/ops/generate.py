@@ -1059,6 +1059,8 @@ def iota_golden():
     golden.result("iota shape=[2,3,4], axis=1, dtype=f32", np.broadcast_to(np.arange(3)[:, None], (2, 3, 4)), np.float32)
     golden.result("iota shape=[2,17], axis=-1, dtype=u8", np.broadcast_to(np.arange(17), (2, 17)), np.uint8)
     golden.result("iota shape=[0,3], dtype=i32", np.zeros((0, 3)), np.int32)
+    golden.result("iota shape=[2,3], axis=1, start=[7]", np.tile(np.arange(7, 10), (2, 1)), np.int64)
+    golden.result("iota shape=[4], dtype=i8, start=[126]", np.int64([126, 127, -128, -127]).astype(np.int8), np.int8)
     golden.write()
 
 
