@@ -8,7 +8,8 @@ must agree with |a-b| <= 1e-4 + 1e-3 |b|, elementwise. Prints a line per model a
 
 Activations of quantized models are rounded to 256 steps: where one lies between two, the last bit of a float decides, and all that
 follows differs (ONNX Runtime's from its own, with and without optimizations). So a run of such a model must agree elementwise or to the
-decibels of QUANTIZED, and one seed at least elementwise: compiled, or in the interpreter with the model as it stands.
+decibels of QUANTIZED, and one seed at least elementwise: compiled, or in the interpreter with the model as it stands. Language models also
+continue a prompt, with keys and values that the library keeps.
 """
 import argparse
 import pathlib
@@ -20,8 +21,9 @@ import numpy as np
 from PIL import Image
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / "tests/keras"))
+sys.path[:0] = [str(TOP / "tests/keras"), str(TOP / "tests/states")]
 import forward  # noqa: E402
+from session import Session  # noqa: E402
 SEEDS = (1, 2, 3)
 MAX_ABS, MAX_RELATIVE = 1e-4, 1e-3
 
@@ -73,6 +75,13 @@ LIMITS = {
     "silero_vad_op18_ifless": {"sr": (16000, 16001)},
     "minimind2_small_q": {"input_ids": (0, 6400), "attention_mask": (0, 2), "position_ids": (0, 32)},
 }
+# Language models that keep their keys and values: prompt, number of tokens, options.
+GENERATORS = {
+    "minimind2_small_q": ([1, 202, 400, 77, 1500], 32, ["--dim", "batch_size=1"],
+                          ["--state", "past_key_values.*=present.*", "--max", "past_sequence_length=64"]),
+}
+PROMPT = "of a prompt"
+UNDECIDED = 1.0  # where the two best of ONNX Runtime's logits are nearer, rounding decides which token comes next
 PHOTO = pathlib.Path("/usr/lib/python3/dist-packages/skimage/data/astronaut.png")
 
 
@@ -190,6 +199,37 @@ def interpreted(options, runtime, model, dims, inputs, folder):
     return compare(arrays(folder / "got"), onnx_outputs(options, runtime, model, dims, inputs, folder / "want", "--plain", "1"))
 
 
+def generator_inputs(new, past):
+    return {"input_ids": np.array([new]), "attention_mask": np.ones((1, past + len(new)), np.int64),
+            "position_ids": np.arange(past, past + len(new))[None]}
+
+
+def generate(options, runtime, model, work, prompt, count, dims, states):
+    """Token by token: ONNX Runtime and a library with explicit keys and values, and one that keeps them."""
+    for library, more in (("explicit.so", []), ("kept.so", states)):
+        call(options.tenon, "compile", model, "-q", "-o", work / library, *dims, *more)
+    explicit, kept = Session(work / "explicit.so"), Session(work / "kept.so")
+    empty = {name: np.zeros(kept.state(name).shape, np.float32) for name in kept.states}
+    ours, theirs, new, past, decided = dict(empty), dict(empty), list(prompt), 0, 0
+    for step in range(count):
+        folder, fresh = work / f"token{step}", generator_inputs(new, past)
+        folder.mkdir()
+        for name, array in {**fresh, **theirs}.items():
+            np.save(folder / f"{name}.npy", array)
+        want = onnx_outputs(options, runtime, model, [], {name: folder / f"{name}.npy" for name in {**fresh, **theirs}}, folder / "out")
+        outputs, logits = explicit.run({**fresh, **ours}), kept.run(fresh)["logits"]
+        if not np.array_equal(outputs["logits"], logits):
+            raise Failure(f"token {step}: what the library kept gives other logits than explicit keys and values")
+        ours, theirs = ({name: of[name.replace("past_key_values", "present")] for name in empty} for of in (outputs, want))
+        last = want["logits"][0, -1]
+        if last.max() - np.sort(last)[-2] >= UNDECIDED:
+            decided += 1
+            if logits[0, -1].argmax() != last.argmax():
+                raise Failure(f"token {step} is {logits[0, -1].argmax()}, not {last.argmax()}")
+        past, new = past + len(new), [int(last.argmax())]
+    return f"as with explicit keys and values; {decided} of {count} tokens decided, all ONNX Runtime's"
+
+
 def test_model(options, name, runtime):
     """Yields (seed, text or Failure)."""
     with tempfile.TemporaryDirectory() as work:
@@ -215,6 +255,11 @@ def test_model(options, name, runtime):
                     yield f"{seed}, interpreted", interpreted(options, runtime, model, dims, inputs, work / "interpreted")
             except Failure as failure:
                 yield seed, failure
+        if name in GENERATORS:
+            try:
+                yield PROMPT, generate(options, runtime, model, work, *GENERATORS[name])
+            except Failure as failure:
+                yield PROMPT, failure
 
 
 def main():
@@ -232,7 +277,7 @@ def main():
             bad = isinstance(result, Failure)
             exact |= not bad and result.startswith("max abs")
             passed, failed = passed + (not bad), failed + bad
-            print(f"{'FAIL' if bad else 'PASS'} {name} {seed if seed == 'real' else f'seed {seed}'}: {result}", flush=True)
+            print(f"{'FAIL' if bad else 'PASS'} {name} {seed if seed in ('real', PROMPT) else f'seed {seed}'}: {result}", flush=True)
         if not exact:
             failed += 1
             print(f"FAIL {name}: no seed agrees elementwise", flush=True)
