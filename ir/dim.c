@@ -16,7 +16,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MAX_TERMS = 48, MAX_FACTORS = 32, MAX_SIZE = 500 };
+enum { MAX_TERMS = 48, MAX_FACTORS = 32, MAX_SIZE = 2000 };
 
 /* ---- Interning ---- */
 

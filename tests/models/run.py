@@ -9,10 +9,11 @@ must agree with |a-b| <= 1e-4 + 1e-3 |b|, elementwise. Prints a line per model a
 Activations of quantized models are rounded to 256 steps: where one lies between two, the last bit of a float decides, and all that
 follows differs (ONNX Runtime's from its own, with and without optimizations). So a run of such a model must agree elementwise or to the
 decibels of QUANTIZED, and one seed at least elementwise: compiled, or in the interpreter with the model as it stands. Language models also
-continue a prompt, with keys and values that the library keeps.
+continue a prompt, with keys and values that the library keeps. Some models are compiled with open sizes, too, and some are run in chains.
 """
 import argparse
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,9 +50,24 @@ ONNX = {
     "silero_vad_op18_ifless": ["batch=1", "sequence=512"],
     "yolov8n_b": [],
     "minimind2_small_q": ["batch_size=1", "sequence_length=5", "past_sequence_length=3"],
+    "nms_yolov8": ["detection_1=84", "detection_2=300"],
     "ppocrv4_det": ["p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224"],
 }
 KERAS = ("keras_mnist_cnn_npm",)
+# Compiled with open sizes as well: name -> what stays given, and the sizes of some runs, small ones and odd ones too.
+OPEN = {
+    "ppocrv4_rec": ([], [{"p2o_DynamicDimension_0": n, "p2o_DynamicDimension_1": w} for n, w in ((2, 320), (3, 33), (1, 7))]),
+    "ppocrv4_det": ([], [{"p2o_DynamicDimension_0": n, "p2o_DynamicDimension_1": h, "p2o_DynamicDimension_2": w}
+                         for n, h, w in ((1, 64, 96), (2, 160, 32))]),
+    "ppocr_mobile_v2_cls": ([], [{"p2o_DynamicDimension_0": n, "p2o_DynamicDimension_1": h, "p2o_DynamicDimension_2": w}
+                                 for n, h, w in ((2, 48, 192), (1, 37, 101))]),
+    "oww_embedding": ([], [{"unk__314": n} for n in (1, 3)]),
+    "oww_melspectrogram": ([], [{"batch_size": 1, "samples": n} for n in (1280, 1761, 16000)]),
+    "silero_vad_op18_ifless": ([], [{"batch": n, "sequence": 512} for n in (1, 3)]),
+    "ddddocr_common_old": ([], [{"image_width": w} for w in (64, 133)]),
+    "minilm_l6_v2_q": ([], [{"batch_size": n, "sequence_length": t} for n, t in ((1, 9), (3, 21))]),
+    "nms_yolov8": (["detection_1=84"], [{"detection_2": n} for n in (8400, 85, 3)]),
+}
 
 # What a model expects of its pixels in 0..255: x * scale + shift. The photo is skimage's astronaut, the digit one of MNIST.
 PIXELS = {
@@ -67,6 +83,8 @@ PIXELS = {
 # The least signal to noise ratio of a run of a quantized model, and the seeds that are run in the interpreter.
 QUANTIZED = {"ddddocr_common_old": 40, "efficientwordnet": 20, "minilm_l6_v2_q": 30, "minimind2_small_q": 25}
 INTERPRETED = {"efficientwordnet": (1,)}
+# Inputs that are always the same.
+FIXED = {"nms_yolov8": {"config": "[100, 0.45, 0.25]"}}
 # Integer inputs are below these numbers.
 LIMITS = {
     "minilm_l6_v2_q": {"input_ids": (0, 30522), "attention_mask": (0, 2), "token_type_ids": (0, 2)},
@@ -158,12 +176,14 @@ def real_inputs(options, work, name, library, inputs):
     return files, arrays(folder / "out")
 
 
-def seed_inputs(options, work, name, library, seed):
+def seed_inputs(options, work, name, library, seed, sizes):
     """Runs the library on random inputs; returns (input files by name, outputs)."""
-    folder, generator = work / f"seed{seed}", np.random.default_rng(seed)
-    command = [options.tenon, "run", library, "--quiet", "--seed", seed, "--output"]
+    folder, generator = work / "inputs", np.random.default_rng(seed)
+    command = [options.tenon, "run", library, "--quiet", "--seed", seed, *dim_options(sizes), "--output"]
+    shutil.rmtree(folder, ignore_errors=True)
     limits = LIMITS.get(name, {})
     fixed = [x for key, (low, high) in limits.items() if high == low + 1 for x in ("--input", f"{key}=[{low}]")]
+    fixed += [x for key, value in FIXED.get(name, {}).items() for x in ("--input", f"{key}={value}")]
     call(*command, folder / "out", *fixed)
     call(*command, folder / "all", "--save-inputs", *fixed)
     outputs = arrays(folder / "out")
@@ -174,6 +194,10 @@ def seed_inputs(options, work, name, library, seed):
     if limits:
         call(*command, folder / "out", *(x for key, path in inputs.items() for x in ("--input", f"{key}={path}")))
     return inputs, arrays(folder / "out")
+
+
+def dim_options(dims):
+    return [x for dim in dims for x in ("--dim", dim)]
 
 
 def onnx_outputs(options, runtime, model, dims, inputs, folder, *more):
@@ -194,8 +218,7 @@ def keras_outputs(model, inputs, names):
 
 def interpreted(options, runtime, model, dims, inputs, folder):
     given = [x for name, path in inputs.items() for x in ("--input", f"{name}={path}")]
-    dims_given = [x for d in dims for x in ("--dim", d)]
-    call(options.tenon, "run", model, "--interpret", "--quiet", *dims_given, *given, "--output", folder / "got")
+    call(options.tenon, "run", model, "--interpret", "--quiet", *dim_options(dims), *given, "--output", folder / "got")
     return compare(arrays(folder / "got"), onnx_outputs(options, runtime, model, dims, inputs, folder / "want", "--plain", "1"))
 
 
@@ -230,13 +253,80 @@ def generate(options, runtime, model, work, prompt, count, dims, states):
     return f"as with explicit keys and values; {decided} of {count} tokens decided, all ONNX Runtime's"
 
 
+def test_open(options, name, runtime, model, work):
+    """The same library for several sizes."""
+    given, runs = OPEN[name]
+    library = work / "open.so"
+    try:
+        call(options.tenon, "compile", model, "-q", "-o", library, *dim_options(given))
+    except Failure as failure:
+        yield "open", failure
+        return
+    for i, sizes in enumerate(runs):
+        text = [f"{dim}={size}" for dim, size in sizes.items()]
+        try:
+            inputs, outputs = seed_inputs(options, work, name, library, i, text)
+            want = onnx_outputs(options, runtime, model, [], inputs, work / f"open{i}")
+            yield ", ".join(text), compare(outputs, want, QUANTIZED.get(name))
+        except Failure as failure:
+            yield ", ".join(text), failure
+
+
+def wake_word(run):
+    """Two seconds of sound through the three models of openWakeWord: mel bands, 16 windows of 76 frames, a word or none."""
+    time = np.arange(31712) / 16000
+    voice = sum(np.sin(2 * np.pi * k * (120 * time + 15 * np.sin(5 * time))) / k for k in range(1, 20)) * (np.sin(9 * time) > 0)
+    noise = np.random.default_rng(1).standard_normal(time.size)
+    mel = run("oww_melspectrogram", input=(3000 * voice + 50 * noise).astype(np.float32)[None])["output"]
+    frames = mel[0, 0] / 10 + 2
+    windows = np.stack([frames[8 * i:8 * i + 76] for i in range(16)])[..., None]
+    features = run("oww_embedding", input_1=windows)["conv2d_19"]
+    return {"mel": mel, "features": features, **run("oww_alexa", **{"onnx::Flatten_0": features.reshape(1, 16, 96)})}
+
+
+def detection(run):
+    """A photo through YOLOv8n and the model that picks the best of overlapping boxes."""
+    boxes = run("yolov8n_b", images=(image((1, 3, 640, 640)) / 255).astype(np.float32))["output0"]
+    return run("nms_yolov8", detection=boxes, config=np.array([100, 0.45, 0.25], np.float32))
+
+
+# Models of which one's outputs are the next one's inputs: what each is compiled with, and the whole of it.
+CHAINS = {
+    "wake_word": ({"oww_melspectrogram": ["batch_size=1"], "oww_embedding": [], "oww_alexa": []}, wake_word),
+    "detection": ({"yolov8n_b": [], "nms_yolov8": ["detection_1=84"]}, detection),
+}
+
+
+def test_chain(options, name, runtime):
+    """tenon's models on what tenon's gave, ONNX Runtime's on what ONNX Runtime's gave."""
+    models, chain = CHAINS[name]
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+
+        def ours(model, **inputs):
+            library = work / f"{model}.so"
+            call(options.tenon, "compile", fetch(model), "-q", "-o", library, *dim_options(models[model]))
+            return Session(library).run(inputs)
+
+        def theirs(model, **inputs):
+            for key, array in inputs.items():
+                np.save(work / f"{model}.{key}.npy", array)
+            return onnx_outputs(options, runtime, fetch(model), [], {key: work / f"{model}.{key}.npy" for key in inputs}, work / model)
+
+        try:
+            got = chain(ours)
+            yield "chain", f"{compare(got, chain(theirs))} in {', '.join(f'{k}{list(v.shape)}' for k, v in got.items())}"
+        except Failure as failure:
+            yield "chain", failure
+
+
 def test_model(options, name, runtime):
     """Yields (seed, text or Failure)."""
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         try:
             model, dims, library = fetch(name), ONNX.get(name, []), work / "model.so"
-            call(options.tenon, "compile", model, "-o", library, *(x for d in dims for x in ("--dim", d)))
+            call(options.tenon, "compile", model, "-o", library, *dim_options(dims))
         except Failure as failure:
             yield 0, failure
             return
@@ -245,16 +335,18 @@ def test_model(options, name, runtime):
                 if seed == "real":
                     inputs, outputs = real_inputs(options, work, name, library, inputs)
                 else:
-                    inputs, outputs = seed_inputs(options, work, name, library, seed)
+                    inputs, outputs = seed_inputs(options, work, name, library, seed, [])
                 if name in KERAS:
                     want = keras_outputs(model, inputs, outputs)
                 else:
                     want = onnx_outputs(options, runtime, model, dims, inputs, work / f"want{seed}")
                 yield seed, compare(outputs, want, QUANTIZED.get(name))
                 if seed in INTERPRETED.get(name, ()):
-                    yield f"{seed}, interpreted", interpreted(options, runtime, model, dims, inputs, work / "interpreted")
+                    yield f"seed {seed}, interpreted", interpreted(options, runtime, model, dims, inputs, work / "interpreted")
             except Failure as failure:
                 yield seed, failure
+        if name in OPEN:
+            yield from test_open(options, name, runtime, model, work)
         if name in GENERATORS:
             try:
                 yield PROMPT, generate(options, runtime, model, work, *GENERATORS[name])
@@ -268,16 +360,16 @@ def main():
     parser.add_argument("--ort-run", default=TOP / "build/tests/oracle/ort_run")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    names = options.names or [*ONNX, *KERAS]
-    runtime = fetch("onnxruntime") if any(n in ONNX for n in names) else None
+    names = options.names or [*ONNX, *KERAS, *CHAINS]
+    runtime = fetch("onnxruntime") if any(n not in KERAS for n in names) else None
     passed = failed = 0
     for name in names:
         exact = False
-        for seed, result in test_model(options, name, runtime):
+        for seed, result in (test_chain if name in CHAINS else test_model)(options, name, runtime):
             bad = isinstance(result, Failure)
             exact |= not bad and result.startswith("max abs")
             passed, failed = passed + (not bad), failed + bad
-            print(f"{'FAIL' if bad else 'PASS'} {name} {seed if seed in ('real', PROMPT) else f'seed {seed}'}: {result}", flush=True)
+            print(f"{'FAIL' if bad else 'PASS'} {name} {seed if isinstance(seed, str) else f'seed {seed}'}: {result}", flush=True)
         if not exact:
             failed += 1
             print(f"FAIL {name}: no seed agrees elementwise", flush=True)
