@@ -19,6 +19,7 @@ void diag_add(Module *module, Diag diag) {
   diag.node = copy_or_null(arena, diag.node);
   diag.op = copy_or_null(arena, diag.op);
   diag.text = copy_or_null(arena, diag.text);
+  diag.detail = copy_or_null(arena, diag.detail);
   diag.next = NULL;
   Diag *kept = arena_copy(arena, &diag, sizeof diag);
   if (module->last_diag)
@@ -62,7 +63,52 @@ static void print_safe(const char *string, FILE *out) {
   }
 }
 
-static void print_one(const Diag *diag, FILE *out) {
+static void print_quoted(const char *string, FILE *out) {
+  fputc('\'', out);
+  print_safe(string, out);
+  fputc('\'', out);
+}
+
+/* ---- Groups: nodes of a model that have the same problem */
+
+static bool is_same_problem(const Diag *a, const Diag *b) {
+  return a->severity == b->severity && a->node && b->node && a->op && b->op && a->text && b->text &&
+         a->line == 0 && b->line == 0 && strcmp(a->op, b->op) == 0 && strcmp(a->text, b->text) == 0;
+}
+
+static bool came_before(const Module *module, const Diag *diag) {
+  for (const Diag *other = module->diags; other != diag; other = other->next)
+    if (is_same_problem(other, diag)) return true;
+  return false;
+}
+
+static int count_same(const Diag *diag) {
+  int count = 1;
+  for (const Diag *other = diag->next; other; other = other->next) count += is_same_problem(diag, other);
+  return count;
+}
+
+/* The names of a group, and the detail of its first. */
+static void print_detail(const Diag *diag, int count, FILE *out) {
+  enum { MAX_NAMES = 5 };
+  if (count == 1 && !diag->detail) return;
+  fputs("  ", out);
+  int printed = 0;
+  for (const Diag *other = diag; other && count > 1 && printed < MAX_NAMES; other = other->next) {
+    if (other != diag && !is_same_problem(diag, other)) continue;
+    fputs(printed++ ? ", " : "", out);
+    print_quoted(other->node, out);
+  }
+  if (count > printed && count > 1) fputs(", ...", out);
+  if (diag->detail) {
+    fputs(count > 1 ? "; the first: " : "", out);
+    print_safe(diag->detail, out);
+  }
+  fputc('\n', out);
+}
+
+/* A problem of `count` nodes. */
+static void print_problem(const Diag *diag, int count, FILE *out) {
   static const char *const words[] = {"error", "warning", "note"};
   fprintf(out, "%s: ", words[diag->severity]);
   if (diag->file) {
@@ -70,10 +116,10 @@ static void print_one(const Diag *diag, FILE *out) {
     if (diag->line > 0) fprintf(out, ":%d:%d", diag->line, diag->column);
     fputs(": ", out);
   }
-  if (diag->node) {
-    fputs("node '", out);
-    print_safe(diag->node, out);
-    fputs("'", out);
+  if (count > 1) fprintf(out, "%d nodes", count);
+  if (diag->node && count == 1) {
+    fputs("node ", out);
+    print_quoted(diag->node, out);
   }
   if (diag->op) {
     fputs(diag->node ? " (" : "", out);
@@ -83,6 +129,7 @@ static void print_one(const Diag *diag, FILE *out) {
   if (diag->node || diag->op) fputs(": ", out);
   print_safe(diag->text ? diag->text : "", out);
   fputc('\n', out);
+  print_detail(diag, count, out);
 }
 
 void diags_take_back(Module *module, Diag *last) {
@@ -96,14 +143,16 @@ void diags_take_back(Module *module, Diag *last) {
 }
 
 void diags_print(const Module *module, FILE *out, int limit) {
-  int printed = 0, kept = 0, errors = 0;
+  int printed = 0, shown = 0, kept = 0, errors = 0;
   for (const Diag *diag = module->diags; diag; diag = diag->next) {
     kept++;
     errors += diag->severity == SEVERITY_ERROR;
-    if (printed >= limit) continue;
-    print_one(diag, out);
+    if (printed >= limit || came_before(module, diag)) continue;
+    int count = count_same(diag);
+    print_problem(diag, count, out);
     printed++;
+    shown += count;
   }
-  int left = kept - printed + module->error_count - errors;
+  int left = kept - shown + module->error_count - errors;
   if (left > 0) fprintf(out, "... and %d more\n", left);
 }

@@ -62,11 +62,12 @@ typedef enum Severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTE } Severi
 
 typedef struct Diag {
   Severity severity;
-  const char *file; /* the model or text file, NULL when none */
-  int line, column; /* 1-based position in a text file, 0 when none */
-  const char *node; /* name of the model's node, NULL when none */
-  const char *op;   /* operator, in the words of the file ("Conv", "Dense", "conv"), NULL when none */
-  const char *text; /* one sentence with the numbers, no newline */
+  const char *file;   /* the model or text file, NULL when none */
+  int line, column;   /* 1-based position in a text file, 0 when none */
+  const char *node;   /* name of the model's node, NULL when none */
+  const char *op;     /* operator, in the words of the file ("Conv", "Dense", "conv"), NULL when none */
+  const char *text;   /* one sentence with the numbers, no newline */
+  const char *detail; /* of the node: what differs where others have the same problem, NULL when nothing */
   struct Diag *next;
 } Diag;
 
@@ -78,8 +79,8 @@ void diag_add(Module *module, Diag diag);
 /* Takes back the Diags recorded since `last` was module->last_diag: for rewrites that try what may not type.
  */
 void diags_take_back(Module *module, Diag *last);
-/* "error: FILE:LINE:COL: node 'N' (Op): text", one line each. The first `limit` of them, then how many were
- * left out. */
+/* "error: FILE:LINE:COL: node 'N' (Op): text", one line each, and a line with the detail; nodes with the same
+ * problem share them. The first `limit` problems, then how many were left out. */
 void diags_print(const Module *module, FILE *out, int limit);
 
 /* ---- 3. Element types (dtype.c) ------------------------------------------------------------------------ */

@@ -16,6 +16,10 @@ enum { NEWEST_IR = 13, NEWEST_OPSET = 26 };
 
 typedef Onnx__ValueInfoProto ValueInfo;
 
+static void warn(Module *module, const char *text) {
+  diag_add(module, (Diag){.severity = SEVERITY_WARNING, .text = text});
+}
+
 /* ---- Types */
 
 /* The tensor that a type is, or is a form of; NULL, with a Diag when `report`, if it is none that tenon has.
@@ -63,8 +67,8 @@ static const ImportShape *shape_option(const Import *import, const char *name) {
 static const Type *type_of_option(Import *import, Dtype dtype, const ImportShape *shape) {
   for (int i = 0; i < shape->rank; i++) {
     if (shape->dims[i] >= 0) continue;
-    fail(import->module, "the model gives input '%s' no shape: --input-shape must name every dim",
-         shape->input);
+    fail(import->module, "the model gives input '%s' no shape: --input-shape %s=... must be all numbers",
+         shape->input, shape->input);
     return NULL;
   }
   return type_static(import->module, dtype, shape->rank, shape->dims);
@@ -101,7 +105,8 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
   if (form != FORM_TENSOR) return type_in_form(import, dtype, tensor, form);
   if (option && (!tensor->shape || option->replaces)) return type_of_option(import, dtype, option);
   if (!tensor->shape || tensor->shape->n_dim > MAX_RANK) {
-    if (report && !tensor->shape) fail(import->module, "'%s' has no shape: give it with --input-shape", name);
+    if (report && !tensor->shape)
+      fail(import->module, "'%s' has no shape: give it, as in --input-shape %s=1x3x224x224", name, name);
     if (report && tensor->shape)
       fail(import->module, "'%s' has %zu dims, at most %d are supported", name, tensor->shape->n_dim,
            MAX_RANK);
@@ -114,6 +119,54 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
                        : dim_of_onnx(import, tensor->shape->dim[i], name, i);
   }
   return type_make(import->module, dtype, (int)tensor->shape->n_dim, dims);
+}
+
+/* ---- Declared types: hints */
+
+static bool declared_fits(const Onnx__TypeProto__Tensor *declared, const Type *type) {
+  const Onnx__TensorShapeProto *shape = declared->shape;
+  if (declared->elem_type && dtype_of_onnx(declared->elem_type) != type->dtype) return false;
+  if (!shape) return true;
+  if (shape->n_dim != (size_t)type->rank) return false;
+  for (int i = 0; i < type->rank; i++)
+    if (shape->dim[i]->has_dim_value && dim_is_const(type->dims[i]) && shape->dim[i]->dim_value >= 0 &&
+        shape->dim[i]->dim_value != type->dims[i]->value)
+      return false;
+  return true;
+}
+
+static const char *declared_text(Import *import, const Onnx__TypeProto__Tensor *declared) {
+  Arena *arena = import->module->arena;
+  const Onnx__TensorShapeProto *shape = declared->shape;
+  const char *text = dtype_name(dtype_of_onnx(declared->elem_type));
+  for (size_t i = 0; shape && i < shape->n_dim && i < MAX_RANK; i++) {
+    const Onnx__TensorShapeProto__Dimension *dim = shape->dim[i];
+    const char *comma = i ? "," : "[", *param = dim->dim_param ? dim->dim_param : "?";
+    text = dim->has_dim_value ? arena_printf(arena, "%s%s%lld", text, comma, (long long)dim->dim_value)
+                              : arena_printf(arena, "%s%s%.60s", text, comma, param);
+  }
+  return shape && shape->n_dim ? arena_printf(arena, "%s]", text) : text;
+}
+
+void check_declared(Import *import, const ValueInfo *declared, const Value *value) {
+  const Onnx__TypeProto__Tensor *tensor = declared && declared->type ? declared->type->tensor_type : NULL;
+  bool is_known = tensor && value != &import->failed && value != &import->absent && value->type &&
+                  type_is_tensor(value->type) && dtype_of_onnx(tensor->elem_type) != DTYPE_NONE;
+  if (!is_known || declared_fits(tensor, value->type) || import->contradictions++ > 0) return;
+  import->first_contradiction =
+      arena_printf(import->module->arena, "the model declares '%s' as %s, but computes %s", declared->name,
+                   declared_text(import, tensor), type_text(import->module, value->type));
+}
+
+/* Once, however many there are. Sizes that the user gives are not the model's mistake. */
+static void warn_contradictions(const Import *import) {
+  if (import->contradictions == 0 || import->options->shape_count > 0) return;
+  const char *others =
+      import->contradictions == 1
+          ? ""
+          : arena_printf(import->module->arena, " (and %d more likewise)", import->contradictions - 1);
+  warn(import->module, arena_printf(import->module->arena, "%s%s; what is computed counts",
+                                    import->first_contradiction, others));
 }
 
 /* ---- Options: --dim and --input-shape give values to the names of dims */
@@ -376,16 +429,13 @@ static bool import_graph(Import *import, const Onnx__GraphProto *graph) {
   add_declared(import, &scope, graph->n_output, graph->output);
   import_nodes(import, &scope, graph->n_node, graph->node);
   TRY(set_outputs(import, &scope, graph));
+  warn_contradictions(import);
   remove_unused(import->graph);
   import->module->main = import->graph;
   return true;
 }
 
 /* ---- The model */
-
-static void warn(Module *module, const char *text) {
-  diag_add(module, (Diag){.severity = SEVERITY_WARNING, .text = text});
-}
 
 static bool check_versions(Import *import) {
   const Onnx__ModelProto *model = import->model;

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { MAX_NODES = 1 << 20, MAX_OPERANDS = 1 << 16, MAX_ERRORS = 1000 };
 
@@ -55,28 +56,6 @@ static const char *node_label(const Onnx__NodeProto *proto) {
   return "";
 }
 
-bool onnx_fail(const OnnxNode *node, const char *format, ...) {
-  char text[1024];
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  diag_add(node->module, (Diag){.severity = SEVERITY_ERROR,
-                                .node = node_label(node->proto),
-                                .op = node->proto->op_type ? node->proto->op_type : "",
-                                .text = text});
-  return false;
-}
-
-static const char *way_out(const OnnxNode *node, const char *qualified) {
-  const char *domain = node->proto->domain;
-  const OnnxRefusal *refusal = refusal_find(qualified);
-  if (refusal) return arena_printf(node->module->arena, "%s; %s", refusal->why, refusal->hint);
-  if (!domain_is_onnx(domain) && strcmp(domain, "com.microsoft") != 0)
-    return "export the model with the standard operators only";
-  return "simplify the model (onnxsim) or export it with operators of docs/operators.md";
-}
-
 static const char *input_types(const OnnxNode *node) {
   enum { MAX_SHOWN = 6 };
   const char *text = node->input_count ? "" : "nothing";
@@ -88,14 +67,66 @@ static const char *input_types(const OnnxNode *node) {
   return node->input_count > MAX_SHOWN ? arena_printf(node->module->arena, "%s, ...", text) : text;
 }
 
-static bool fail_unsupported(const OnnxNode *node, const char *qualified, int first) {
+/* "opset 13, on f32[2,3], i64[4]", and where it stands. */
+static const char *node_detail(const OnnxNode *node) {
+  const OnnxNode *caller = node->scope->caller;
+  const char *where = !caller ? ""
+                              : arena_printf(node->module->arena, ", in the function %s of node '%s'",
+                                             caller->proto->op_type, node_label(caller->proto));
+  int64_t opset = scope_opset(node->scope, node->proto->domain);
+  const char *version = opset ? arena_printf(node->module->arena, "opset %lld", (long long)opset)
+                              : "a domain that the model does not import";
+  return arena_printf(node->module->arena, "%s, on %s%s", version, input_types(node), where);
+}
+
+static const char *qualified_name(const OnnxNode *node) {
+  const char *name = node->proto->op_type ? node->proto->op_type : "";
+  bool is_plain = domain_is_onnx(node->proto->domain);
+  return is_plain ? name : arena_printf(node->module->arena, "%s.%s", node->proto->domain, name);
+}
+
+bool onnx_fail(const OnnxNode *node, const char *format, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  diag_add(node->module, (Diag){.severity = SEVERITY_ERROR,
+                                .node = node_label(node->proto),
+                                .op = qualified_name(node),
+                                .text = text,
+                                .detail = node_detail(node)});
+  return false;
+}
+
+/* What core operators found wrong since `last` is said in the words of the model. */
+static void name_errors(const OnnxNode *node, const Diag *last) {
+  Module *module = node->module;
+  const char *label = node_label(node->proto);
+  for (Diag *diag = last ? last->next : module->diags; diag; diag = diag->next) {
+    if (diag->severity != SEVERITY_ERROR || diag->detail || !diag->node || !diag->op) continue;
+    if (strcmp(diag->node, label) != 0) continue;
+    if (strcasecmp(diag->op, node->proto->op_type) != 0)
+      diag->text = arena_printf(module->arena, "%s: %s", diag->op, diag->text);
+    diag->op = intern(module, qualified_name(node));
+    diag->detail = node_detail(node);
+  }
+}
+
+static const char *way_out(const OnnxNode *node, const char *qualified) {
   const char *domain = node->proto->domain;
+  const OnnxRefusal *refusal = refusal_find(qualified);
+  if (refusal) return arena_printf(node->module->arena, "%s; %s", refusal->why, refusal->hint);
+  if (!domain_is_onnx(domain) && strcmp(domain, "com.microsoft") != 0)
+    return "export the model with the standard operators only";
+  return "simplify the model (onnxsim) or export it with operators of docs/operators.md";
+}
+
+static bool fail_unsupported(const OnnxNode *node, const char *qualified, int first) {
   if (first)
     return onnx_fail(node, "exists since opset %d, the model imports opset %lld", first,
                      (long long)node->opset);
-  return onnx_fail(node, "not supported (%s%sopset %lld, on %s): %s", domain_is_onnx(domain) ? "" : domain,
-                   domain_is_onnx(domain) ? "" : " ", (long long)node->opset, input_types(node),
-                   way_out(node, qualified));
+  return onnx_fail(node, "not supported: %s", way_out(node, qualified));
 }
 
 /* ---- Inputs */
@@ -164,6 +195,7 @@ static bool define_outputs(OnnxNode *node, Scope *scope) {
       ok = false;
       continue;
     }
+    check_declared(node->import, names_get(&scope->declared, intern(node->module, name)), value);
     if (value->def && !value->name && value->graph == node->import->graph) value_set_name(value, name);
     ok &= define(node, scope, name, value);
   }
@@ -186,8 +218,7 @@ static bool resolve(OnnxNode *node) {
   if (!proto->op_type || !*proto->op_type) return onnx_fail(node, "a node without operator");
   node->opset = scope_opset(node->scope, proto->domain);
   if (node->opset < 1) node->opset = 1;
-  const char *name = proto->op_type;
-  if (!domain_is_onnx(proto->domain)) name = arena_printf(node->module->arena, "%s.%s", proto->domain, name);
+  const char *name = qualified_name(node);
   node->row = row_find(name, node->opset, &first);
   return node->row || function_find(node->import, proto) || fail_unsupported(node, name, first);
 }
@@ -211,6 +242,9 @@ void import_nodes(Import *import, Scope *scope, size_t count, Onnx__NodeProto **
     node.outputs = NEW_ARRAY(module->arena, Value *, node.output_count);
     node.builder = builder_at_end(import->graph);
     node.builder.origin = intern(module, node_label(nodes[i]));
-    if (!import_node(&node, scope)) define_failed(&node, scope);
+    const Diag *last = module->last_diag;
+    if (import_node(&node, scope)) continue;
+    name_errors(&node, last);
+    define_failed(&node, scope);
   }
 }

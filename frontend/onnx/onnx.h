@@ -129,9 +129,11 @@ struct Import {
   TensorSource source;
   Graph *graph;
   DimName *dims;
-  Value failed;   /* stands for the outputs of nodes that could not be imported */
-  Value absent;   /* stands for a function's input that the call leaves out */
-  int node_count; /* imported so far, with those of functions */
+  Value failed;                    /* stands for the outputs of nodes that could not be imported */
+  Value absent;                    /* stands for a function's input that the call leaves out */
+  int node_count;                  /* imported so far, with those of functions */
+  int contradictions;              /* values that the model declares to be of another type than they are */
+  const char *first_contradiction; /* a sentence */
   struct ValueLabels *labels;
 };
 
@@ -185,6 +187,9 @@ void import_labels(Import *import, const Value *value, int count, const int64_t 
 /* The type that the model declares for a value; NULL, with a Diag when `report`, if it is none that tenon
  * has. */
 const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char *name, bool report);
+
+/* What the model declares of a value is a hint: notes where it is not so. NULL: it declares nothing. */
+void check_declared(Import *import, const Onnx__ValueInfoProto *declared, const Value *value);
 
 /* model.c: the initializers and nodes of a graph inside a node, into import->graph. */
 void import_inner_graph(Import *import, Scope *scope, const Onnx__GraphProto *graph);
