@@ -46,16 +46,15 @@ static bool link_part(Module *module, LLVMModuleRef llvm, const Embedded *part) 
          fail(module, "the runtime inside this tenon does not fit its code");
 }
 
-static bool has_calls(LLVMModuleRef llvm) {
-  static const char prefix[] = "tenon_kernel_";
+static bool has_calls(LLVMModuleRef llvm, const char *prefix) {
   size_t length;
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f))
-    if (strncmp(LLVMGetValueName2(f, &length), prefix, sizeof prefix - 1) == 0) return true;
+    if (strncmp(LLVMGetValueName2(f, &length), prefix, strlen(prefix)) == 0) return true;
   return false;
 }
 
 bool object_link_kernels(Module *module, LLVMModuleRef llvm, const Machine *machine) {
-  if (!has_calls(llvm)) return true;
+  if (!has_calls(llvm, "tenon_kernel_")) return true;
   const RuntimeFamily *family = find_family(module, machine->target);
   return family && link_part(module, llvm, &family->kernels);
 }
@@ -108,7 +107,10 @@ bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine)
 bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name) {
   const RuntimeFamily *family = find_family(module, machine->target);
   if (!family) return false;
-  for (int i = 0; i < RUNTIME_PARTS; i++) TRY(link_part(module, llvm, &family->bitcode[i]));
+  for (int i = 0; i < RUNTIME_PARTS; i++) {
+    const RuntimePart *part = &family->parts[i];
+    if (!part->caller || has_calls(llvm, part->caller)) TRY(link_part(module, llvm, &part->bitcode));
+  }
   TRY(object_link_kernels(module, llvm, machine));
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f)) {
     hide(f, name);

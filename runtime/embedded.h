@@ -12,13 +12,18 @@ typedef struct Embedded {
   const size_t *size;
 } Embedded;
 
-enum { RUNTIME_PARTS = 10 };
+enum { RUNTIME_PARTS = 11 };
+
+typedef struct RuntimePart {
+  Embedded bitcode;   /* an LLVM module */
+  const char *caller; /* it is for models that call functions whose names begin so; NULL: for all */
+} RuntimePart;
 
 /* Everything for one processor family. */
 typedef struct RuntimeFamily {
-  const char *arch;                /* as a triple begins: "x86_64" */
-  Embedded bitcode[RUNTIME_PARTS]; /* LLVM modules */
-  Embedded kernels;                /* the functions of kernels/, one module */
+  const char *arch; /* as a triple begins: "x86_64" */
+  RuntimePart parts[RUNTIME_PARTS];
+  Embedded kernels;    /* the functions of kernels/, one module */
   Embedded libc, libm; /* shared objects that define the names of the C library's functions and nothing else,
                           so that linking needs no C library of the target, and asks for no version of it */
 } RuntimeFamily;

@@ -24,7 +24,9 @@
   X(ITEM_SHAPE, "the sizes of tensors do not fit together")                                                  \
   X(ITEM_BRANCH, "a run takes the branch that could not be compiled")                                        \
   X(ITEM_NUMBER, "a string is no such number")                                                               \
-  X(ITEM_PATTERN, "the pattern is no regular expression")
+  X(ITEM_PATTERN, "the pattern is no regular expression")                                                    \
+  X(ITEM_IMAGE_FORMAT, "images in TIFF, JPEG 2000, WebP and BMP with run lengths are not supported")         \
+  X(ITEM_IMAGE_SIZE, "the image has over 2^27 pixels, 500 scans or 2^31 bytes")
 
 typedef enum ItemError {
 #define ITEM_ERROR_ROW(name, text) name,
@@ -89,8 +91,8 @@ int tenon_item_collect(Store *store, Item *sequence, const Item *tensor);
 int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtype, uint32_t rank,
                      const int64_t *dims);
 
-/* The operators of ir/ops/sequence.c and, in strings.c, of ir/ops/string.c: operands may be NULL where the op
- * says so, params are the op's attributes in order, lists aside. */
+/* The operators of ir/ops/sequence.c, of ir/ops/string.c (in strings.c) and of ir/ops/image.c (in image.c):
+ * operands may be NULL where the op says so, params are the op's attributes in order, lists aside. */
 #define ITEM_OPS(X)                                                                                          \
   X(sequence_make)                                                                                           \
   X(sequence_at)                                                                                             \
@@ -102,6 +104,7 @@ int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtyp
   X(optional_make)                                                                                           \
   X(optional_has)                                                                                            \
   X(optional_get)                                                                                            \
+  X(image_decode)                                                                                            \
   X(string_case)                                                                                             \
   X(string_concat)                                                                                           \
   X(string_equal)                                                                                            \

@@ -155,6 +155,7 @@ static int32_t class_node(Regex *r) {
     if (high < low) return refuse(r, "a range of the pattern runs backwards");
     add_range(r, low, high);
   }
+  if (r->error) return 0;
   r->at++;
   int32_t n = node(r, CLASS, first, r->range_count);
   r->nodes[n].negated = negated;

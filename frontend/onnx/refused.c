@@ -9,7 +9,6 @@
 #define M "com.microsoft."
 
 static const OnnxRefusal refusals[] = {
-    {"ImageDecoder", "it reads image files", "decode images before the model and pass their pixels"},
     {M "Tokenizer", "it splits texts", "split texts before the model and pass their tokens"},
     {"ai.onnx.preview.FlexAttention", "a preview that may change",
      "export attention as Attention of opset 23, or as products and a softmax"},

@@ -1,6 +1,6 @@
 /*
  * vision.c -- ONNX operators that read images at positions: GridSample, AffineGrid, RoiAlign, MaxRoiPool,
- * and CropAndResize of com.microsoft.
+ * and CropAndResize of com.microsoft; and ImageDecoder, which reads them from files.
  *
  * A crop is a grid sample at positions in pixels.
  */
@@ -212,9 +212,31 @@ static bool import_crop_and_resize(OnnxNode *node) {
   return set_output(node, emit(node, &op_where, (Value *[]){inside, y, outside}, 3));
 }
 
+/* ---- Files */
+
+static Value *reverse_channels(OnnxNode *node, Value *image) {
+  if (!image) return NULL;
+  const Dim *zero = dim_const(node->module, 0), *last = dim_const(node->module, 2);
+  return emit_slice(node, image, (const Dim *[]){zero, zero, last}, image->type->dims,
+                    (const int64_t[]){1, 1, -1});
+}
+
+static bool import_image_decoder(OnnxNode *node) {
+  const char *format = attr_string(node, "pixel_format", "RGB");
+  bool gray = strcmp(format, "Grayscale") == 0, reversed = strcmp(format, "BGR") == 0;
+  if (!gray && !reversed && strcmp(format, "RGB") != 0)
+    return onnx_fail(node, "pixel_format '%s' is not known", format);
+  Value *x = input(node, 0);
+  Node *core = node_new(&node->builder, &op_image_decode, &x, 1);
+  node_set_bool(core, "gray", gray);
+  Value *image = finish(core);
+  return set_output(node, reversed ? reverse_channels(node, image) : image);
+}
+
 static const OnnxRow rows[] = {
     {"AffineGrid", 20, 2, 2, import_affine_grid, NULL},
     {"GridSample", 16, 2, 2, import_grid_sample, NULL},
+    {"ImageDecoder", 20, 1, 1, import_image_decoder, NULL},
     {"MaxRoiPool", 1, 2, 2, import_max_roi_pool, NULL},
     {"RoiAlign", 10, 3, 3, import_roi_align, NULL},
     {"RoiAlign", 16, 3, 3, import_roi_align, NULL},

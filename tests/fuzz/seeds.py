@@ -5,6 +5,7 @@
 
 Files of crashes that were found stay beside the seeds, as crash-*; this script does not touch them.
 """
+import io
 import json
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "keras"))
@@ -26,6 +28,24 @@ def write(target, name, data):
     folder = HERE / "corpus" / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
+
+
+# ---- Images ----
+
+
+def image_seeds():
+    colors = rng.integers(0, 256, (9, 13, 3)).astype(np.uint8)
+    for mode, kinds in ("RGB", "png bmp ppm jpeg tiff webp jp2"), ("L", "png bmp pgm jpeg"), ("1", "png bmp pbm"), ("P", "png bmp"), ("CMYK", "jpeg"), ("RGBA", "png"), (
+            "I;16", "png"):
+        image = Image.fromarray(colors[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(colors).convert(mode)
+        for kind in kinds.split():
+            image.save(file := io.BytesIO(), {"ppm": "ppm", "pgm": "ppm", "pbm": "ppm", "jp2": "jpeg2000"}.get(kind, kind))
+            write("image", f"{mode.replace(';', '')}.{kind}", file.getvalue())
+    Image.fromarray(colors).save(file := io.BytesIO(), "jpeg", progressive=True, subsampling=2)
+    write("image", "progressive.jpeg", file.getvalue())
+    write("image", "plain.ppm", b"P3 # a comment\n2 1\n15\n0 15 7 1\n2 3")
+    write("image", "plain.pbm", b"P1\n3 2\n101 010")
+    write("image", "plain.pgm", b"P2\n3 1\n65535\n0 65535 4000")
 
 
 # ---- ONNX ----
@@ -214,4 +234,4 @@ def keras_seeds():
             write("keras_file", "dense_no_bias-" + form, path.read_bytes())
 
 
-onnx_seeds(), tensor_seeds(), npy_seeds(), safetensors_seeds(), keras_seeds()
+image_seeds(), onnx_seeds(), tensor_seeds(), npy_seeds(), safetensors_seeds(), keras_seeds()
