@@ -155,9 +155,15 @@ bool program_knows(const Program *program, const Dim *dim) {
 
 /* ---- guards ---- */
 
+/* What stands in a region need not hold in runs that do not come there. */
+static bool holds_always(const Build *build, const Dim *a, const Dim *b) {
+  bool in_region = build->node && build->node->graph->owner;
+  return !in_region && program_knows(build->program, a) && program_knows(build->program, b);
+}
+
 static void add_guard(Build *build, GuardKind kind, const Dim *a, const Dim *b, const char *text) {
   Program *program = build->program;
-  const Node *node = program_knows(program, a) && program_knows(program, b) ? NULL : build->node;
+  const Node *node = holds_always(build, a, b) ? NULL : build->node;
   for (int i = 0; i < program->guard_count; i++)
     if (program->guards[i].node == node && program->guards[i].kind == kind && program->guards[i].a == a &&
         program->guards[i].b == b)

@@ -92,24 +92,23 @@ static bool import_branch_in_place(OnnxNode *node, const Onnx__GraphProto *proto
   return true;
 }
 
-static bool import_branch(OnnxNode *node, const Onnx__GraphProto *proto, Inner *inner) {
-  Value **outputs = NEW_ARRAY(node->module->arena, Value *, proto->n_output);
-  return inner_begin(node, proto, NULL, inner) && inner_end(node, inner, outputs) &&
-         set_region_outputs(node, inner, outputs, node->output_count);
+typedef struct Branch {
+  OnnxNode *node;
+  const Onnx__GraphProto *proto;
+  Inner *inner;
+} Branch;
+
+static bool attempt_branch(void *context) {
+  const Branch *branch = context;
+  OnnxNode *node = branch->node;
+  Value **outputs = NEW_ARRAY(node->module->arena, Value *, branch->proto->n_output);
+  node->has_failed = false;
+  return inner_begin(node, branch->proto, NULL, branch->inner) && inner_end(node, branch->inner, outputs) &&
+         set_region_outputs(node, branch->inner, outputs, node->output_count);
 }
 
-/* The errors since `last` become one text. */
-static const char *take_errors(OnnxNode *node, Diag *last) {
-  const Diag *first = last ? last->next : node->module->diags;
-  while (first && first->severity != SEVERITY_ERROR) first = first->next;
-  const char *text = first ? arena_printf(node->module->arena, "%s%s%s%s", first->node ? first->node : "",
-                                          first->op ? " " : "", first->op ? first->op : "",
-                                          first->node || first->op ? ": " : "")
-                           : "";
-  if (first) text = arena_printf(node->module->arena, "%s%s", text, first->text);
-  diags_take_back(node->module, last);
-  node->has_failed = false;
-  return text;
+static bool import_branch(OnnxNode *node, const Onnx__GraphProto *proto, Inner *inner) {
+  return import_attempt(node->import, attempt_branch, &(Branch){node, proto, inner});
 }
 
 /* One branch cannot be imported, at least with these sizes: the other stands here, and a run that would take
@@ -120,6 +119,7 @@ static bool import_only_branch(OnnxNode *node, Value *condition, bool value, con
   node_set_bool(core, "value", value);
   node_set_string(core, "reason", reason);
   TRY(node_finish(core));
+  node->has_failed = false;
   diag_add(node->module, (Diag){.severity = SEVERITY_WARNING,
                                 .node = node->builder.origin,
                                 .op = "If",
@@ -140,16 +140,23 @@ static bool import_if(OnnxNode *node) {
     return onnx_fail(node, "the branches have %zu and %zu outputs, the node %d", yes->n_output, no->n_output,
                      node->output_count);
   if (value_known_ints(condition, &known, 1, &count)) return import_branch_in_place(node, known ? yes : no);
+  const Choice *choice = choice_find(node->import, node->proto);
+  if (choice)
+    return import_only_branch(node, condition, choice->value, choice->value ? yes : no, choice->reason);
   Diag *last = node->module->last_diag;
   bool takes_yes = import_branch(node, yes, &branches[0]);
   Diag *middle = node->module->last_diag;
   bool takes_no = import_branch(node, no, &branches[1]);
   if (!takes_yes && !takes_no) return false;
-  if (!takes_no) return import_only_branch(node, condition, true, yes, take_errors(node, middle));
-  if (!takes_yes) return import_only_branch(node, condition, false, no, take_errors(node, last));
+  if (!takes_no) return import_only_branch(node, condition, true, yes, take_errors(node->module, middle));
+  if (!takes_yes) return import_only_branch(node, condition, false, no, take_errors(node->module, last));
   Node *core = control_node(node, &op_if, &condition, 1, branches, 2);
   TRY(node_finish(core));
-  for (int i = 0; i < node->output_count; i++) node->outputs[i] = result(core, i);
+  for (int i = 0; i < node->output_count; i++) {
+    node->outputs[i] = result(core, i);
+    if (result(core, i)->type->rank == RANK_UNKNOWN && !node->import->differing)
+      node->import->differing = node->proto;
+  }
   return true;
 }
 

@@ -401,8 +401,9 @@ static bool set_outputs(Import *import, const Scope *scope, const Onnx__GraphPro
     for (int j = 0; j < i; j++)
       if (names[i] == names[j]) fail(import->module, "output '%s' comes twice", names[i]);
   }
+  if (import->module->error_count > 0) return false;
   for (int i = 0; i < count; i++) keep_labels(import, names[i], values[i]);
-  return import->module->error_count == 0 && graph_set_outputs(import->graph, count, values, names);
+  return graph_set_outputs(import->graph, count, values, names);
 }
 
 /* From the last node to the first, so that whole chains go. */
@@ -417,7 +418,9 @@ static void remove_unused(Graph *graph) {
   }
 }
 
-static bool import_graph(Import *import, const Onnx__GraphProto *graph) {
+static bool attempt_graph(void *context) {
+  Import *import = context;
+  const Onnx__GraphProto *graph = import->model->graph;
   Scope scope = {.opset_count = import->model->n_opset_import, .opsets = import->model->opset_import};
   scope.graph = import->graph =
       graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
@@ -475,7 +478,7 @@ bool import_onnx(Module *module, const char *path, const ImportOptions *options)
   if (!import.source.file) return false;
   Onnx__ModelProto *model = unpack(module, import.source.file);
   import.model = model;
-  bool ok = model && check_versions(&import) && import_graph(&import, model->graph);
+  bool ok = model && check_versions(&import) && import_attempt(&import, attempt_graph, &import);
   if (model && model->producer_name && *model->producer_name)
     module->producer = intern(module, arena_printf(module->arena, "%s %s", model->producer_name,
                                                    model->producer_version ? model->producer_version : ""));

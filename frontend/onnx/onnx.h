@@ -135,6 +135,8 @@ struct Import {
   int contradictions;              /* values that the model declares to be of another type than they are */
   const char *first_contradiction; /* a sentence */
   struct ValueLabels *labels;
+  const struct Choice *choices;     /* that were made for this attempt */
+  const Onnx__NodeProto *differing; /* an If whose branches give different numbers of axes; NULL: none */
 };
 
 /* One row: an operator's meaning since an opset version. */
@@ -183,6 +185,23 @@ struct OnnxNode {
  * Integers or names (the other is NULL); copied. The module keeps them for outputs of the graph. */
 void import_labels(Import *import, const Value *value, int count, const int64_t *ints,
                    const char *const *names);
+
+/* ---- Ifs of which one branch leads nowhere (choice.c) */
+
+typedef struct Choice {
+  const Onnx__NodeProto *node;
+  bool value;         /* of the condition */
+  const char *reason; /* why not the other */
+  const struct Choice *next;
+} Choice;
+
+const Choice *choice_find(const Import *import, const Onnx__NodeProto *node); /* NULL: none was made */
+/* Imports a graph by attempt(context), which begins from nothing each time; more than once when it fails
+ * behind an If that it has noted as `differing`. */
+typedef bool Attempt(void *context);
+bool import_attempt(Import *import, Attempt *attempt, void *context);
+/* The errors since `last`, which go, as one text; "" when there are none. */
+const char *take_errors(Module *module, Diag *last);
 
 /* The type that the model declares for a value; NULL, with a Diag when `report`, if it is none that tenon
  * has. */

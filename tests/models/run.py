@@ -64,6 +64,7 @@ OPEN = {
     "oww_embedding": ([], [{"unk__314": n} for n in (1, 3)]),
     "oww_melspectrogram": ([], [{"batch_size": 1, "samples": n} for n in (1280, 1761, 16000)]),
     "silero_vad_op18_ifless": ([], [{"batch": n, "sequence": 512} for n in (1, 3)]),
+    "silero_vad": ([], [{"input_0": n, "input_1": samples, "state_1": n} for n, samples in ((1, 512), (3, 512), (2, 640))]),
     "ddddocr_common_old": ([], [{"image_width": w} for w in (64, 133)]),
     "minilm_l6_v2_q": ([], [{"batch_size": n, "sequence_length": t} for n, t in ((1, 9), (3, 21))]),
     "nms_yolov8": (["detection_1=84"], [{"detection_2": n} for n in (8400, 85, 3)]),

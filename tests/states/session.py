@@ -78,7 +78,7 @@ class Session:
 
     def run(self, inputs):
         """Arrays by name to arrays by name."""
-        arrays = [np.ascontiguousarray(inputs[name]) for name in self.inputs]
+        arrays = [np.asarray(inputs[name], order="C") for name in self.inputs]
         given = (Tensor * max(len(arrays), 1))(*map(lend, arrays))
         results = (Tensor * max(len(self.outputs), 1))()
         self.check(self.table.session_run(self.handle, given, results))
@@ -96,7 +96,7 @@ class Session:
         return array
 
     def set_state(self, name, array):
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         self.check(self.table.session_set_state(self.handle, self.states.index(name), ctypes.byref(lend(array))))
 
     def resize_state(self, name, shape):
