@@ -23,11 +23,12 @@ WORD = "i64"
 @dataclass
 class Model:
     make: object = None  # called with (torchvision.models, architectures) for a network; None: tests/models/models.tsv has it
-    trees: dict = None  # instead: arguments of forests.ensemble
     inputs: dict = field(default_factory=dict)  # name -> shape, or (shape, WORD, low, high) for whole numbers in [low, high)
+    trees: dict = None  # instead: arguments of forests.ensemble
     opset: int = 14  # the default of the exporter
     dims: tuple = ()  # NAME=N, for the open sizes of real models
     further: bool = False  # kinds of layers that the main set lacks, with a mean of their own
+    open: dict = field(default_factory=dict)  # axis -> name, of every input: what stays open in the file that --symbolic measures
 
     @property
     def is_real(self):
@@ -59,21 +60,21 @@ MODELS = {
     "lenet": Model(lambda tv, own: own.lenet(), {"image": (1, 1, 28, 28)}),
     "squeezenet1_1": Model(lambda tv, own: tv.squeezenet1_1(), image()),
     "resnet18": Model(lambda tv, own: tv.resnet18(), image()),
-    "resnet50": Model(lambda tv, own: tv.resnet50(), image()),
-    "mobilenet_v2": Model(lambda tv, own: tv.mobilenet_v2(), image()),
+    "resnet50": Model(lambda tv, own: tv.resnet50(), image(), open={0: "batch"}),
+    "mobilenet_v2": Model(lambda tv, own: tv.mobilenet_v2(), image(), open={0: "batch", 2: "height", 3: "width"}),
     "mobilenet_v3_large": Model(lambda tv, own: tv.mobilenet_v3_large(), image()),
     "efficientnet_b0": Model(lambda tv, own: tv.efficientnet_b0(), image()),
     "densenet121": Model(lambda tv, own: tv.densenet121(), image()),
     "vgg16": Model(lambda tv, own: tv.vgg16(), image()),
     "convnext_tiny": Model(lambda tv, own: tv.convnext_tiny(), image(), opset=17),
     "yolov8n": Model(lambda tv, own: own.Yolov8n(), image(640)),
-    "unet_small": Model(lambda tv, own: own.UNet(), image(256)),
+    "unet_small": Model(lambda tv, own: own.UNet(), image(256), open={0: "batch", 2: "height", 3: "width"}),
     "vit_tiny16": Model(lambda tv, own: own.VisionTransformer(192, 3), image(), opset=17),
     "vit_b16": Model(lambda tv, own: own.VisionTransformer(768, 12), image(), opset=17),
-    "minilm_l6": Model(lambda tv, own: own.Bert(384, 12, 6), BERT_INPUTS),
-    "bert_base": Model(lambda tv, own: own.Bert(768, 12, 12), BERT_INPUTS),
+    "minilm_l6": Model(lambda tv, own: own.Bert(384, 12, 6), BERT_INPUTS, open={0: "batch", 1: "sequence"}),
+    "bert_base": Model(lambda tv, own: own.Bert(768, 12, 12), BERT_INPUTS, open={0: "batch", 1: "sequence"}),
     "whisper_tiny_enc": Model(lambda tv, own: own.WhisperEncoder(), {"mel": (1, 80, 3000)}),
-    "gpt2_prefill": Model(lambda tv, own: own.Gpt2(), {"ids": words(64, 0, 50257)}),
+    "gpt2_prefill": Model(lambda tv, own: own.Gpt2(), {"ids": words(64, 0, 50257)}, open={0: "batch", 1: "sequence"}),
     "gpt2_decode": Model(lambda tv, own: own.Gpt2(), {"ids": words(1, 0, 50257), **PAST}),
     "lstm": Model(lambda tv, own: own.Recurrent(own.nn.LSTM), {"x": (1, 64, 128)}),
     "gru": Model(lambda tv, own: own.Recurrent(own.nn.GRU), {"x": (1, 64, 128)}),
@@ -132,7 +133,7 @@ def write_trees(name, path):
     part.rename(path)
 
 
-def write(name, path):
+def write(name, path, is_open=False):
     import torch
     import torchvision.models
     sys.dont_write_bytecode = True
@@ -145,7 +146,8 @@ def write(name, path):
     inputs = tuple(example(torch, spec) for spec in model.inputs.values())
     settle(torch, network, inputs)
     part = path.with_suffix(f".{os.getpid()}")
-    torch.onnx.export(network, inputs, str(part), opset_version=model.opset, input_names=list(model.inputs), do_constant_folding=True)
+    torch.onnx.export(network, inputs, str(part), opset_version=model.opset, input_names=list(model.inputs), do_constant_folding=True,
+                      dynamic_axes=dict.fromkeys(model.inputs, model.open) if is_open else None)
     part.rename(path)
 
 
@@ -159,6 +161,17 @@ def model_path(name):
         CACHE.mkdir(parents=True, exist_ok=True)
         (write_trees if MODELS[name].trees else write)(name, path)
     return path
+
+
+def open_path(name):
+    """The file with open sizes, and these as NAME=N."""
+    model, path = MODELS[name], CACHE / f"{name}.open.{VERSION}.onnx"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        write(name, path, is_open=True)
+    spec = next(iter(model.inputs.values()))
+    shape = spec[0] if WORD in spec else spec
+    return path, [f"{symbol}={shape[axis]}" for axis, symbol in model.open.items()]
 
 
 def main():

@@ -7,10 +7,10 @@ import platform
 import re
 
 COLUMNS = [  # title, width
-    ("model", -19), ("thr", 3), ("tenon ms", 9), ("median", 9), ("ORT ms", 9), ("median", 9), ("ratio", 6), ("speed", 6), ("GF/s", 6), ("ORT", 6), ("peak", 5), ("ORT", 5),
+    ("model", -19), ("thr", 3), ("tenon ms", 9), ("median", 9), ("ORT ms", 9), ("median", 9), ("ratio", 6), ("speed", 6), ("open", 6), ("GF/s", 6), ("ORT", 6), ("peak", 5), ("ORT", 5),
     ("compile", 7), ("session", 7), ("lib MB", 7), ("RSS MB", 6), ("ORT", 6), ("error", 8)]
 MARKDOWN_TITLES = [
-    "model", "threads", "tenon ms, min", "median", "ORT ms, min", "median", "ratio", "speed", "GFLOP/s", "ORT", "of peak", "ORT", "compile s", "ORT session s",
+    "model", "threads", "tenon ms, min", "median", "ORT ms, min", "median", "ratio", "speed", "open", "GFLOP/s", "ORT", "of peak", "ORT", "compile s", "ORT session s",
     "library MB", "RSS MB", "ORT", "max error"]
 
 
@@ -50,6 +50,13 @@ def speed_ratio(run):
     return "WRONG" if run["speed_ratio"] is None else f"{run['speed_ratio']:.2f}"
 
 
+def open_time(run):
+    """Of the library with open sizes, as a part of the static one's."""
+    if "open_time" not in run:
+        return ""
+    return "WRONG" if run["open_time"] is None else f"{run['open_time']:.2f}"
+
+
 def cells(row, run, result):
     """The columns of one measurement, as text."""
     peak = result["peak"]["gflops"] * run["threads"]
@@ -57,7 +64,7 @@ def cells(row, run, result):
     share = [f"{100 * gflops(run, side) / peak:.0f}%" if peak else "" for side in ("tenon", "ort")]
     error = "NaN" if run["max_error"] is None else f"{run['max_error']:.1e}"
     return [row["model"], str(run["threads"]), milliseconds(tenon["min_ms"]), milliseconds(tenon["median_ms"]), milliseconds(ort["min_ms"]),
-            milliseconds(ort["median_ms"]), f"{run['ratio']:.2f}", speed_ratio(run), f"{gflops(run, 'tenon'):.1f}", f"{gflops(run, 'ort'):.1f}", *share,
+            milliseconds(ort["median_ms"]), f"{run['ratio']:.2f}", speed_ratio(run), open_time(run), f"{gflops(run, 'tenon'):.1f}", f"{gflops(run, 'ort'):.1f}", *share,
             f"{row['compile_s']:.2f}", f"{ort['open_s']:.2f}", f"{row['library_bytes'] / 1e6:.1f}", f"{row['rss']['tenon'] / 1e6:.0f}",
             f"{row['rss']['ort'] / 1e6:.0f}", error + ("" if run["right"] else " WRONG")]
 
