@@ -3,7 +3,7 @@
 
 Usage: models.py [--list] [NAME...]     prints the path of each file, in the order asked; without a name, of all
 
-The architectures come from python3-torchvision and architectures.py, with seeded weights, trees from forests.py: latency does not depend on them. Batch norms get
+The architectures come from python3-torchvision and architectures.py, with seeded weights, trees from forests.py, and some of them quantized by quantized.py: latency does not depend on them. Batch norms get
 seeded values too, so that folding them is real work. Files are cached in ${XDG_CACHE_HOME:-~/.cache}/tenon/bench, under a name that
 carries VERSION, and written by a rename: the cache never holds half a file.
 """
@@ -26,17 +26,27 @@ class Model:
     inputs: dict = field(default_factory=dict)  # name -> shape, or (shape, WORD, low, high) for whole numbers in [low, high)
     trees: dict = None  # instead: arguments of forests.ensemble
     opset: int = 14  # the default of the exporter
+    is_quantized: bool = False  # a real model that is
     dims: tuple = ()  # NAME=N, for the open sizes of real models
+    float_model: str = None  # instead: what is made of it by `how` of quantized.py
+    how: str = None
     further: bool = False  # kinds of layers that the main set lacks, with a mean of their own
     open: dict = field(default_factory=dict)  # axis -> name, of every input: what stays open in the file that --symbolic measures
 
     @property
     def is_real(self):
-        return self.make is None and self.trees is None
+        return self.make is None and self.trees is None and self.float_model is None
 
     @property
     def kind(self):
+        if self.float_model or self.is_quantized:
+            return "quantized models"
         return "real models" if self.is_real else "further architectures" if self.further else "architectures"
+
+    @property
+    def noise(self):
+        """The root mean square of the difference of quantized outputs, over theirs, that is let pass."""
+        return ("--noise", "0.05") if self.kind == "quantized models" else ()
 
     @property
     def ranges(self):
@@ -97,6 +107,10 @@ MODELS = {
     "sface": Model(),
     "eyetracking_google": Model(),
     "u2netp": Model(),
+    "resnet50_qdq": Model(float_model="resnet50", how="static"),
+    "mobilenet_v2_qdq": Model(float_model="mobilenet_v2", how="static"),
+    "bert_base_qdq": Model(float_model="bert_base", how="static", inputs=BERT_INPUTS),
+    "minilm_l6_dynamic": Model(float_model="minilm_l6", how="dynamic", inputs=BERT_INPUTS),
     "ppocrv4_det": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224")),
 }
 
@@ -151,6 +165,18 @@ def write(name, path, is_open=False):
     part.rename(path)
 
 
+def write_quantized(name, path):
+    import numpy
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    import quantized
+    model = MODELS[name]
+    part = path.with_suffix(f".{os.getpid()}")
+    random = numpy.random.default_rng(1)
+    words = {name: random.integers(spec[2], spec[3], spec[0]) for name, spec in model.inputs.items() if WORD in spec}
+    getattr(quantized, model.how)(model_path(model.float_model), part, words)
+    part.rename(path)
+
+
 def model_path(name):
     """The file of a model, written or fetched when it is missing."""
     if MODELS[name].is_real:
@@ -159,7 +185,8 @@ def model_path(name):
     path = CACHE / f"{name}.{VERSION}.onnx"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        (write_trees if MODELS[name].trees else write)(name, path)
+        model = MODELS[name]
+        (write_trees if model.trees else write_quantized if model.float_model else write)(name, path)
     return path
 
 

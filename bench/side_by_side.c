@@ -4,7 +4,7 @@
  *
  *   side_by_side --lib libonnxruntime.so.1 MODEL.onnx MODEL.so [--dim NAME=N]... [--range INPUT=LOW:HIGH]...
  * [--threads N]
- *                [--seconds S] [--rounds N] [--seed N] [--clock wall|cpu] [--only tenon|ort]
+ *                [--seconds S] [--rounds N] [--seed N] [--clock wall|cpu] [--only tenon|ort] [--noise X]
  *   side_by_side --peak [--clock wall|cpu]
  *
  * In each round both sides run for the same time, in changing order; a side that another has just pushed out
@@ -12,7 +12,9 @@
  * The ratio is the median over the rounds of (median of ONNX Runtime / median of tenon), so that a machine
  * which changes speed meanwhile changes both. `--clock cpu` counts only the time that the thread had a
  * processor: for machines shared with others, with one thread. `--only` runs one side a few times and prints
- * its memory. Prints one JSON object. Exit code 1: one of the two refuses the model; the reason is on stderr.
+ * its memory. Of quantized models each rounding that falls otherwise is a step of its integers, so that
+ * outputs are compared by the root mean square of their difference, which --noise says how large may be.
+ * Prints one JSON object. Exit code 1: one of the two refuses the model; the reason is on stderr.
  */
 #include "bench/peak.h"
 #include "runtime/tenon.h"
@@ -41,7 +43,8 @@ typedef struct Race {
   const char *library_path, *only;
   const char *dims[PEER_MAX_VALUES], *ranges[PEER_MAX_VALUES];
   int range_count, rounds;
-  double seconds;
+  double seconds,
+      noise; /* noise: 0, or the error of an output that is let pass, in the mean, over its size */
   uint64_t seed;
   clockid_t clock;
   double clock_cost; /* seconds */
@@ -191,15 +194,19 @@ static void compare_output(Race *race, uint32_t index) {
   bool same = got->rank == (uint32_t)want.rank && got->dtype == (uint32_t)want.dtype;
   for (int i = 0; same && i < want.rank; i++) same = got->dims[i] == want.dims[i];
   if (!same) peer_die("output %s has another type or shape than ONNX Runtime's", name);
-  double max_abs = MAX_ABS * fmax(1, root_mean_square(&want));
+  double max_abs = MAX_ABS * fmax(1, root_mean_square(&want)), squares = 0;
   for (int64_t i = 0; i < tensor_count(&want); i++) {
     double a = dtype_get(want.dtype, got->data, i), b = dtype_get(want.dtype, want.data, i);
     if (isnan(a) && isnan(b)) continue;
     double error = a == b ? 0 : fabs(a - b), part = error / (max_abs + MAX_RELATIVE * fabs(b));
     if (error > race->error || isnan(error)) race->error = error;
     if (isnan(part)) part = INFINITY;
-    if (part > race->worst) race->worst = part;
+    squares += error * error;
+    if (race->noise == 0 && part > race->worst) race->worst = part;
   }
+  if (race->noise == 0 || tensor_count(&want) == 0) return;
+  double noise = sqrt(squares / (double)tensor_count(&want)) / root_mean_square(&want);
+  if (!(noise <= race->noise * race->worst)) race->worst = isnan(noise) ? INFINITY : noise / race->noise;
 }
 
 static void compare(Race *race) {
@@ -379,6 +386,8 @@ static void parse_option(Race *race, const char *option, const char *value) {
     race->peer_options.threads = atoi(value);
   else if (strcmp(option, "--seconds") == 0)
     race->seconds = atof(value);
+  else if (strcmp(option, "--noise") == 0)
+    race->noise = atof(value);
   else if (strcmp(option, "--rounds") == 0)
     race->rounds = atoi(value);
   else if (strcmp(option, "--seed") == 0)

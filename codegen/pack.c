@@ -3,29 +3,45 @@
  *
  * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
  * [ceil(N/16)][K][16] panels (`packed=16`) of each group, made by plain pad, reshape and transpose nodes that
- * constant folding evaluates; where the width is open, a conv's padding is a `pad` node before it; shallow
- * decision trees are complete (pack_trees.c). Requires: layout was chosen. Keeps: the meaning; what it cannot
- * pack it leaves alone.
+ * constant folding evaluates; of 8-bit integers [ceil(N/16)][K/4][16][4], for which the channels are padded
+ * to whole fours. Where the width is open, or what lies outside is not 0, a conv's padding is a `pad` node
+ * before it; shallow decision trees are complete (pack_trees.c). Requires: layout was chosen. Keeps: the
+ * meaning; what it cannot pack it leaves alone.
  */
 #include "codegen/schedule.h"
 
 enum { PANEL = 16 };
 
-/* x with zeros behind its last axis, up to whole panels. */
-static Value *whole_panels(Builder *builder, Value *x) {
+/* x with zeros behind an axis, up to a multiple of `unit`. */
+static Value *whole_units(Builder *builder, Value *x, int axis, int64_t unit) {
   Module *module = builder->graph->module;
   int rank = x->type->rank;
-  int64_t rest = x->type->dims[rank - 1]->value % PANEL;
+  int64_t rest = x->type->dims[axis]->value % unit;
   const Dim *pads[2 * MAX_RANK];
   if (rest == 0) return x;
-  for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(module, i == 2 * rank - 1 ? PANEL - rest : 0);
+  for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(module, i == rank + axis ? unit - rest : 0);
   Node *pad = node_new(builder, &op_pad, &x, 1);
   node_set_dims(pad, "pads", pads, 2 * rank);
   return node_finish(pad) ? result(pad, 0) : NULL;
 }
 
+static Value *whole_panels(Builder *builder, Value *x) {
+  return whole_units(builder, x, x->type->rank - 1, PANEL);
+}
+
 static const Dim *panel_count(Module *module, const Dim *columns) {
   return dim_const(module, (columns->value + PANEL - 1) / PANEL);
+}
+
+/* panels [P][K][16] -> [P][K/4][16][4], the last two as one axis. */
+static Value *rows_beside(Builder *builder, Value *panels, int depth) {
+  Module *module = builder->graph->module;
+  const Dim *beside = dim_const(module, depth), *columns = dim_const(module, PANEL);
+  const Dim *groups = dim_floordiv(module, panels->type->dims[1], beside), *count = panels->type->dims[0];
+  panels = build_reshape(builder, panels, 4, (const Dim *[]){count, groups, beside, columns});
+  if (panels) panels = build_transpose(builder, panels, (int64_t[]){0, 1, 3, 2});
+  const Dim *dims[] = {count, groups, dim_mul(module, columns, beside)};
+  return panels ? build_reshape(builder, panels, 3, dims) : NULL;
 }
 
 /* w[K,N] -> [groups * ceil(N/groups/16), K, 16], zeros in the missing columns. */
@@ -36,10 +52,12 @@ static Value *packed_panels(Builder *builder, Value *w, int64_t groups) {
   w = build_reshape(builder, w, 3, (const Dim *[]){k, dim_const(module, groups), columns});
   if (w) w = whole_panels(builder, w);
   if (w) w = build_reshape(builder, w, 3, (const Dim *[]){k, panels, dim_const(module, PANEL)});
-  return w ? build_transpose(builder, w, (int64_t[]){1, 0, 2}) : NULL;
+  if (w) w = build_transpose(builder, w, (int64_t[]){1, 0, 2});
+  int depth = w ? panel_depth(w->type->dtype) : 1;
+  return w && depth > 1 ? rows_beside(builder, w, depth) : w;
 }
 
-/* conv with pads -> pad, conv without. */
+/* conv with pads -> pad with what lies outside, conv without. */
 static bool make_pads_explicit(Builder *builder, Node *conv) {
   Module *module = conv->graph->module;
   Value *x = operand(conv, 0);
@@ -51,12 +69,14 @@ static bool make_pads_explicit(Builder *builder, Node *conv) {
     all[1 + i] = dim_const(module, pads[i]);
     all[rank + 1 + i] = dim_const(module, pads[rank - 2 + i]);
   }
-  Node *pad = node_new(builder, &op_pad, &x, 1);
+  Value *value = build_scalar(builder, x->type->dtype, (double)node_int(conv, "outside"));
+  Node *pad = node_new(builder, &op_pad, (Value *[]){x, value}, 2);
   node_set_dims(pad, "pads", all, 2 * rank);
-  TRY(node_finish(pad));
+  TRY(value && node_finish(pad));
   int64_t zeros[2 * MAX_RANK] = {0};
   operand_set(conv, 0, result(pad, 0));
   node_set_ints(conv, "pads", zeros, count);
+  node_set_int(conv, "outside", 0);
   return true;
 }
 
@@ -64,7 +84,8 @@ static bool make_pads_explicit(Builder *builder, Node *conv) {
 static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
   Window window = node_window(conv);
   const Type *x = operand(conv, 0)->type, *y = result(conv, 0)->type;
-  if (options->strict || options->preference == PREFER_SIZE || window.rank != 2 || window.group != 1)
+  if (y->dtype != DTYPE_F32 || options->strict || options->preference == PREFER_SIZE || window.rank != 2 ||
+      window.group != 1)
     return 0;
   for (int s = 0; s < 2; s++) {
     if (window.kernel[s] != 3 || window.stride[s] != 1 || window.dilation[s] != 1) return 0;
@@ -107,17 +128,38 @@ static bool pack_weights(Node *conv) {
   return node_reinfer(conv);
 }
 
+bool has_fast_products(const Node *node) {
+  Dtype sums = result(node, 0)->type->dtype, x = operand(node, 0)->type->dtype;
+  return sums == DTYPE_F32 || (x == DTYPE_U8 && operand(node, 1)->type->dtype == DTYPE_I8);
+}
+
+/* Channels in whole groups of those that are multiplied at once. */
+static bool fill_channels(Node *conv) {
+  Builder builder = builder_before(conv);
+  Value *x = operand(conv, 0), *w = operand(conv, 1);
+  int rank = x->type->rank, depth = panel_depth(w->type->dtype);
+  if (node_int(conv, "group") != 1 || w->type->dims[rank - 2]->value % depth == 0) return true;
+  TRY(x = whole_units(&builder, x, rank - 1, depth));
+  TRY(w = whole_units(&builder, w, rank - 2, depth));
+  operand_set(conv, 0, x);
+  operand_set(conv, 1, w);
+  return node_reinfer(conv);
+}
+
 static bool pack_conv(Node *conv, const PassOptions *options) {
   Value *w = operand(conv, 1);
-  if (!node_string_is(conv, "layout", "nhwc") || conv->results[0]->type->dtype != DTYPE_F32) return false;
+  if (!node_string_is(conv, "layout", "nhwc") || !has_fast_products(conv)) return false;
   if (node_int(conv, "packed") || !value_is_constant(w) || type_static_count(w->type) <= 0) return false;
   int64_t tile = winograd_tile(conv, options);
   if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
-  bool open_width = !dim_is_const(operand(conv, 0)->type->dims[w->type->rank - 2]);
-  bool padded = open_width && attr_has_other(conv, "pads", 0);
+  int rank = w->type->rank, depth = panel_depth(w->type->dtype);
+  bool open_width = !dim_is_const(operand(conv, 0)->type->dims[rank - 2]);
+  bool padded = (open_width || node_int(conv, "outside")) && attr_has_other(conv, "pads", 0);
   if (padded) TRY(make_pads_explicit(&builder, conv));
-  return groups_are_small(conv) ? padded : pack_weights(conv);
+  if (groups_are_small(conv)) return padded;
+  TRY(fill_channels(conv));
+  return operand(conv, 1)->type->dims[rank - 2]->value % depth ? padded : pack_weights(conv);
 }
 
 /* gemm with transposed operands that are no constants -> transpose, gemm: a row that is read often is to be
@@ -138,12 +180,14 @@ static bool untranspose_gemm(Node *gemm) {
 }
 
 static bool pack_gemm(Node *gemm) {
-  Value *b = operand(gemm, 1);
-  if (gemm->results[0]->type->dtype == DTYPE_F32 && !node_int(gemm, "packed") && !value_is_constant(b))
+  Value *a = operand(gemm, 0), *b = operand(gemm, 1);
+  if (has_fast_products(gemm) && !node_int(gemm, "packed") && !value_is_constant(b))
     return untranspose_gemm(gemm);
   if (node_int(gemm, "packed") || !value_is_constant(b) || !type_is_static(b->type) || b->type->rank != 2)
     return false;
-  if (gemm->results[0]->type->dtype != DTYPE_F32 || node_bool(gemm, "trans_a")) return false;
+  int depth = panel_depth(b->type->dtype);
+  if (!has_fast_products(gemm) || node_bool(gemm, "trans_a")) return false;
+  if (depth > 1 && !dim_is_const(a->type->dims[1])) return false;
   Builder builder = builder_before(gemm);
   if (node_bool(gemm, "trans_b")) {
     b = build_transpose(&builder, b, (int64_t[]){1, 0});
@@ -151,11 +195,14 @@ static bool pack_gemm(Node *gemm) {
   }
   int64_t n = b->type->dims[1]->value;
   if (n == 0) return false;
+  if (depth > 1) TRY(a = whole_units(&builder, a, 1, depth));
+  TRY(b = whole_units(&builder, b, 0, depth));
   Value *panels = packed_panels(&builder, b, 1);
   TRY(panels);
   node_set_bool(gemm, "trans_b", false);
   node_set_int(gemm, "packed", PANEL);
   node_set_int(gemm, "n", n);
+  operand_set(gemm, 0, a);
   operand_set(gemm, 1, panels);
   return node_reinfer(gemm);
 }

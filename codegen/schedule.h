@@ -57,6 +57,9 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
  * all channels (kernels/depthwise.c). */
 bool groups_are_small(const Node *conv);
 
+/* Whether a conv or gemm has operands that the fast kernels multiply: f32, or u8 by i8 (pack.c). */
+bool has_fast_products(const Node *node);
+
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
 bool pack_trees(Node *node, const PassOptions *options); /* of a tree_ensemble; part of pack */

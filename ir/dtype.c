@@ -79,6 +79,14 @@ bool dtype_is_signed_int(Dtype dtype) {
 bool dtype_is_unsigned_int(Dtype dtype) {
   return rows[dtype].class == CLASS_UNSIGNED;
 }
+bool dtype_is_byte(Dtype dtype) {
+  return dtype == DTYPE_I8 || dtype == DTYPE_U8;
+}
+
+int panel_depth(Dtype dtype) {
+  return dtype_is_byte(dtype) ? 4 : 1;
+}
+
 bool dtype_is_int(Dtype dtype) {
   return dtype_is_signed_int(dtype) || dtype_is_unsigned_int(dtype);
 }

@@ -122,7 +122,10 @@ int dtype_bits(Dtype dtype);                            /* of a string: of the p
 bool dtype_is_float(Dtype dtype);
 bool dtype_is_signed_int(Dtype dtype);
 bool dtype_is_unsigned_int(Dtype dtype);
-bool dtype_is_int(Dtype dtype); /* signed or unsigned, not bool */
+bool dtype_is_int(Dtype dtype);  /* signed or unsigned, not bool */
+bool dtype_is_byte(Dtype dtype); /* i8 or u8, whose products are summed in i32 */
+/* Rows of a weight panel that lie side by side: as many as a machine's dot product takes at once. */
+int panel_depth(Dtype dtype);
 bool dtype_is_complex(Dtype dtype);
 /* Elements that are moved and converted but not computed with: below a byte, 8-bit floats, complex numbers,
  * strings. */

@@ -131,6 +131,7 @@ static bool may_give_planes(const Node *node, const Cluster *cluster) {
   const Node *conv = cluster->anchor;
   const Type *type = result(node, 0)->type;
   if (!node_is(node, &op_transpose) || !node_is(conv, &op_conv) || !node_int(conv, "packed")) return false;
+  if (result(conv, 0)->type->dtype != DTYPE_F32) return false;
   if (operand(conv, 0) != result(node, 0) || !value_has_one_use(result(node, 0))) return false;
   for (int axis = 1; axis < type->rank; axis++)
     if (!dim_is_const(type->dims[axis])) return false;
@@ -148,11 +149,18 @@ static bool may_move(const Node *node, const Cluster *cluster) {
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }
 
+/* Its result takes fewer bytes than what it is made of: behind another anchor, a good place to end. */
+static bool narrows(const Node *node) {
+  const Value *x = operand(node, 0);
+  return x && dtype_bits(result(node, 0)->type->dtype) < dtype_bits(x->type->dtype);
+}
+
 static bool may_join(const Node *node, const Cluster *cluster) {
   if (cluster->count >= MAX_MEMBERS || cluster->root->result_count != 1) return false;
   if (!is_element(node)) return may_anchor(node, cluster);
   if (precedes(node, cluster)) return may_precede(node, cluster) || may_give_planes(node, cluster);
   if (!node_is_pointwise(node)) return may_move(node, cluster);
+  if (cluster->anchor && narrows(node) && ends_anchor(node, MAX_MEMBERS)) return false;
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }
 

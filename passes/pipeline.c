@@ -14,6 +14,7 @@
 #include "passes/rewrite.h"
 
 const Pass graph_passes[] = {
+    {"integers", pass_integers, "products of quantized numbers become products of their integers"},
     {"expand", pass_expand, "ops defined by other ops (batch_norm) become those"},
     {"simplify", pass_simplify, "local algebra to a fixpoint; scales and shifts move into weights"},
     {"fold", pass_fold, "what depends on constants only is computed"},
@@ -30,6 +31,7 @@ const Pass graph_passes[] = {
 };
 
 const PipelineStep default_pipeline[] = {
+    {"integers", "must see quantized weights before they are folded to floats"},
     {"expand", "batch norm must be visible as mul and add before anything can fold it"},
     {"simplify", "the exporter's detours disappear; scales find the weights they fold into"},
     {"fold", "the scaled weights and shape arithmetic become plain constants"},

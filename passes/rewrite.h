@@ -11,6 +11,7 @@
 /* ---- 1. The passes (one file each) ----------------------------------------------------------------------
  */
 
+bool pass_integers(Graph *graph, const PassOptions *options);
 bool pass_expand(Graph *graph, const PassOptions *options);
 bool pass_simplify(Graph *graph, const PassOptions *options);
 bool pass_fold(Graph *graph, const PassOptions *options);

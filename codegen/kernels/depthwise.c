@@ -62,7 +62,8 @@ static Axis axis_of(const Node *conv, int s) {
 static bool describe(const Node *conv, Problem *p) {
   const Type *x = operand(conv, 0)->type;
   *p = (Problem){.anchor = conv, .outer = x->rank - 3};
-  if (!node_string_is(conv, "layout", "nhwc") || x->dtype != DTYPE_F32 || p->outer > MAX_OUTER) return false;
+  if (!node_string_is(conv, "layout", "nhwc") || p->outer > MAX_OUTER) return false;
+  if (x->dtype != DTYPE_F32 && !dtype_is_byte(x->dtype)) return false;
   if (!small_groups(conv, &p->inputs, &p->outputs) || !dim_is_const(x->dims[x->rank - 1])) return false;
   for (int s = 0; s < p->outer; s++) p->axes[s] = axis_of(conv, s);
   p->columns = axis_of(conv, p->outer);
@@ -78,6 +79,7 @@ bool groups_are_small(const Node *conv) {
 static bool depthwise_match(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
   (void)target;
+  if (node_is(anchor, &op_conv) && node_int(anchor, "outside")) return false;
   return node_is(anchor, &op_conv) && describe(anchor, &p) && value_is_direct(node, operand(anchor, 0)) &&
          value_is_direct(node, operand(anchor, 1));
 }
@@ -141,6 +143,16 @@ static Reg *load_inputs(Emit *e, Reg *const *at, int64_t channel) {
   return loop_shuffle(loops_of(e), x, x, pick, lower->lanes);
 }
 
+/* Bytes are multiplied as i32, which a machine does by its products of 16 bits. */
+static Reg *factor(Emit *e, Reg *x) {
+  return loop_cast(loops_of(e), x, result(e->p.anchor, 0)->type->dtype);
+}
+
+static Reg *multiply_add(Emit *e, Reg *x, Reg *w, Reg *sum) {
+  if (sum->type.dtype == DTYPE_F32) return loop_mul_add(loops_of(e), x, w, sum);
+  return op2(e, LOOP_ADD, sum, op2(e, LOOP_MUL, x, w));
+}
+
 /* The taps of one kernel row on a tile of `width` outputs from `column`; x_at and w_at say which row. */
 static void kernel_row(Emit *e, Reg *column, int width, Reg **x_at, Reg **w_at, int64_t channel, Reg **acc) {
   const Axis *axis = &e->p.columns;
@@ -159,10 +171,10 @@ static void kernel_row(Emit *e, Reg *column, int width, Reg **x_at, Reg **w_at, 
       if (from < 0 || from % axis->stride != 0 || from / axis->stride >= width) continue;
       x_at[outer + 1] = scaled(e, begin, 1, i);
       w_at[outer] = number(e, t);
-      if (!x) x = load_inputs(e, x_at, channel);
-      if (!w[t]) w[t] = loop_load(loops_of(e), e->w, w_at, e->lower->lanes, e->lower->mask);
+      if (!x) x = factor(e, load_inputs(e, x_at, channel));
+      if (!w[t]) w[t] = factor(e, loop_load(loops_of(e), e->w, w_at, e->lower->lanes, e->lower->mask));
       Reg **sum = &acc[from / axis->stride];
-      *sum = loop_mul_add(loops_of(e), x, w[t], *sum);
+      *sum = multiply_add(e, x, w[t], *sum);
     }
   }
 }
@@ -190,9 +202,10 @@ static void tile(void *context, Reg *column, int width) {
   const Problem *p = &e->p;
   Loops *loops = loops_of(e);
   Index channels = index_run(e->channel, 1), at[MAX_OUTER + 3];
+  Dtype dtype = result(p->anchor, 0)->type->dtype;
   Reg *acc[MAX_TILE], *x_at[MAX_OUTER + 3] = {e->at[0]}, *w_at[MAX_OUTER + 3];
   Reg *start = operand(p->anchor, 2) ? lower_operand(e->lower, p->anchor, 2, &channels)
-                                     : loop_const(loops, (LoopType){DTYPE_F32, e->lower->lanes}, 0);
+                                     : loop_const(loops, (LoopType){dtype, e->lower->lanes}, 0);
   for (int i = 0; i < width; i++) acc[i] = loop_splat(loops, start, e->lower->lanes);
   x_at[p->outer + 2] = e->channel;
   if (p->inputs != p->outputs)

@@ -13,6 +13,11 @@
  * kernel columns are a loop, as when they are dilated. gemm is the case with no outer axes. Groups are a loop
  * over matrices of their own, each beside the others' columns of x and of the result.
  *
+ * Bytes are multiplied by fours: u8 of x, i8 of w, sums in i32. A step of k is then four neighbouring
+ * elements of x, broadcast together, and the same four rows of w, which lie side by side in the panel:
+ *
+ *   for each row, each 4 k: broadcast x, one dot_u8s8 per vector
+ *
  * Padding is not read: a tap of an outer kernel axis that is outside of x is left out by the bounds of its
  * loop; tiles at the first and last columns of x are code of their own, in which each tap of the last kernel
  * axis multiplies the rows for which it is inside.
@@ -56,6 +61,7 @@ typedef struct Problem {
   int64_t channel_step; /* elements of x between channels: 1, or a plane of an image that is channels-first */
   int64_t pitch;        /* elements of x between neighbouring columns: the channels, or more */
   int64_t run;          /* contiguous elements of K innermost */
+  int depth;            /* elements of K in one step: rows of w that lie side by side */
   int64_t row_step;     /* elements of x between rows */
 } Problem;
 
@@ -102,6 +108,7 @@ static bool describe_conv(const Node *anchor, Problem *p) {
   int spatial = x->rank - 2;
   p->groups = node_int(anchor, "group");
   if (!node_string_is(anchor, "layout", "nhwc") || (p->planar && p->groups != 1)) return false;
+  if (node_int(anchor, "outside") != 0) return false; /* pack has made it a pad of its own */
   if (spatial < 1 || spatial > MAX_TAPS || !constant_dims(x, x->rank - 1)) return false;
   int last = spatial - 1;
   const Dim *width = x->dims[spatial];
@@ -143,7 +150,9 @@ static bool describe(const Node *node, const Node *anchor, Problem *p) {
   p->planar = !value_is_direct(node, operand(anchor, 0));
   if (p->planar && !is_planar(node, anchor)) return false;
   const Type *y = result(anchor, 0)->type;
-  if (y->dtype != DTYPE_F32 || node_int(anchor, "packed") != PANEL) return false;
+  if (!has_fast_products(anchor) || node_int(anchor, "packed") != PANEL) return false;
+  p->depth = panel_depth(operand(anchor, 1)->type->dtype);
+  if (p->depth > 1 && p->planar) return false;
   bool ok = node_is(anchor, &op_gemm) ? describe_gemm(anchor, p) : describe_conv(anchor, p);
   if (!ok || !dim_is_const(y->dims[y->rank - 1])) return false;
   p->row_count = y->dims[p->row_axis];
@@ -163,7 +172,7 @@ static bool panels_match(const Node *node, const Node *anchor, const Target *tar
 
 /* Bytes of a constant shape, or 0. */
 static int64_t constant_bytes(const Type *type) {
-  int64_t bytes = sizeof(float);
+  int64_t bytes = dtype_bits(type->dtype) / 8;
   for (int axis = 0; axis < type->rank; axis++)
     bytes *= dim_is_const(type->dims[axis]) ? type->dims[axis]->value : 0;
   return bytes;
@@ -198,7 +207,7 @@ static const char *panels_choose(const Node *node, const Node *anchor, const Tar
   Problem p;
   describe(node, anchor, &p);
   TileProblem problem = {.row_count = p.row_count,
-                         .row_bytes = p.row_step * (int64_t)sizeof(float),
+                         .row_bytes = p.row_step * dtype_bits(operand(anchor, 0)->type->dtype) / 8,
                          .k = operand(anchor, 1)->type->dims[1]->value,
                          .columns = p.columns,
                          .panel = PANEL,
@@ -281,7 +290,7 @@ static void initial_values(Emit *e, const Tile *tile, Reg **values) {
   const Node *anchor = e->p.anchor;
   const Value *bias = operand(anchor, 2);
   for (int v = 0; v < tile->vectors; v++) {
-    LoopType type = {DTYPE_F32, lanes_of(e, tile, v)};
+    LoopType type = {result(anchor, 0)->type->dtype, lanes_of(e, tile, v)};
     Reg *start = NULL;
     if (bias) enter_vector(e, tile, v);
     for (int r = 0; r < tile->height; r++) {
@@ -303,31 +312,47 @@ static void initial_values(Emit *e, const Tile *tile, Reg **values) {
   }
 }
 
+/* The elements of x of one step, for each of `lanes` columns. */
+static Reg *spread(Emit *e, Reg *x, int lanes) {
+  enum { MAX_BYTES = 64 };
+  static const int64_t fours[MAX_BYTES] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1,
+                                           2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3,
+                                           0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+  if (e->p.depth == 1) return loop_splat(loops_of(e), x, lanes);
+  return loop_shuffle(loops_of(e), x, x, fours, e->p.depth * lanes);
+}
+
+static Reg *accumulate(Emit *e, Reg *x, Reg *w, Reg *acc) {
+  return e->p.depth == 1 ? loop_mul_add(loops_of(e), x, w, acc)
+                         : loop_dot(loops_of(e), LOOP_DOT_U8S8, acc, x, w);
+}
+
 /* One step of k: acc[r][v] += x[r] * w[v]. `k` counts rows of the panel, `x_last` is the last index of x for
  * row 0. */
 static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *k, Reg *x_last,
                       Reg *const *acc, Reg **next) {
   Reg *w[MAX_TILE_VECTORS], *panel = add(e, scaled(e, e->group, e->p.panel_count, 0), tile->panel);
+  int depth = e->p.depth;
   for (int v = 0; v < tile->vectors; v++) {
     Reg *at[3] = {scaled(e, panel, 1, v / e->per_panel), k,
-                  loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes)};
-    w[v] = loop_load(loops_of(e), e->w, at, lanes_of(e, tile, v), NULL);
+                  loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes * depth)};
+    w[v] = loop_load(loops_of(e), e->w, at, lanes_of(e, tile, v) * depth, NULL);
   }
   for (int r = 0; r < tile->height; r++) {
     Reg *at[MAX_TAPS + 2];
     for (int i = 0; i < outer; i++) at[i] = x_outer[i];
     at[outer] = scaled(e, x_last, 1, r * e->p.row_step);
-    Reg *one = loop_load(loops_of(e), e->x, at, 1, NULL), *x = one;
+    Reg *one = loop_load(loops_of(e), e->x, at, depth, NULL), *x = one;
     for (int v = 0; v < tile->vectors; v++) {
       int i = r * tile->vectors + v, lanes = w[v]->type.lanes;
-      if (x->type.lanes != lanes) x = loop_splat(loops_of(e), one, lanes);
-      next[i] = loop_mul_add(loops_of(e), x, w[v], acc[i]);
+      if (x->type.lanes != lanes) x = spread(e, one, lanes / depth);
+      next[i] = accumulate(e, x, w[v], acc[i]);
     }
   }
 }
 
-/* `size` neighbouring k: channels, and columns if they follow each other. The few channels of an image in
- * planes are written out. */
+/* `size` neighbouring elements of K: channels, and columns if they follow each other. The few channels of an
+ * image in planes are written out. */
 static void run_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *k, Reg *x_last,
                      int64_t size, Reg **acc) {
   Loops *loops = loops_of(e);
@@ -338,10 +363,11 @@ static void run_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, 
                 acc);
     return;
   }
-  For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, size), 1, count, acc);
+  int depth = e->p.depth;
+  For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, size / depth), 1, count, acc);
   Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
-  step_of_k(e, tile, x_outer, outer, add(e, k, loop.counter), add(e, x_last, loop.counter), loop.carried,
-            next);
+  step_of_k(e, tile, x_outer, outer, add(e, k, loop.counter),
+            add(e, x_last, scaled(e, loop.counter, depth, 0)), loop.carried, next);
   loop_end(loops, &loop, next);
   for (int i = 0; i < count; i++) acc[i] = loop.results[i];
 }
@@ -373,8 +399,9 @@ static void border_taps(Emit *e, const Tile *tile, int64_t row, Reg *const *x_ou
     Tile part = *tile;
     part.height = to - from;
     int64_t x_offset = t * axis->dilation * e->p.pitch + from * e->p.row_step;
-    run_of_k(e, &part, x_outer, outer, scaled(e, k, 1, t * e->p.channels), scaled(e, x_last, 1, x_offset),
-             taps * e->p.channels, acc + (size_t)from * (size_t)tile->vectors);
+    run_of_k(e, &part, x_outer, outer, scaled(e, k, 1, t * e->p.channels / e->p.depth),
+             scaled(e, x_last, 1, x_offset), taps * e->p.channels,
+             acc + (size_t)from * (size_t)tile->vectors);
   }
 }
 
@@ -402,7 +429,8 @@ static void column_taps(Emit *e, const Tile *tile, Reg *const *x_outer, int oute
   Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   for (int i = 0; i < count; i++) next[i] = loop.carried[i];
   Reg *x_here = add(e, x_last, scaled(e, loop.counter, p->last.dilation * p->pitch, 0));
-  run_of_k(e, tile, x_outer, outer, add(e, k, scaled(e, loop.counter, p->run, 0)), x_here, p->run, next);
+  Reg *k_here = add(e, k, scaled(e, loop.counter, p->run / p->depth, 0));
+  run_of_k(e, tile, x_outer, outer, k_here, x_here, p->run, next);
   loop_end(loops, &loop, next);
   for (int i = 0; i < count; i++) acc[i] = loop.results[i];
 }
@@ -439,7 +467,7 @@ static void loops_over_k(Emit *e, const Tile *tile, int axis, Reg **x_outer, int
     loops_over_k(e, tile, axis + 1, x_outer, outer, k, x_last, acc);
     return;
   }
-  int64_t below = p->last.kernel * p->channels; /* rows of the panel per step of this loop */
+  int64_t below = p->last.kernel * p->channels / p->depth; /* rows of the panel per step of this loop */
   for (int i = axis + 1; i < p->tap_axes; i++) below *= p->taps[i];
   Reg *from, *to, *inner[MAX_TAPS + 1], *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   taps_inside_x(e, axis, x_outer[axis + 1], &from, &to);

@@ -21,8 +21,9 @@ static bool pool_match(const Node *node, const Node *anchor, const Target *targe
   if (!node_is(anchor, &op_max_pool) && !node_is(anchor, &op_average_pool)) return false;
   const Value *x = operand(anchor, 0);
   int rank = x->type->rank;
-  if (!node_string_is(anchor, "layout", "nhwc") || rank > 3 + MAX_OUTER || x->type->dtype != DTYPE_F32)
-    return false;
+  Dtype dtype = x->type->dtype;
+  bool fast = dtype == DTYPE_F32 || (dtype_is_byte(dtype) && node_is(anchor, &op_max_pool));
+  if (!node_string_is(anchor, "layout", "nhwc") || rank > 3 + MAX_OUTER || !fast) return false;
   if (attr_has_other(anchor, "dilations", 1)) return false;
   return value_is_direct(node, x) && dim_is_const(x->type->dims[rank - 1]);
 }
@@ -75,6 +76,7 @@ static Span span_of(Emit *e, int axis, Reg *position) {
 
 /* max that keeps a NaN of either side. */
 static Reg *maximum(Emit *e, Reg *best, Reg *x) {
+  if (x->type.dtype != DTYPE_F32) return op2(e, LOOP_MAX, best, x);
   Reg *number = op2(e, LOOP_EQ, best, best); /* if x is none, max is x */
   return loop_select(&e->lower->loops, number, op2(e, LOOP_MAX, best, x), best);
 }
@@ -84,8 +86,9 @@ static Reg *combined(Emit *e, Reg *sum, Reg *x) {
 }
 
 static Reg *nothing(Emit *e) {
-  return loop_const(&e->lower->loops, (LoopType){DTYPE_F32, e->lower->lanes},
-                    e->average ? 0 : -__builtin_inf());
+  LoopType type = {e->x->dtype, e->lower->lanes};
+  double lowest = type.dtype == DTYPE_F32 ? -__builtin_inf() : type.dtype == DTYPE_I8 ? INT8_MIN : 0;
+  return loop_const(&e->lower->loops, type, e->average ? 0 : lowest);
 }
 
 /* value, of a max or a sum, as the result at column `column`; `counted` are the columns that an average
@@ -269,13 +272,20 @@ static void outer_axes(Emit *e, int axis) {
   loop_end(loops, &loop, NULL);
 }
 
+/* Bytes are many to a vector: as many as divide the channels, at least as many as floats. */
+static int lanes_for(const Emit *e, const Target *target) {
+  int lanes = target_lanes(target, e->x->dtype), least = target_lanes(target, DTYPE_F32);
+  while (lanes > least && channel_count(e) % lanes != 0) lanes /= 2;
+  return lanes;
+}
+
 static void pool_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
   Emit e = {.lower = lower, .anchor = lower->anchor, .average = node_is(lower->anchor, &op_average_pool)};
   e.x = lower_buffer(lower, operand(lower->anchor, 0));
   e.outer = e.x->rank - 3;
   e.columns = columns_of(lower->anchor);
-  lower->lanes = target_lanes(variant->target, DTYPE_F32);
+  lower->lanes = lanes_for(&e, variant->target);
   outer_axes(&e, 0);
 }
 

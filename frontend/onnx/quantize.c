@@ -1,12 +1,9 @@
 /*
- * quantize.c -- ONNX quantization, written out in float arithmetic:
- *   quantize:   cast(clip(round(x / scale) + zero_point))      dequantize: (x - zero_point) * scale
- *
- * The quotient has the precision that the model asks for; the rest is f32, where all of it is exact.
+ * quantize.c -- ONNX quantization as quantize and dequantize: scales and zero points brought to shapes that
+ * broadcast, quotients of another precision than f32 written out before quantize.
  */
 #include "frontend/onnx/quantize.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- Blocks and axes */
@@ -75,10 +72,9 @@ static bool attr_dtype(OnnxNode *node, const char *name, Dtype absent, Dtype *dt
 
 Value *emit_dequantize(OnnxNode *node, Value *x, Value *scale, Value *zero, Dtype dtype) {
   if (!x || !scale) return NULL;
-  bool has_zero = zero && dtype_is_int(x->type->dtype);
-  x = emit_cast(node, x, DTYPE_F32);
-  if (has_zero) x = emit_binary(node, &op_sub, x, emit_cast(node, zero, DTYPE_F32));
-  return emit_cast(node, emit_binary(node, &op_mul, x, emit_cast(node, scale, DTYPE_F32)), dtype);
+  scale = emit_cast(node, scale, DTYPE_F32);
+  if (!dtype_is_int(x->type->dtype)) zero = NULL;
+  return scale ? emit_cast(node, emit(node, &op_dequantize, (Value *[]){x, scale, zero}, 3), dtype) : NULL;
 }
 
 static bool import_dequantize(OnnxNode *node) {
@@ -93,24 +89,28 @@ static bool import_dequantize(OnnxNode *node) {
 
 /* ---- Quantize */
 
+static Value *quantize(OnnxNode *node, Value *x, Value *scale, Value *zero, Dtype dtype) {
+  if (!x) return NULL;
+  Node *quantized = node_new(&node->builder, &op_quantize, (Value *[]){x, scale, zero}, 3);
+  node_set_dtype(quantized, "to", dtype);
+  return finish(quantized);
+}
+
 Value *emit_quantized(OnnxNode *node, Value *x, Value *zero, Dtype dtype, bool saturate) {
   int bits = dtype_bits(dtype);
-  bool is_signed = dtype_is_signed_int(dtype);
   if (dtype_is_float(dtype) && bits <= 8 && dtype != DTYPE_F8E8M0)
     return emit_rounded_cast(node, x, dtype, saturate, "up");
   if (!dtype_is_int(dtype) || bits > 16) {
     onnx_fail(node, "quantization to %s is not supported", dtype_name(dtype));
     return NULL;
   }
-  Value *q = emit_cast(node, emit_unary(node, &op_round, x), DTYPE_F32);
-  if (zero) q = emit_binary(node, &op_add, q, emit_cast(node, zero, DTYPE_F32));
-  Value *low = emit_scalar(node, q, is_signed ? -exp2(bits - 1) : 0);
-  Value *high = emit_scalar(node, q, exp2(is_signed ? bits - 1 : bits) - 1);
-  if (!low || !high) return NULL;
-  return emit_cast(node, emit(node, &op_clip, (Value *[]){q, low, high}, 3), dtype);
+  return quantize(node, x, NULL, zero, dtype);
 }
 
 Value *emit_quantize(OnnxNode *node, Value *x, Value *scale, Value *zero, Dtype dtype) {
+  bool plain = x && scale && dtype_is_int(dtype) && dtype_bits(dtype) <= 16 && x->type->dtype == DTYPE_F32 &&
+               scale->type->dtype == DTYPE_F32;
+  if (plain) return quantize(node, x, scale, zero, dtype);
   return emit_quantized(node, emit_binary(node, &op_div, x, scale), zero, dtype, true);
 }
 
@@ -125,8 +125,10 @@ static bool import_quantize(OnnxNode *node) {
   if (zero && zero->type->dtype != dtype)
     return onnx_fail(node, "output_dtype is %s, but the zero point is %s", dtype_name(dtype),
                      dtype_name(zero->type->dtype));
-  Value *x = emit_binary(node, &op_div, emit_cast(node, input(node, 0), precision),
-                         emit_cast(node, scale, precision));
+  Value *x = emit_cast(node, input(node, 0), precision);
+  scale = emit_cast(node, scale, precision);
+  if (dtype_is_int(dtype)) return set_output(node, emit_quantize(node, x, scale, zero, dtype));
+  x = emit_binary(node, &op_div, x, scale);
   return set_output(node, emit_quantized(node, x, zero, dtype, attr_bool(node, "saturate", true)));
 }
 

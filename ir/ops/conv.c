@@ -22,11 +22,14 @@ static const AttrSpec conv_attrs[] = {
     {"strides", ATTR_INTS, ROLE_NONE, "[]", "per spatial axis; [] means 1", NULL},
     {"dilations", ATTR_INTS, ROLE_NONE, "[]",
      "distance of the kernel's elements, per spatial axis; [] means 1", NULL},
-    {"pads", ATTR_INTS, ROLE_NONE, "[]", "zeros before every spatial axis, then after every one; [] means 0",
-     NULL},
+    {"pads", ATTR_INTS, ROLE_NONE, "[]",
+     "elements that are added before every spatial axis, then after every one; [] means 0", NULL},
+    {"outside", ATTR_INT, ROLE_NONE, "0", "what these are: of quantized integers the zero point", NULL},
     {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL},
     {"packed", ATTR_INT, ROLE_NONE, "0",
-     "w is in panels of so many columns, [group * ceil(m/group/packed), k.. * c/group, packed]", NULL},
+     "w is in panels of so many columns, [group * ceil(m/group/packed), k.. * c/group, packed]; of 8-bit "
+     "integers [.., k.. * c/group / 4, packed * 4], with c/group divisible by 4",
+     NULL},
     {"kernel", ATTR_INTS, ROLE_NONE, "[]", "sizes of a packed kernel, per spatial axis", NULL},
     {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL},
     {"winograd", ATTR_INT, ROLE_NONE, "0",
@@ -51,7 +54,7 @@ static bool check_group(const Node *node, const Window *window, const Dim *c, co
 
 static bool check_bias(const Node *node, int64_t m) {
   if (!operand(node, 2)) return true;
-  TRY(check_same_dtype(node, 0, 2) && check_rank(node, 2, 1));
+  TRY(check_addend(node, 2) && check_rank(node, 2, 1));
   const Dim *size = operand(node, 2)->type->dims[0];
   if (!dim_is_const(size) || size->value == m) return true;
   return node_fail(node, "bias has %lld elements for %lld channels", (long long)size->value, (long long)m);
@@ -59,7 +62,7 @@ static bool check_bias(const Node *node, int64_t m) {
 
 /* w has constant sizes. */
 static bool check_weights(const Node *node, int rank) {
-  TRY(check_kind(node, 0, KIND_NUMBER) && check_same_dtype(node, 0, 1) && check_rank(node, 1, rank));
+  TRY(check_product(node) && check_rank(node, 1, rank));
   if (type_is_static(operand(node, 1)->type)) return true;
   return node_fail(node, "w is %s; its sizes must be numbers", operand_text(node, 1));
 }
@@ -106,11 +109,13 @@ static bool read_packed(const Node *node, Window *window, const Dim *c) {
   int64_t columns = m / group, panels = group * (columns / packed + (columns % packed != 0));
   if (node_int(node, "winograd")) return check_winograd(node, window, panels, c);
   TRY(check_weights(node, 3));
-  if (dim_is(w->dims[0], panels) && dim_is(w->dims[1], rows) && dim_is(w->dims[2], packed)) return true;
+  int64_t depth = panel_depth(w->dtype), groups = rows / depth;
+  bool whole = c->value / group % depth == 0, fits = dim_is(w->dims[0], panels) && dim_is(w->dims[1], groups);
+  if (whole && fits && dim_is(w->dims[2], packed * depth)) return true;
   return node_fail(node,
                    "w is %s; for %lld rows and %lld columns in panels of %lld it must be [%lld,%lld,%lld]",
                    operand_text(node, 1), (long long)rows, (long long)columns, (long long)packed,
-                   (long long)panels, (long long)rows, (long long)packed);
+                   (long long)panels, (long long)groups, (long long)(packed * depth));
 }
 
 static bool read_plain(const Node *node, Window *window) {
@@ -122,10 +127,22 @@ static bool read_plain(const Node *node, Window *window) {
   return true;
 }
 
+/* `outside` is an element of x's type. */
+static bool check_outside(const Node *node) {
+  Dtype dtype = operand(node, 0)->type->dtype;
+  int64_t outside = node_int(node, "outside"), slot = 0;
+  if (outside == 0) return true;
+  if (dtype_is_int(dtype)) {
+    dtype_set_int(dtype, &slot, 0, outside);
+    if (dtype_get_int(dtype, &slot, 0) == outside) return true;
+  }
+  return node_fail(node, "outside is %lld, but x is %s", (long long)outside, operand_text(node, 0));
+}
+
 static bool conv_infer(Node *node) {
   const Type *x = operand(node, 0)->type;
   Window window;
-  TRY(window_check(node, x->rank - 2, &window));
+  TRY(window_check(node, x->rank - 2, &window) && check_outside(node));
   const Dim *c = x->dims[window.channel_axis], *dims[MAX_RANK];
   window.group = node_int(node, "group");
   bool packed = node_int(node, "packed") != 0 || node_int(node, "winograd") != 0;
@@ -141,16 +158,20 @@ static bool conv_infer(Node *node) {
     int axis = window.spatial_axis + s;
     TRY(window_output(node, &window, s, x->dims[axis], false, &dims[axis]));
   }
-  result_set(node, 0, type_make(node_module(node), x->dtype, x->rank, dims));
+  result_set(node, 0, type_make(node_module(node), product_dtype(x->dtype), x->rank, dims));
   return true;
 }
 
-/* Zeros around x are the convolution's own; a bias of zeros is none. */
+static bool pads_with(const Node *pad, int64_t value) {
+  return operand(pad, 1) ? value_is_splat(operand(pad, 1), (double)value) : value == 0;
+}
+
+/* What lies around x is the convolution's own; a bias of zeros is none. */
 static Value *conv_simplify(Node *node) {
   int64_t pads[2 * MAX_WINDOW];
   Window window = node_window(node);
   Node *pad = window_absorbs_pad(node, &window, pads);
-  if (pad && (!operand(pad, 1) || value_is_splat(operand(pad, 1), 0))) {
+  if (pad && pads_with(pad, node_int(node, "outside"))) {
     operand_set(node, 0, operand(pad, 0));
     node_set_ints(node, "pads", pads, 2 * window.rank);
     return result(node, 0);
@@ -210,14 +231,14 @@ static Reg *weight(Lower *lower, const Node *node, const Window *window, Index m
     panel = index_mul_const(lower, group, (columns + packed - 1) / packed);
     m = index_mod(lower, m, dim_const(lower->module, columns));
   }
-  at[0] = index_add(lower, panel, index_div(lower, m, dim_const(lower->module, packed)));
-  at[1] = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
-  at[2] = index_mod(lower, m, dim_const(lower->module, packed));
+  row = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
+  panel_position(lower, packed, panel_depth(operand(node, 1)->type->dtype), row, m, at);
+  at[0] = index_add(lower, panel, at[0]);
   return lower_operand(lower, node, 1, at);
 }
 
 static Reg *zero_sum(Lower *lower, const Node *node) {
-  return loop_const(&lower->loops, (LoopType){compute_dtype(operand(node, 0)->type->dtype), 1}, 0);
+  return loop_const(&lower->loops, (LoopType){compute_dtype(result(node, 0)->type->dtype), 1}, 0);
 }
 
 /* Channel c of the group that makes channel m. */
@@ -227,16 +248,17 @@ static Index group_channel(Lower *lower, const Window *window, Index m, Index c)
   return index_add(lower, index_mul_const(lower, group, window->group_channels), c);
 }
 
-/* sum + the products over the channels of one element of the window. */
+/* sum + the products over the channels of one element of the window; spatial NULL: it is outside of x. */
 static Reg *conv_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
                           const Index *spatial, const Index *k, Reg *sum) {
+  LoopType type = {operand(node, 0)->type->dtype, 1};
   Index x_at[MAX_RANK], m = at[window->channel_axis];
   Nest nest = nest_begin(1, &sum);
   Index c = index_of(nest_for(lower, &nest, loop_int(&lower->loops, window->group_channels)));
-  window_place(window, at[0], group_channel(lower, window, m, c), spatial, x_at);
-  Reg *x = compute(lower, lower_operand(lower, node, 0, x_at));
-  Reg *w = compute(lower, weight(lower, node, window, m, c, k));
-  nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
+  if (spatial) window_place(window, at[0], group_channel(lower, window, m, c), spatial, x_at);
+  Reg *x = spatial ? lower_operand(lower, node, 0, x_at)
+                   : loop_const(&lower->loops, type, (double)node_int(node, "outside"));
+  nest.carried[0] = multiply_add(lower, nest.carried[0], x, weight(lower, node, window, m, c, k));
   nest_end(lower, &nest);
   return nest.carried[0];
 }
@@ -265,7 +287,9 @@ static void conv_nest(Lower *lower, const Node *node) {
   If inside = loop_if(loops, window_inside(lower, &window, x, spatial), 1, &type);
   Reg *more = conv_channels(lower, node, &window, at, spatial, k, inner.carried[0]);
   loop_else(loops, &inside, &more);
-  loop_end_if(loops, &inside, &inner.carried[0]);
+  more = node_int(node, "outside") ? conv_channels(lower, node, &window, at, NULL, k, inner.carried[0])
+                                   : inner.carried[0];
+  loop_end_if(loops, &inside, &more);
   inner.carried[0] = inside.results[0];
   nest_end(lower, &inner);
   store_sum(lower, node, &window, at, inner.carried[0]);
@@ -284,10 +308,11 @@ static const Dim *conv_macs(const Node *node) {
 const Op op_conv = {
     .name = "conv",
     .family = "conv",
-    .doc = "Convolution (cross-correlation): y[n, m, o] = bias[m] + the sum over c and k of x[n, c, o*stride "
-           "+ k*dilation - pad] * "
-           "w[m, c, k], with zeros outside x; c runs over the channels of m's group. Sums in f32 for f16 and "
-           "bf16.",
+    .doc =
+        "Convolution (cross-correlation): y[n, m, o] = bias[m] + the sum over c and k of x[n, c, o*stride "
+        "+ k*dilation - pad] * "
+        "w[m, c, k], with `outside` outside of x; c runs over the channels of m's group. Sums in f32 for f16 "
+        "and bf16; those of 8-bit integers are i32, and so is their bias.",
     .operands = conv_operands,
     .operand_count = COUNT_OF(conv_operands),
     .results = results_y,
@@ -362,7 +387,7 @@ static bool conv_transpose_infer(Node *node) {
     int axis = window.spatial_axis + s;
     TRY(transposed_size(node, &window, s, x->dims[axis], &dims[axis]));
   }
-  result_set(node, 0, type_make(node_module(node), x->dtype, x->rank, dims));
+  result_set(node, 0, type_make(node_module(node), product_dtype(x->dtype), x->rank, dims));
   return true;
 }
 
@@ -390,8 +415,7 @@ static Reg *transposed_channels(Lower *lower, const Node *node, const Window *wi
   w_at[window->channels_last ? window->rank + 1 : 1] =
       window->group == 1 ? m
                          : index_mod(lower, m, dim_const(lower->module, window->channels / window->group));
-  Reg *x = compute(lower, lower_operand(lower, node, 0, x_at));
-  Reg *w = compute(lower, lower_operand(lower, node, 1, w_at));
+  Reg *x = lower_operand(lower, node, 0, x_at), *w = lower_operand(lower, node, 1, w_at);
   nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
   nest_end(lower, &nest);
   return nest.carried[0];
@@ -436,7 +460,9 @@ const Op op_conv_transpose = {
     .family = "conv",
     .doc = "Transposed convolution: every element of x adds a copy of the kernel, y[n, m, i*stride + "
            "k*dilation - pad] += x[n, c, "
-           "i] * w[c, m, k], plus bias[m]; what falls outside is cut off. Sums in f32 for f16 and bf16.",
+           "i] * w[c, m, k], plus bias[m]; what falls outside is cut off. Sums in f32 for f16 and bf16; "
+           "those of 8-bit "
+           "integers are i32.",
     .operands = conv_transpose_operands,
     .operand_count = COUNT_OF(conv_transpose_operands),
     .results = results_y,

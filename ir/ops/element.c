@@ -15,6 +15,10 @@ Dtype compute_dtype(Dtype dtype) {
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
 }
 
+Dtype product_dtype(Dtype dtype) {
+  return dtype_is_byte(dtype) ? DTYPE_I32 : dtype;
+}
+
 Reg *compute(Lower *lower, Reg *x) {
   return loop_cast(&lower->loops, x, compute_dtype(x->type.dtype));
 }

@@ -3,8 +3,9 @@
  * an addend.
  *
  * Both take a right operand that is packed for the fast kernels: panels of `packed` columns, [ceil(n/packed),
- * k, packed], whose tail is zero. The plain nest reads through the panels, so that the interpreter checks the
- * packing, too.
+ * k, packed], whose tail is zero. Of 8-bit integers four rows lie side by side, [.., k/4, packed * 4], as
+ * their products are summed by four. The plain nest reads through the panels, so that the interpreter checks
+ * the packing, too.
  */
 #include "ir/ops/ops.h"
 
@@ -29,29 +30,32 @@ static bool check_packed(const Node *node, int64_t packed, const Dim **k, const 
   *n = dim_const(module, columns);
   TRY(check_rank(node, 1, 3));
   int64_t panels = columns / packed + (columns % packed != 0);
-  if (!dim_is(b->dims[0], panels) || !dim_is(b->dims[2], packed))
+  int depth = panel_depth(b->dtype);
+  if (!dim_is(b->dims[0], panels) || !dim_is(b->dims[2], packed * depth))
     return node_fail(node, "b is %s; %lld columns in panels of %lld are [%lld,k,%lld]", operand_text(node, 1),
-                     (long long)columns, (long long)packed, (long long)panels, (long long)packed);
-  *k = b->dims[1];
+                     (long long)columns, (long long)packed, (long long)panels, (long long)packed * depth);
+  *k = dim_mul(module, b->dims[1], dim_const(module, depth));
   return true;
 }
 
-/* Position of element (k, n) in the panels. */
-static void packed_position(Lower *lower, int64_t packed, Index k, Index n, Index *at) {
-  const Dim *width = dim_const(lower->module, packed);
+void panel_position(Lower *lower, int64_t packed, int depth, Index k, Index n, Index *at) {
+  const Dim *width = dim_const(lower->module, packed), *group = dim_const(lower->module, depth);
   at[0] = index_div(lower, n, width);
-  at[1] = k;
-  at[2] = index_mod(lower, n, width);
+  at[1] = index_div(lower, k, group);
+  at[2] =
+      index_add(lower, index_mul_const(lower, index_mod(lower, n, width), depth), index_mod(lower, k, group));
 }
 
 /* ---- matmul ---- */
 
 static const OperandSpec matmul_operands[] = {{"a", false, "[.., m, k], or [k]"},
-                                              {"b", false, "[.., k, n], or [k]; or packed, the dtype of a"}};
+                                              {"b", false, "[.., k, n], or [k]; or packed"}};
 
 static const AttrSpec matmul_attrs[] = {
     {"packed", ATTR_INT, ROLE_NONE, "0",
-     "b is a matrix in panels of so many columns, [ceil(n/packed), k, packed]", NULL},
+     "b is a matrix in panels of so many columns, [ceil(n/packed), k, packed]; of 8-bit integers "
+     "[.., k/4, packed * 4]",
+     NULL},
     {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL}};
 
 static bool matmul_sizes(const Node *node, Sizes *sizes) {
@@ -85,10 +89,11 @@ static bool matmul_infer(Node *node) {
   Module *module = node_module(node);
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type, *batch;
   Sizes sizes;
-  TRY(check_kind(node, 0, KIND_NUMBER) && check_same_dtype(node, 0, 1) && matmul_sizes(node, &sizes));
-  const Type *batch_a = type_make(module, a->dtype, batch_rank(node, 0), a->dims);
-  const Type *batch_b = type_make(module, b->dtype, batch_rank(node, 1), b->dims);
-  if (!type_broadcast(module, batch_a, batch_b, a->dtype, &batch))
+  TRY(check_product(node) && matmul_sizes(node, &sizes));
+  Dtype dtype = product_dtype(a->dtype);
+  const Type *batch_a = type_make(module, dtype, batch_rank(node, 0), a->dims);
+  const Type *batch_b = type_make(module, dtype, batch_rank(node, 1), b->dims);
+  if (!type_broadcast(module, batch_a, batch_b, dtype, &batch))
     return node_fail(node, "the batch axes of a %s and b %s do not broadcast", operand_text(node, 0),
                      operand_text(node, 1));
   const Dim *dims[MAX_RANK];
@@ -96,7 +101,7 @@ static bool matmul_infer(Node *node) {
   memcpy(dims, batch->dims, sizeof *dims * (size_t)rank);
   if (a->rank > 1) dims[rank++] = sizes.m;
   if (b->rank > 1) dims[rank++] = sizes.n;
-  result_set(node, 0, type_make(module, a->dtype, rank, dims));
+  result_set(node, 0, type_make(module, dtype, rank, dims));
   return true;
 }
 
@@ -139,13 +144,13 @@ typedef struct Product {
 
 static Reg *sum_products(Lower *lower, Product *p, const Dim *k) {
   Loops *loops = &lower->loops;
-  Reg *zero = loop_const(loops, (LoopType){compute_dtype(operand(p->node, 0)->type->dtype), 1}, 0);
+  Dtype dtype = compute_dtype(result(p->node, 0)->type->dtype);
+  Reg *zero = loop_const(loops, (LoopType){dtype, 1}, 0);
   Nest nest = nest_begin(1, &zero);
   Index at = index_of(nest_for(lower, &nest, loop_dim(loops, k))), n = p->b[0];
   p->a[p->a_k] = p->b[p->b_k] = at;
-  if (p->packed) packed_position(lower, p->packed, at, n, p->b);
-  Reg *x = compute(lower, lower_operand(lower, p->node, 0, p->a));
-  Reg *w = compute(lower, lower_operand(lower, p->node, 1, p->b));
+  if (p->packed) panel_position(lower, p->packed, panel_depth(operand(p->node, 1)->type->dtype), at, n, p->b);
+  Reg *x = lower_operand(lower, p->node, 0, p->a), *w = lower_operand(lower, p->node, 1, p->b);
   nest.carried[0] = multiply_add(lower, nest.carried[0], x, w);
   nest_end(lower, &nest);
   return nest.carried[0];
@@ -180,7 +185,7 @@ const Op op_matmul = {
     .family = "matmul",
     .doc = "Matrix product as numpy's matmul: the last two axes multiply, those before broadcast, a vector "
            "gets an axis of size "
-           "1 that is dropped again. Sums in f32 for f16 and bf16.",
+           "1 that is dropped again. Sums in f32 for f16 and bf16; those of 8-bit integers are i32.",
     .operands = matmul_operands,
     .operand_count = COUNT_OF(matmul_operands),
     .results = results_y,
@@ -232,10 +237,10 @@ static bool gemm_sizes(const Node *node, Sizes *sizes) {
 static bool gemm_infer(Node *node) {
   Module *module = node_module(node);
   Sizes sizes;
-  TRY(check_kind(node, 0, KIND_NUMBER) && check_same_dtype(node, 0, 1) && check_same_dtype(node, 0, 2));
+  TRY(check_product(node) && check_addend(node, 2));
   TRY(gemm_sizes(node, &sizes));
   const Dim *dims[] = {sizes.m, sizes.n};
-  const Type *type = type_make(module, operand(node, 0)->type->dtype, 2, dims), *wide = type;
+  const Type *type = type_make(module, product_dtype(operand(node, 0)->type->dtype), 2, dims), *wide = type;
   if (operand(node, 2) &&
       !(type_broadcast(module, type, operand(node, 2)->type, type->dtype, &wide) && wide == type))
     return node_fail(node, "c of shape %s does not broadcast to %s", operand_text(node, 2),
@@ -304,7 +309,8 @@ static const Dim *gemm_macs(const Node *node) {
 const Op op_gemm = {
     .name = "gemm",
     .family = "matmul",
-    .doc = "a*b + c for matrices, as BLAS gemm with alpha = beta = 1. Sums in f32 for f16 and bf16.",
+    .doc = "a*b + c for matrices, as BLAS gemm with alpha = beta = 1. Sums in f32 for f16 and bf16; those of "
+           "8-bit integers are i32, and so is their c.",
     .operands = gemm_operands,
     .operand_count = COUNT_OF(gemm_operands),
     .results = results_y,

@@ -62,5 +62,8 @@ void nest_reduce(Lower *lower, Nest *nest, const Value *value, const bool *only,
 }
 
 Reg *multiply_add(Lower *lower, Reg *acc, Reg *x, Reg *y) {
-  return loop_binary(&lower->loops, LOOP_ADD, acc, loop_binary(&lower->loops, LOOP_MUL, x, y));
+  Loops *loops = &lower->loops;
+  x = loop_cast(loops, x, acc->type.dtype);
+  y = loop_cast(loops, y, acc->type.dtype);
+  return loop_binary(loops, LOOP_ADD, acc, loop_binary(loops, LOOP_MUL, x, y));
 }

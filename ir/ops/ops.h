@@ -25,6 +25,10 @@ enum {
 unsigned dtype_kind(Dtype dtype); /* 0: none of them */
 bool check_kind(const Node *node, int index, unsigned kinds);
 bool check_same_dtype(const Node *node, int a, int b);
+/* Operands 0 and 1 can be multiplied: numbers of one dtype, or 8-bit integers of any; operand `index`, if
+ * there, can be added to the sums. */
+bool check_product(const Node *node);
+bool check_addend(const Node *node, int index);
 bool check_rank(const Node *node, int index, int rank);
 /* Whether two dims are certainly different. */
 bool dims_clash(const Dim *a, const Dim *b);
@@ -90,6 +94,8 @@ Reg *elementwise_element(Lower *lower, const Node *node, int which, const Index 
 /* The dtype that arithmetic on `dtype` runs in: f32 for the 16-bit floats, else itself. */
 Dtype compute_dtype(Dtype dtype);
 Reg *compute(Lower *lower, Reg *x); /* x cast to it */
+/* The dtype of sums of products of `dtype`: i32 for 8-bit integers, else itself. */
+Dtype product_dtype(Dtype dtype);
 /* A constant of the type of x. */
 Reg *constant_like(Lower *lower, const Reg *x, double value);
 /* max and min that give NaN when either is NaN, whatever the order. */
@@ -131,7 +137,10 @@ void nest_end(Lower *lower, Nest *nest);
 Nest nest_over(Lower *lower, const Value *value, const bool *skip, Index *at);
 /* Adds loops over just the axes in `only`. */
 void nest_reduce(Lower *lower, Nest *nest, const Value *value, const bool *only, Index *at);
-Reg *multiply_add(Lower *lower, Reg *acc, Reg *x, Reg *y); /* acc + x*y */
+Reg *multiply_add(Lower *lower, Reg *acc, Reg *x, Reg *y); /* acc + x*y, in the dtype of acc */
+
+/* Position of row k and column n of weights in panels (matmul.c). */
+void panel_position(Lower *lower, int64_t packed, int depth, Index k, Index n, Index *at);
 
 /* ---- 7. Windows (window.c) ------------------------------------------------------------------------------
  */

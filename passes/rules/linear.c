@@ -12,7 +12,8 @@ Value *rule_matmul_to_gemm(Node *node) {
   Value *a = operand(node, 0), *b = operand(node, 1), *operands[2];
   const Type *type = result(node, 0)->type;
   int rank = a->type->rank;
-  if (b->type->rank != 2 || rank < 1 || !dtype_is_float(type->dtype)) return NULL;
+  if (b->type->rank != 2 || rank < 1) return NULL;
+  if (!dtype_is_float(type->dtype) && !dtype_is_byte(b->type->dtype)) return NULL;
   Builder builder = builder_before(node);
   const Dim *flat[2] = {dim_const(builder.graph->module, 1), a->type->dims[rank - 1]};
   for (int i = 0; i + 1 < rank; i++) flat[0] = dim_mul(builder.graph->module, flat[0], a->type->dims[i]);

@@ -717,21 +717,123 @@ static void tree_cases(Check *check) {
   for (int i = 0; i < COUNT_OF(cases); i++) add_trees(check, &cases[i], i);
 }
 
+/* ---- products of bytes: every factor of the epilogues is a power of 2, so that all is exact */
+
+static Value *quantized(Check *check, Value *x, double scale, double zero) {
+  Value *operands[] = {x, scale == 1 ? NULL : build_scalar(&check->builder, DTYPE_F32, scale),
+                       build_scalar(&check->builder, DTYPE_U8, zero)};
+  Node *node = node_new(&check->builder, &op_quantize, operands, 3);
+  node_set_dtype(node, "to", DTYPE_U8);
+  return node_finish(node) ? result(node, 0) : NULL;
+}
+
+/* All of u8; with check->parts columns of a larger one. */
+static Value *byte_input(Check *check, int rank, const int64_t *dims) {
+  const Type *type = type_with_dtype(check->module, open_shape(check, rank, dims), DTYPE_U8);
+  int64_t wide[MAX_RANK];
+  for (int i = 0; i < rank; i++) wide[i] = dims[i] + (check->parts && i == rank - 1 ? 3 : 0);
+  Value *x = graph_add_input(check->module->main, "x", open_shape(check, rank, wide));
+  Value *q = quantized(check, x, 1.0 / 128, 128);
+  return check->parts && q ? middle_columns(check, q, type) : q;
+}
+
+static Value *integer_weight(Check *check, Dtype dtype, int rank, const int64_t *dims, double size) {
+  const Type *type = type_static(check->module, dtype, rank, dims);
+  Data *data = data_new(check->module, dtype, type_static_count(type));
+  for (int64_t i = 0; i < data->count; i++)
+    dtype_set_int(dtype, data_bytes(data), i, (int64_t)floor(size * next_random(check)));
+  return build_const(&check->builder, type, data, NULL);
+}
+
+/* The low bits of sums, in which every mistake shows; or the sums as bytes, perhaps added to others. */
+static Value *integer_epilogue(Check *check, Value *sums, int variant) {
+  Builder *builder = &check->builder;
+  if (!sums) return NULL;
+  if (variant == 0) {
+    sums = build_binary(builder, &op_bitwise_and, sums, build_scalar(builder, DTYPE_I32, 255));
+    return sums ? build_cast(builder, sums, DTYPE_F32) : NULL;
+  }
+  Value *y = build_binary(builder, &op_mul, build_cast(builder, sums, DTYPE_F32),
+                          build_scalar(builder, DTYPE_F32, 1.0 / 512));
+  if (variant == 2 && y && type_is_static(y->type)) {
+    int64_t dims[MAX_RANK];
+    for (int i = 0; i < y->type->rank; i++) dims[i] = y->type->dims[i]->value;
+    Value *other[] = {byte_input(check, y->type->rank, dims), build_scalar(builder, DTYPE_F32, 0.25),
+                      build_scalar(builder, DTYPE_U8, 7)};
+    y = build_binary(builder, &op_add, y, build_op(builder, &op_dequantize, other, 3));
+    y = y ? build_unary(builder, &op_relu, y) : NULL;
+  }
+  y = y ? quantized(check, y, 1, 128) : NULL;
+  return y ? build_cast(builder, y, DTYPE_F32) : NULL;
+}
+
+static void add_integer_gemm(Check *check, int64_t m, int64_t k, int64_t n, int variant) {
+  Value *operands[3] = {byte_input(check, 2, (int64_t[]){m, k}),
+                        integer_weight(check, DTYPE_I8, 2, (int64_t[]){k, n}, 128),
+                        variant ? integer_weight(check, DTYPE_I32, 1, &n, 1 << 20) : NULL};
+  Value *sums = build_op(&check->builder, &op_gemm, operands, 3);
+  done(check, integer_epilogue(check, sums, variant),
+       NAME("integer_gemm_m%d_k%d_n%d_%d", (int)m, (int)k, (int)n, variant));
+}
+
+static void add_integer_conv(Check *check, const ConvCase *c, int variant) {
+  Value *operands[3] = {
+      byte_input(check, 4, (int64_t[]){c->n, c->h, c->w, c->c}),
+      integer_weight(check, DTYPE_I8, 4, (int64_t[]){c->kh, c->kw, c->c / c->group, c->m}, 128),
+      variant ? integer_weight(check, DTYPE_I32, 1, &c->m, 1 << 16) : NULL};
+  Node *node = node_new(&check->builder, &op_conv, operands, 3);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "strides", (int64_t[]){c->stride, c->stride}, 2);
+  node_set_ints(node, "dilations", (int64_t[]){c->dilation, c->dilation}, 2);
+  node_set_ints(node, "pads", (int64_t[]){c->pad, c->pad, c->pad, c->pad / 2}, 4);
+  node_set_int(node, "outside", variant == 1 ? 0 : 131);
+  node_set_int(node, "group", c->group);
+  Value *sums = node_finish(node) ? result(node, 0) : NULL;
+  done(check, integer_epilogue(check, sums, variant),
+       NAME("integer_conv_%dx%d_c%d_m%d_k%dx%d_s%d_d%d_p%d_g%d_%d", (int)c->h, (int)c->w, (int)c->c,
+            (int)c->m, (int)c->kh, (int)c->kw, (int)c->stride, (int)c->dilation, (int)c->pad, (int)c->group,
+            variant));
+}
+
+static void add_byte_pool(Check *check, int64_t channels, int64_t pad) {
+  Value *x = byte_input(check, 4, (int64_t[]){2, 9, 14, channels});
+  Node *node = node_new(&check->builder, &op_max_pool, &x, 1);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "kernel", (int64_t[]){3, 3}, 2);
+  node_set_ints(node, "strides", (int64_t[]){2, 2}, 2);
+  node_set_ints(node, "pads", (int64_t[]){pad, pad, pad, pad}, 4);
+  done(check, node_finish(node) ? build_cast(&check->builder, result(node, 0), DTYPE_F32) : NULL,
+       NAME("byte_pool_c%d_p%d", (int)channels, (int)pad));
+}
+
+static void integer_cases(Check *check) {
+  const int64_t ms[] = {1, 3, 14, 29}, ks[] = {1, 4, 7, 64, 130}, ns[] = {1, 8, 16, 33, 100};
+  for (int i = 0; i < COUNT_OF(ms); i++)
+    for (int j = 0; j < COUNT_OF(ks); j++)
+      for (int l = 0; l < COUNT_OF(ns); l++) add_integer_gemm(check, ms[i], ks[j], ns[l], (i + j + l) % 3);
+  add_integer_gemm(check, OPEN, 36, 40, 1);
+  static const ConvCase cases[] = {
+      {1, 5, 6, 3, 17, 3, 3, 1, 1, 1, 1},    {1, 9, 9, 8, 32, 3, 3, 1, 1, 1, 1},
+      {2, 11, 7, 12, 20, 3, 3, 2, 1, 1, 1},  {1, 13, 13, 3, 64, 7, 7, 2, 1, 3, 1},
+      {1, 7, 8, 64, 33, 1, 1, 1, 1, 0, 1},   {1, 9, 8, 20, 16, 1, 1, 2, 1, 0, 1},
+      {1, 10, 11, 4, 15, 3, 3, 1, 2, 2, 1},  {1, 6, 17, 5, 5, 1, 5, 1, 1, 2, 1},
+      {1, 8, 8, 32, 48, 3, 3, 1, 1, 1, 2},   {1, 6, 5, 6, 4, 3, 3, 1, 1, 1, 2},
+      {1, 9, 9, 32, 32, 3, 3, 1, 1, 1, 32},  {1, 12, 10, 17, 17, 3, 3, 2, 1, 1, 17},
+      {1, 8, 25, 40, 40, 5, 5, 1, 1, 2, 40}, {1, 7, 7, 16, 32, 3, 3, 1, 2, 2, 16}};
+  for (int i = 0; i < COUNT_OF(cases); i++)
+    for (int variant = 0; variant < 3; variant++) add_integer_conv(check, &cases[i], variant);
+  const int64_t channels[] = {1, 3, 16, 32, 64, 65, 128};
+  for (int i = 0; i < COUNT_OF(channels); i++) add_byte_pool(check, channels[i], i % 2);
+}
+
 static const struct {
   const char *name;
   void (*add)(Check *);
 } families[] = {
-    {"gemm", gemm_cases},
-    {"matmul", matmul_cases},
-    {"conv", conv_cases},
-    {"winograd", winograd_cases},
-    {"transposed", transposed_cases},
-    {"depthwise", depthwise_cases},
-    {"pool", pool_cases},
-    {"rows", row_cases},
-    {"movement", movement_cases},
-    {"rnn", cell_cases},
-    {"attention", attention_cases},
+    {"integers", integer_cases},    {"gemm", gemm_cases},         {"matmul", matmul_cases},
+    {"conv", conv_cases},           {"winograd", winograd_cases}, {"transposed", transposed_cases},
+    {"depthwise", depthwise_cases}, {"pool", pool_cases},         {"rows", row_cases},
+    {"movement", movement_cases},   {"rnn", cell_cases},          {"attention", attention_cases},
     {"trees", tree_cases},
 };
 

@@ -1504,6 +1504,88 @@ def linear_attention_golden():
     golden.write()
 
 
+def quantize(x, scale, zero, dtype):
+    """The quotient in the precision of x, as f16 too is computed with in f32."""
+    range_ = np.iinfo(dtype)
+    wide = np.float64 if x.dtype == np.float64 else np.float32
+    quotient = np.nan_to_num(x.astype(wide) / np.asarray(scale, wide), nan=-INF, posinf=INF, neginf=-INF)
+    return np.clip(np.rint(quotient) + np.asarray(zero, np.float64), range_.min, range_.max).astype(dtype)
+
+
+def quantize_goldens():
+    golden = Golden("quantize")
+    x = golden.input("x", [-INF, -300, -2.5, -1.5, -0.5, 0, 0.5, 1.5, 2.5, 127.5, 1e30, INF])
+    m = golden.input("m", [[1.25, -3.75, 2], [0.5, 100, -7]])
+    h = golden.input("h", [0.75, -1.25, 60000], np.float16)
+    d = golden.input("d", [0.5000000001, -1.4999999999, 1e300], np.float64)
+    s, t = golden.input("s", 0.5), golden.input("t", [[0.5], [0.25]])
+    zu, zi = golden.input("zu", 3, np.uint8), golden.input("zi", [1, -100, 7], np.int8)
+    zw, zn = golden.input("zw", 1000, np.uint16), golden.input("zn", -4, np.int16)
+    for text, array, scale, zero, dtype in (
+            ("%x, _, _, to=u8", x, 1, 0, np.uint8), ("%x, _, _, to=i8", x, 1, 0, np.int8), ("%x, %s, %zu, to=u8", x, s, zu, np.uint8),
+            ("%x, %s, %zw, to=u16", x, s, zw, np.uint16), ("%x, %s, %zn, to=i16", x, s, zn, np.int16),
+            ("%m, %t, %zi, to=i8", m, t, zi, np.int8), ("%m, %t, _, to=u8", m, t, 0, np.uint8), ("%h, %s, %zu, to=u8", h, s, zu, np.uint8),
+            ("%d, _, _, to=i8", d, 1, 0, np.int8)):
+        golden.result(f"quantize {text}", quantize(array, scale, zero, dtype))
+    n = golden.input("n", [NAN])
+    golden.result("quantize %n, _, %zi, to=i8", np.full(3, -128, np.int8))
+    golden.write()
+
+    golden = Golden("dequantize")
+    u = golden.input("u", [[0, 1, 127], [128, 200, 255]], np.uint8)
+    i, w = golden.input("i", [-128, -1, 127], np.int8), golden.input("w", [-(2**31), 16777217, 5], np.int32)
+    s, t = golden.input("s", 0.1), golden.input("t", [[0.5], [3]])
+    zu, zi = golden.input("zu", [[128], [7]], np.uint8), golden.input("zi", -128, np.int8)
+    for text, array, scale, zero in (("%u, %s", u, s, 0), ("%u, %t, %zu", u, t, zu), ("%i, %s, %zi", i, s, zi), ("%w, %s", w, s, 0),
+                                     ("%i, %t", i, t, 0)):
+        centered = array.astype(np.float32) - np.asarray(zero).astype(np.float32)
+        golden.result(f"dequantize {text}", centered * scale, np.float32)
+    golden.write()
+
+
+def byte_panels(w, width):
+    """[k, n] -> [ceil(n/width), k/4, width*4]: four rows side by side."""
+    p = panels(w, width)
+    return p.reshape(p.shape[0], -1, 4, width).transpose(0, 1, 3, 2).reshape(p.shape[0], -1, 4 * width)
+
+
+def byte_product_goldens():
+    bytes_ = np.random.default_rng(5)
+    any_u8 = lambda *shape: bytes_.integers(0, 256, shape).astype(np.uint8)
+    any_i8 = lambda *shape: bytes_.integers(-128, 128, shape).astype(np.int8)
+    golden = Golden("byte_products")
+    u, i, w = golden.input("u", any_u8(3, 8), np.uint8), golden.input("i", any_i8(3, 8), np.int8), golden.input("w", any_i8(8, 5), np.int8)
+    v, c = golden.input("v", any_u8(8, 5), np.uint8), golden.input("c", [-5, 1 << 20, 0, 7, -1], np.int32)
+    p = golden.input("p", byte_panels(w, 2), np.int8)
+    wide = lambda x: x.astype(np.int32)
+    golden.result("matmul %u, %w", wide(u) @ wide(w))
+    golden.result("matmul %i, %w", wide(i) @ wide(w))
+    golden.result("matmul %i, %v", wide(i) @ wide(v))
+    golden.result("matmul %u, %p, packed=2, n=5", wide(u) @ wide(w))
+    golden.result("gemm %u, %v, %c", wide(u) @ wide(v) + c)
+    golden.result("gemm %u, %p, %c, packed=2, n=5", wide(u) @ wide(w) + c)
+    golden.write()
+
+    golden = Golden("byte_convolutions")
+    x, w = golden.input("x", any_u8(1, 4, 5, 4), np.uint8), golden.input("w", any_i8(3, 2, 4, 5), np.int8)
+    bias, one = golden.input("bias", [3, -1000, 0, 1 << 24, 9], np.int32), golden.input("one", any_i8(2, 2, 1, 4), np.int8)
+    p = golden.input("p", byte_panels(w.reshape(24, 5), 3), np.int8)
+    first = lambda a: np.moveaxis(a, -1, 1)
+    oihw = lambda a: a.transpose(3, 2, 0, 1)
+
+    def expected(weights, outside, pads, **options):
+        x_padded = np.pad(first(x).astype(np.int32), [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])], constant_values=outside)
+        return last(conv(x_padded, oihw(weights), **options))
+
+    for outside in (0, 200):
+        y = expected(w, outside, [1, 0, 1, 1], bias=bias, strides=[2, 1])
+        text = f'layout="nhwc", strides=[2,1], pads=[1,0,1,1]{f", outside={outside}" if outside else ""}'
+        golden.result(f"conv %x, %w, %bias, {text}", y, np.int32)
+        golden.result(f"conv %x, %p, %bias, {text}, packed=3, kernel=[3,2], channels=5", y, np.int32)
+    golden.result('conv %x, %one, layout="nhwc", pads=[1,1,1,1], outside=255, group=4', expected(one, 255, [1] * 4, group=4), np.int32)
+    golden.write()
+
+
 def main():
     unary_goldens()
     integer_goldens()
@@ -1546,6 +1628,8 @@ def main():
     scan_goldens()
     bit_cast_golden()
     linear_attention_golden()
+    quantize_goldens()
+    byte_product_goldens()
 
 
 if __name__ == "__main__":

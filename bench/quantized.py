@@ -1,0 +1,163 @@
+"""Quantized forms of float ONNX models, as the usual tools write them, with ranges found by running the model once on random data.
+
+static(path, part, words): QuantizeLinear and DequantizeLinear around what has integer kernels: u8 activations, i8 weights by channel, i32 biases.
+Convolution networks are quantized throughout, others at their products with constant weights only. dynamic: such products
+become DynamicQuantizeLinear and MatMulInteger with u8 weights.
+"""
+import pathlib
+import subprocess
+import tempfile
+
+import numpy
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+WEIGHTED = {"Conv", "Gemm", "MatMul"}
+THROUGHOUT = WEIGHTED | {"Add", "MaxPool", "GlobalAveragePool", "Relu", "Clip", "Flatten"}
+BOUNDS = {"Relu", "Clip"}  # they stay with what is before them
+
+
+
+class Graph:
+    def __init__(self, path):
+        self.model = onnx.load(str(path))
+        self.graph = self.model.graph
+        self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
+        for node in self.graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.users = {}
+        for node in self.graph.node:
+            for name in node.input:
+                self.users.setdefault(name, []).append(node)
+        self.nodes = []
+
+    def is_weighted(self, node):
+        return node.op_type in WEIGHTED and node.input[1] in self.constants and self.constants[node.input[1]].ndim >= 2
+
+    def constant(self, name, array):
+        self.graph.initializer.append(numpy_helper.from_array(numpy.array(array, order="C"), name))
+        return name
+
+    def add(self, op, inputs, outputs, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
+
+    def save(self, part):
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+        used = {name for node in self.nodes for name in node.input}
+        kept = [t for t in self.graph.initializer if t.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+        onnx.save(self.model, str(part))
+
+
+def ranges(path, names, words):
+    """(lowest, highest) of the tensors in one run on random inputs; `words`: name -> array, of those that are whole numbers."""
+    runtime = subprocess.run([TOP / "scripts/fetch", "onnxruntime"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+    model = onnx.load(str(path))
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(model, f"{folder}/model.onnx")
+        given = [x for name in words for x in ("--input", f"{name}={folder}/{name}.in.npy")]
+        for name, array in words.items():
+            numpy.save(f"{folder}/{name}.in.npy", array)
+        subprocess.run([TOP / "build/tests/oracle/ort_run", "--lib", runtime, f"{folder}/model.onnx", "--output", folder, *given], check=True, stdout=subprocess.DEVNULL)
+        arrays = (numpy.load(f"{folder}/{name.replace('/', '_')}.npy") for name in names)
+        return {name: (float(a.min()), float(a.max())) for name, a in zip(names, arrays)}
+
+
+def parameters(low, high):
+    low, high = min(low, 0), max(high, 0)
+    scale = numpy.float32((high - low) / 255 or 1)
+    return scale, numpy.uint8(numpy.clip(round(-low / scale), 0, 255))
+
+
+def weight_parts(graph, node):
+    """Names of elements, scales and zero points, the axis of the channels, and the scales."""
+    w = graph.constants[node.input[1]]
+    transposed = any(a.name == "transB" and a.i for a in node.attribute)
+    axis = 0 if node.op_type == "Conv" or transposed else w.ndim - 1
+    scale = numpy.abs(w).max(axis=tuple(i for i in range(w.ndim) if i != axis)) / 127
+    scale = numpy.where(scale == 0, 1, scale).astype(numpy.float32)
+    shape = [-1 if i == axis else 1 for i in range(w.ndim)]
+    q = numpy.clip(numpy.rint(w / scale.reshape(shape)), -127, 127).astype(numpy.int8)
+    name, zeros = node.input[1], numpy.zeros(scale.shape, numpy.int8)
+    return graph.constant(name + "_q", q), graph.constant(name + "_scale", scale), graph.constant(name + "_zeros", zeros), axis, scale
+
+
+def static(path, part, words):
+    graph = Graph(path)
+    whole = any(node.op_type == "Conv" for node in graph.graph.node)
+    chosen = [n for n in graph.graph.node if graph.is_weighted(n) or (whole and n.op_type in THROUGHOUT - WEIGHTED)]
+    names = []
+    for node in chosen:
+        tensors = list(node.input if node.op_type == "Add" else node.input[:1])
+        users = graph.users.get(node.output[0], [])
+        fused = len(users) == 1 and users[0].op_type in BOUNDS
+        if whole and not fused:
+            tensors += node.output
+        names += [name for name in tensors if name not in names and name not in graph.constants]
+    fused = {n.output[0] for n in chosen for u in graph.users.get(n.output[0], []) if u.op_type in BOUNDS}
+    names = [name for name in names if name not in fused]
+    bounds = ranges(path, names, words)
+    for node in chosen:  # these do not change the range
+        if node.op_type in ("MaxPool", "Flatten"):
+            bounds[node.output[0]] = bounds[node.input[0]]
+    scales = {name: parameters(*bounds[name]) for name in names}
+
+    def pair(name):
+        scale, zero = graph.constant(name + "_scale", scales[name][0]), graph.constant(name + "_zero", scales[name][1])
+        graph.add("QuantizeLinear", [name, scale, zero], [name + "_quantized"])
+        graph.add("DequantizeLinear", [name + "_quantized", scale, zero], [name + "_real"])
+
+    outputs = {value.name for value in graph.graph.output}
+    for value in graph.graph.input:
+        if value.name in scales:
+            pair(value.name)
+    for node in graph.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        if node in chosen:
+            for i, name in enumerate(copy.input):
+                if name in scales:
+                    copy.input[i] = name + "_real"
+            if graph.is_weighted(node):
+                q, scale, zeros, axis, numbers_of_scale = weight_parts(graph, node)
+                graph.add("DequantizeLinear", [q, scale, zeros], [node.input[1] + "_real"], axis=axis)
+                copy.input[1] = node.input[1] + "_real"
+                if len(copy.input) > 2 and node.op_type != "MatMul":
+                    unit = (scales[node.input[0]][0] * numbers_of_scale).astype(numpy.float32)
+                    bias = graph.constant(node.input[2] + "_q", numpy.rint(graph.constants[node.input[2]] / unit).astype(numpy.int32))
+                    graph.add("DequantizeLinear", [bias, graph.constant(node.input[2] + "_unit", unit)], [node.input[2] + "_real"], axis=0)
+                    copy.input[2] = node.input[2] + "_real"
+        graph.nodes.append(copy)
+        for name in node.output:
+            if name in scales and name not in outputs:
+                pair(name)
+    graph.save(part)
+
+
+def dynamic(path, part, words):
+    graph = Graph(path)
+    done = set()
+    for node in graph.graph.node:
+        if node.op_type != "MatMul" or not graph.is_weighted(node):
+            graph.nodes.append(node)
+            continue
+        x, name = node.input[0], node.input[1]
+        if x not in done:
+            graph.add("DynamicQuantizeLinear", [x], [x + "_quantized", x + "_scale", x + "_zero"])
+            done.add(x)
+        w = graph.constants[name]
+        low, high = min(float(w.min()), 0), max(float(w.max()), 0)
+        scale, zero = parameters(low, high)
+        q = numpy.clip(numpy.rint(w / scale) + zero, 0, 255).astype(numpy.uint8)
+        y = node.output[0]
+        graph.add("MatMulInteger", [x + "_quantized", graph.constant(name + "_q", q), x + "_zero", graph.constant(name + "_zero", zero)], [y + "_sums"])
+        graph.add("Cast", [y + "_sums"], [y + "_cast"], to=TensorProto.FLOAT)
+        graph.add("Mul", [x + "_scale", graph.constant(name + "_scale", scale)], [y + "_scale"])
+        graph.add("Mul", [y + "_cast", y + "_scale"], [y])
+    graph.save(part)
