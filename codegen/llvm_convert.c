@@ -255,6 +255,19 @@ static LLVMValueRef choose(const Emit *emit, LLVMRealPredicate predicate, LLVMVa
                          otherwise, "");
 }
 
+/* Of what is rounded to the nearest whole number, and fits: vectors are converted so by one instruction. */
+static LLVMValueRef convert_rounded(const Emit *emit, const Reg *from, LoopType to) {
+  const Instr *round = from->def;
+  if (round->op != LOOP_ROUND || from->type.dtype != DTYPE_F32 || to.lanes == 1 || !emit->machine->rounds)
+    return NULL;
+  if (dtype_bits(to.dtype) > 32 || to.dtype == DTYPE_U32) return NULL;
+  LLVMValueRef x = llvm_arg(emit, round, 0);
+  LLVMTypeRef types[] = {llvm_type(emit, DTYPE_I32, to.lanes), LLVMTypeOf(x)};
+  LLVMValueRef whole = llvm_intrinsic(emit, "llvm.lrint", types, 2, &x, 1);
+  bool narrows = dtype_bits(to.dtype) < 32;
+  return narrows ? LLVMBuildTrunc(emit->builder, whole, llvm_type(emit, to.dtype, to.lanes), "") : whole;
+}
+
 static LLVMValueRef convert_to_int(const Emit *emit, LLVMValueRef x, LoopType to) {
   int bits = dtype_bits(to.dtype);
   LoopType middle = {bits < 32 ? DTYPE_I32 : to.dtype, to.lanes}; /* narrow ones on the way the machine has */
@@ -272,8 +285,10 @@ static LLVMValueRef cast_float_to_int(const Emit *emit, const Reg *from, LLVMVal
     return LLVMBuildTrunc(emit->builder, whole, llvm_type(emit, to.dtype, to.lanes), "");
   }
   Range wanted = int_range(to.dtype), known;
-  if (known_range(from, &known, 0) && known.low > wanted.low - 1 && known.high < wanted.high + 1)
-    return convert_to_int(emit, x, to);
+  if (known_range(from, &known, 0) && known.low > wanted.low - 1 && known.high < wanted.high + 1) {
+    LLVMValueRef rounded = convert_rounded(emit, from, to);
+    return rounded ? rounded : convert_to_int(emit, x, to);
+  }
   LLVMTypeRef real = LLVMTypeOf(x), type = llvm_type(emit, to.dtype, to.lanes);
   int digits = from->type.dtype == DTYPE_F64 ? 53 : 24,
       bits = dtype_bits(to.dtype) - dtype_is_signed_int(to.dtype);

@@ -9,11 +9,12 @@
  *
  * with u8 q and i8 w, whose sums are i32. b' is the bias in units of s*t if it is given so, else it is added
  * behind. What a conv pads with is z. Integers of other types or with other zero points are shifted until
- * they are u8 and i8. dequantize moves behind ops that only pick elements, quantize before them, so that
- * these move bytes; and where the one meets the other with the same scale both are gone. A quantize behind a
- * product divides its factor instead of its result, and takes over bounds that it has itself. Requires
- * nothing, but must see weights before they are folded to floats. Keeps: all integers as they are in the
- * model, but for results on the edge between two, as (x * m) / s and x * (m / s) round differently.
+ * they are u8 and i8; where weights keep a zero point d, a matrix product's sums get - d * (the sum of q -
+ * z). dequantize moves behind ops that only pick elements, quantize before them, so that these move bytes;
+ * and where the one meets the other with the same scale both are gone. A quantize behind a product divides
+ * its factor instead of its result, and takes over bounds that it has itself. Requires nothing, but must see
+ * weights before they are folded to floats. Keeps: all integers as they are in the model, but for results on
+ * the edge between two, as (x * m) / s and x * (m / s) round differently.
  */
 #include "passes/rewrite.h"
 
@@ -148,11 +149,16 @@ static Value *centered_weights(Builder *builder, const Quantized *w) {
                      w->q->name);
 }
 
+/* To i8, without a zero point if possible. */
 static bool make_weights(Builder *builder, Quantized *w) {
-  bool plain = w->q->type->dtype == DTYPE_I8 && (!w->zero || constant_is(w->zero, 0));
-  if (!plain) w->q = centered_weights(builder, w);
-  w->zero = NULL;
-  return w->q != NULL;
+  bool plain = !w->zero || constant_is(w->zero, 0);
+  Value *centered = plain && w->q->type->dtype == DTYPE_I8 ? w->q : centered_weights(builder, w);
+  if (centered) *w = (Quantized){centered, w->scale, NULL};
+  if (centered || w->q->type->dtype == DTYPE_I8) return true;
+  if (!w->zero) w->zero = build_scalar(builder, DTYPE_U8, 0);
+  w->q = shifted(builder, w->q);
+  w->zero = w->zero ? shifted(builder, w->zero) : NULL;
+  return w->q && w->zero;
 }
 
 /* ---- products ---- */
@@ -188,6 +194,22 @@ static bool pads_anything(const Node *node) {
   return false;
 }
 
+/* Whether the sum of a row of x is exact in f32, which is summed fast. */
+static bool has_row_sums(const Product *p) {
+  const int64_t most = 1 << 24;
+  return !node_is(p->node, &op_conv) && p->w.q->type->dims[!p->channel]->value < most / UINT8_MAX;
+}
+
+/* The x of a matrix product as [rows, k]. */
+static bool make_rows(Builder *builder, Product *p) {
+  Module *module = builder->graph->module;
+  const Type *type = p->x.q->type;
+  const Dim *dims[2] = {dim_const(module, 1), type->dims[type->rank - 1]};
+  if (node_is(p->node, &op_conv) || type->rank == 2) return true;
+  for (int i = 0; i + 1 < type->rank; i++) dims[0] = dim_mul(module, dims[0], type->dims[i]);
+  return (p->x.q = build_reshape(builder, p->x.q, 2, dims)) != NULL;
+}
+
 /* Fills p, and builds weights that are i8 and an x that is u8. */
 static bool read_product(Builder *builder, Node *node, Product *p) {
   double zero;
@@ -201,7 +223,8 @@ static bool read_product(Builder *builder, Node *node, Product *p) {
   if (!varies_along(p->w.scale, rank, p->channel) || !varies_along(p->w.zero, rank, p->channel)) return false;
   if (p->x.zero && pads_anything(node) && !constant_number(p->x.zero, &zero)) return false;
   if (node_is(node, &op_gemm) && !p->x.scale && operand(node, 2)) return false;
-  return make_weights(builder, &p->w) && make_unsigned(builder, &p->x);
+  return make_weights(builder, &p->w) && (!p->w.zero || has_row_sums(p)) && make_unsigned(builder, &p->x) &&
+         make_rows(builder, p);
 }
 
 /* A parameter along the channels of w, or a single one, with `behind` axes of size 1 behind. */
@@ -211,6 +234,11 @@ static Value *along_channels(Builder *builder, Value *parameter, int behind) {
   dims[0] = type_count(builder->graph->module, parameter->type);
   for (int i = 1; i <= behind; i++) dims[i] = one;
   return build_reshape(builder, parameter, behind + 1, dims);
+}
+
+static Value *as_ints(Builder *builder, Value *parameter) {
+  Value *along = along_channels(builder, parameter, 0);
+  return along ? build_cast(builder, along, DTYPE_I32) : NULL;
 }
 
 /* zero * the sum of w for each channel: i32[m] */
@@ -223,8 +251,7 @@ static Value *zero_products(Builder *builder, const Product *p) {
   Node *sum = w ? node_new(builder, &op_reduce_sum, &w, 1) : NULL;
   if (!sum) return NULL;
   node_set_ints(sum, "axes", axes, count);
-  Value *zero = along_channels(builder, p->x.zero, 0);
-  zero = zero ? build_cast(builder, zero, DTYPE_I32) : NULL;
+  Value *zero = as_ints(builder, p->x.zero);
   Value *sums =
       node_finish(sum) ? build_reshape(builder, result(sum, 0), 1, &w->type->dims[p->channel]) : NULL;
   return sums && zero ? build_binary(builder, &op_mul, sums, zero) : NULL;
@@ -264,23 +291,11 @@ static Value *integer_bias(const Product *p) {
   return scales_agree(operand(def, 1), p) ? operand(def, 0) : NULL;
 }
 
-/* a[.., k] as [rows, k] */
-static Value *as_rows(Builder *builder, Value *a) {
-  Module *module = builder->graph->module;
-  int rank = a->type->rank;
-  const Dim *dims[2] = {dim_const(module, 1), a->type->dims[rank - 1]};
-  for (int i = 0; i + 1 < rank; i++) dims[0] = dim_mul(module, dims[0], a->type->dims[i]);
-  return rank == 2 ? a : build_reshape(builder, a, 2, dims);
-}
-
-/* The sums, i32, in the shape of the result. */
+/* The sums, i32. */
 static Value *integer_product(Builder *builder, const Product *p, Value *bias) {
   const Node *node = p->node;
-  const Type *type = result(node, 0)->type;
   bool rows = !node_is(node, &op_conv);
-  Value *x = rows ? as_rows(builder, p->x.q) : p->x.q;
-  if (!x) return NULL;
-  Node *product = node_new(builder, rows ? &op_gemm : &op_conv, (Value *[]){x, p->w.q, bias}, 3);
+  Node *product = node_new(builder, rows ? &op_gemm : &op_conv, (Value *[]){p->x.q, p->w.q, bias}, 3);
   if (!rows)
     memcpy(product->attrs, node->attrs, sizeof product->attrs[0] * (size_t)node->op->attr_count);
   else
@@ -288,9 +303,30 @@ static Value *integer_product(Builder *builder, const Product *p, Value *bias) {
   double zero;
   if (!rows && p->x.zero && pads_anything(node) && constant_number(p->x.zero, &zero))
     node_set_int(product, "outside", (int64_t)zero);
-  if (!node_finish(product)) return NULL;
-  Value *sums = result(product, 0);
-  return rows ? build_reshape(builder, sums, type->rank, type->dims) : sums;
+  return node_finish(product) ? result(product, 0) : NULL;
+}
+
+/* The sum of q - zero for each row: i32[rows, 1] */
+static Value *row_sums(Builder *builder, const Product *p) {
+  Value *x = build_cast(builder, p->x.q, DTYPE_F32);
+  Node *sum = x ? node_new(builder, &op_reduce_sum, &x, 1) : NULL;
+  if (!sum) return NULL;
+  node_set_ints(sum, "axes", (int64_t[]){1}, 1);
+  if (!node_finish(sum)) return NULL;
+  Value *sums = build_cast(builder, result(sum, 0), DTYPE_I32);
+  if (!p->x.zero || !sums) return sums;
+  double k = (double)p->w.q->type->dims[!p->channel]->value;
+  Value *zero = as_ints(builder, p->x.zero);
+  zero = zero ? build_binary(builder, &op_mul, zero, build_scalar(builder, DTYPE_I32, k)) : NULL;
+  return zero ? build_binary(builder, &op_sub, sums, zero) : NULL;
+}
+
+/* sums - the zero point of w * the sum of each row of x */
+static Value *without_zero(Builder *builder, const Product *p, Value *sums) {
+  if (!sums || !p->w.zero) return sums;
+  Value *rows = row_sums(builder, p), *zero = as_ints(builder, p->w.zero);
+  if (!rows || !zero) return NULL;
+  return build_binary(builder, &op_sub, sums, build_binary(builder, &op_mul, rows, zero));
 }
 
 /* The result for floats: the sums times the factor, plus a bias that is not among them. */
@@ -315,7 +351,9 @@ static Value *product_to_integers(Node *node) {
     else if (zeros)
       all = build_unary(&builder, &op_neg, zeros);
   }
-  return scaled_sums(&builder, &p, integer_product(&builder, &p, all), whole ? NULL : bias);
+  Value *sums = without_zero(&builder, &p, integer_product(&builder, &p, all));
+  Value *y = scaled_sums(&builder, &p, sums, whole ? NULL : bias);
+  return y ? build_reshape(&builder, y, result(node, 0)->type->rank, result(node, 0)->type->dims) : NULL;
 }
 
 /* ---- scales through what only picks ---- */

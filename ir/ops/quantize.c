@@ -86,8 +86,8 @@ static Reg *quantize_scalar(Lower *lower, const Node *node, Reg *const *x) {
   y = loop_binary(loops, LOOP_MAX, y, constant_like(lower, y, low - (double)shift));
   y = loop_binary(loops, LOOP_MIN, y, constant_like(lower, y, high - (double)shift));
   if (moves) return y;
-  y = loop_unary(loops, LOOP_ROUND, y);
-  return shift ? loop_binary(loops, LOOP_ADD, y, constant_like(lower, y, (double)shift)) : y;
+  y = loop_cast(loops, loop_unary(loops, LOOP_ROUND, y), DTYPE_I32);
+  return shift ? loop_binary(loops, LOOP_ADD, y, loop_const_int(loops, y->type, shift)) : y;
 }
 
 const Op op_quantize = {
@@ -125,7 +125,37 @@ static bool dequantize_infer(Node *node) {
   return infer_broadcast(node, DTYPE_F32);
 }
 
+static bool same_numbers(const Value *a, const Value *b) {
+  double x = 0, y = 0;
+  return (!a || value_scalar(a, &x)) && (!b || value_scalar(b, &y)) && x == y;
+}
+
+/* dequantize(quantize(x, s, z), t, z), if nobody else wants the integers: they stay floats,
+ * round(clip(x / s, low - z, high - z)) * t. */
+static Value *rounded_in_place(Node *node) {
+  Node *quantize = operand_def(node, 0, &op_quantize);
+  double zero = 0;
+  if (!quantize || !value_has_one_use(operand(node, 0)) ||
+      !same_numbers(operand(quantize, 2), operand(node, 2)))
+    return NULL;
+  if (operand(quantize, 0)->type->dtype != DTYPE_F32 ||
+      (operand(node, 2) && !value_scalar(operand(node, 2), &zero)))
+    return NULL;
+  Dtype to = node_dtype(quantize, "to");
+  int bits = dtype_bits(to), sign = dtype_is_signed_int(to);
+  Builder builder = builder_before(node);
+  Value *x = operand(quantize, 0),
+        *low = build_scalar(&builder, DTYPE_F32, (sign ? -exp2(bits - 1) : 0) - zero);
+  Value *high = build_scalar(&builder, DTYPE_F32, exp2(bits - sign) - 1 - zero);
+  if (operand(quantize, 1)) x = build_binary(&builder, &op_div, x, operand(quantize, 1));
+  x = x && low && high ? build_op(&builder, &op_clip, (Value *[]){x, low, high}, 3) : NULL;
+  x = x ? build_unary(&builder, &op_round, x) : NULL;
+  return x ? value_if_typed(node, build_binary(&builder, &op_mul, x, operand(node, 1))) : NULL;
+}
+
 static Value *dequantize_simplify(Node *node) {
+  Value *rounded = rounded_in_place(node);
+  if (rounded) return rounded;
   if (!operand(node, 2) || !value_is_splat(operand(node, 2), 0)) return NULL;
   if (type_static_count(operand(node, 2)->type) != 1) return NULL;
   operand_set(node, 2, NULL);
