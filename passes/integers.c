@@ -241,19 +241,24 @@ static Value *as_ints(Builder *builder, Value *parameter) {
   return along ? build_cast(builder, along, DTYPE_I32) : NULL;
 }
 
+/* The sum of w for each channel: ones * w, which is not larger than its operands, so that it is folded. */
+static Value *channel_sums(Builder *builder, const Product *p) {
+  Module *module = builder->graph->module;
+  const Type *type = p->w.q->type;
+  const Dim *channels = type->dims[p->channel], *one = dim_const(module, 1);
+  const Dim *k = dim_const(module, type_static_count(type) / channels->value);
+  bool first = p->channel == 0;
+  Value *w = build_reshape(builder, p->w.q, 2, (const Dim *[]){first ? channels : k, first ? k : channels});
+  Value *ones = build_splat(builder, type_make(module, DTYPE_U8, 2, (const Dim *[]){one, k}), 1);
+  if (!w || !ones) return NULL;
+  Node *sums = node_new(builder, &op_gemm, (Value *[]){ones, w}, 2);
+  node_set_bool(sums, "trans_b", first);
+  return node_finish(sums) ? build_reshape(builder, result(sums, 0), 1, &channels) : NULL;
+}
+
 /* zero * the sum of w for each channel: i32[m] */
 static Value *zero_products(Builder *builder, const Product *p) {
-  Value *w = build_cast(builder, p->w.q, DTYPE_I32);
-  int64_t axes[MAX_RANK];
-  int count = 0;
-  for (int i = 0; w && i < w->type->rank; i++)
-    if (i != p->channel) axes[count++] = i;
-  Node *sum = w ? node_new(builder, &op_reduce_sum, &w, 1) : NULL;
-  if (!sum) return NULL;
-  node_set_ints(sum, "axes", axes, count);
-  Value *zero = as_ints(builder, p->x.zero);
-  Value *sums =
-      node_finish(sum) ? build_reshape(builder, result(sum, 0), 1, &w->type->dims[p->channel]) : NULL;
+  Value *sums = channel_sums(builder, p), *zero = as_ints(builder, p->x.zero);
   return sums && zero ? build_binary(builder, &op_mul, sums, zero) : NULL;
 }
 

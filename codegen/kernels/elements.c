@@ -14,7 +14,8 @@ static bool elements_match(const Node *node, const Node *anchor, const Target *t
   (void)target;
   if (anchor && !anchor->op->element) return false;
   const Type *y = node->results[0]->type;
-  return y->rank >= 1 && y->dtype == DTYPE_F32 && dim_is_const(y->dims[y->rank - 1]);
+  bool fast = y->dtype == DTYPE_F32 || y->dtype == DTYPE_I32 || dtype_is_byte(y->dtype);
+  return y->rank >= 1 && fast && dim_is_const(y->dims[y->rank - 1]);
 }
 
 static void elements_body(Lower *lower, void *context) {

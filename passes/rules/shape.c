@@ -30,12 +30,16 @@ static bool constant_fits(Module *module, const Type *type, const Type *result_t
          is_row(module, type, result_type, shape);
 }
 
+static bool is_single(const Value *x) {
+  return type_static_count(x->type) == 1;
+}
+
 /* An operand that fits, as it must look before the result is reshaped from `shape`. */
 static Value *before_reshape(Builder *builder, Value *x, const Type *result_type, const Type *shape) {
   const Type *type = x->type;
-  if (!value_is_constant(x) && node_is(x->def, &op_reshape)) return operand(x->def, 0);
   if (type->rank == 0) return x;
-  if (type_static_count(type) == 1) return build_reshape(builder, x, 0, NULL);
+  if (is_single(x)) return build_reshape(builder, x, 0, NULL);
+  if (!value_is_constant(x) && node_is(x->def, &op_reshape)) return operand(x->def, 0);
   if (type_same_shape(type, result_type)) return build_reshape(builder, x, shape->rank, shape->dims);
   return build_reshape(builder, x, 1, &type->dims[type->rank - 1]);
 }
@@ -59,7 +63,7 @@ static const Type *shape_before_reshapes(const Node *node) {
   bool alone = true, company = false;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
-    if (!x || value_is_constant(x)) continue;
+    if (!x || value_is_constant(x) || is_single(x)) continue;
     if (!type_same_shape(x->type, type)) return NULL;
     if (!node_is(x->def, &op_reshape)) {
       if (!stands_alone(x)) return NULL;
