@@ -63,6 +63,30 @@ static void take_element(Lower *lower, Reg *first, Reg **sum, void *context) {
   *sum = combined(loops, r->combine, *sum, x);
 }
 
+/* The last axis in several accumulators, which hide each other's latency; what is left over in one. */
+static void long_row(Lower *lower, Reduce *r, int64_t size, Reg **sum) {
+  enum { PARTS = 4 };
+  Loops *loops = &lower->loops;
+  int lanes = lower->lanes;
+  int64_t full = size / (PARTS * lanes) * (PARTS * lanes);
+  if (full > PARTS * lanes) {
+    Reg *parts[PARTS] = {*sum};
+    for (int i = 1; i < PARTS; i++) parts[i] = loop_const(loops, (*sum)->type, identity_of(r->combine));
+    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), PARTS * lanes, PARTS, parts);
+    for (int i = 0; i < PARTS; i++) {
+      Reg *first = loop_binary(loops, LOOP_ADD, loop.counter, loop_int(loops, (int64_t)i * lanes));
+      parts[i] = loop.carried[i];
+      take_element(lower, first, &parts[i], r);
+    }
+    loop_end(loops, &loop, parts);
+    *sum = loop.results[0];
+    for (int i = 1; i < PARTS; i++) *sum = combined(loops, r->combine, *sum, loop.results[i]);
+  } else {
+    full = 0;
+  }
+  fold_lanes(lower, full, size, sum, 1, take_element, r);
+}
+
 /* Loops over the reduced axes from `axis` on, carrying the accumulator. */
 static void reduced_axes(Lower *lower, Reduce *r, int axis, Reg **sum) {
   Loops *loops = &lower->loops;
@@ -72,7 +96,7 @@ static void reduced_axes(Lower *lower, Reduce *r, int axis, Reg **sum) {
   } else if (!r->reduced[axis]) {
     reduced_axes(lower, r, axis + 1, sum);
   } else if (axis == last) {
-    fold_lanes(lower, 0, r->x->dims[last]->value, sum, 1, take_element, r);
+    long_row(lower, r, r->x->dims[last]->value, sum);
   } else {
     For loop = loop_for(loops, loop_int(loops, 0), loop_dim(loops, r->x->dims[axis]), 1, 1, sum);
     r->at[axis] = index_of(loop.counter);

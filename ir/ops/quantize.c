@@ -41,15 +41,27 @@ static bool quantize_infer(Node *node) {
   return infer_broadcast(node, to);
 }
 
-/* The reals that become the lowest and the highest integer, if that is known. */
-static bool quantize_range(const Node *node, double *low, double *high) {
+/* The lowest and the highest of the result's type. */
+static void bounds_of(const Node *node, double *low, double *high) {
   Dtype to = node_dtype(node, "to");
   int bits = dtype_bits(to), sign = dtype_is_signed_int(to);
+  *low = sign ? -exp2(bits - 1) : 0;
+  *high = exp2(bits - sign) - 1;
+}
+
+static Reg *quotient(Lower *lower, Reg *const *x) {
+  Loops *loops = &lower->loops;
+  return x[1] ? loop_binary(loops, LOOP_DIV, x[0], loop_cast(loops, x[1], x[0]->type.dtype)) : x[0];
+}
+
+/* The reals that become the lowest and the highest integer, if that is known. */
+static bool quantize_range(const Node *node, double *low, double *high) {
   double scale = 1, zero = 0;
   if (operand(node, 1) && !(value_scalar(operand(node, 1), &scale) && scale > 0)) return false;
   if (operand(node, 2) && !value_scalar(operand(node, 2), &zero)) return false;
-  *low = ((sign ? -exp2(bits - 1) : 0) - zero + 0.5) * scale;
-  *high = (exp2(bits - sign) - 1 - zero - 0.5) * scale;
+  bounds_of(node, low, high);
+  *low = (*low - zero + 0.5) * scale;
+  *high = (*high - zero - 0.5) * scale;
   return true;
 }
 
@@ -71,23 +83,32 @@ static Value *quantize_simplify(Node *node) {
   return x ? rebuild(node, (Value *[]){x, operand(node, 1), operand(node, 2)}, 3) : NULL;
 }
 
+/* x / scale, rounded, within bounds `shift` below those of the result's type; x: as of a scalar meaning. */
+static Reg *rounded(Lower *lower, const Node *node, Reg *const *x, int64_t shift) {
+  Loops *loops = &lower->loops;
+  double low, high;
+  bounds_of(node, &low, &high);
+  Reg *y = quotient(lower, x);
+  y = loop_binary(loops, LOOP_MAX, y, constant_like(lower, y, low - (double)shift));
+  y = loop_binary(loops, LOOP_MIN, y, constant_like(lower, y, high - (double)shift));
+  return loop_unary(loops, LOOP_ROUND, y);
+}
+
 /* A literal zero point moves the bounds instead, so that rounding comes last: what is known to be whole and
  * to fit is cast by one instruction. */
 static Reg *quantize_scalar(Lower *lower, const Node *node, Reg *const *x) {
   Loops *loops = &lower->loops;
-  Dtype to = node_dtype(node, "to");
   int64_t shift = 0;
-  int bits = dtype_bits(to), sign = dtype_is_signed_int(to);
-  bool moves = x[2] && !reg_const_int(x[2], &shift);
-  double low = sign ? -exp2(bits - 1) : 0, high = exp2(bits - sign) - 1;
-  Reg *y = x[1] ? loop_binary(loops, LOOP_DIV, x[0], loop_cast(loops, x[1], x[0]->type.dtype)) : x[0];
-  if (moves)
-    y = loop_binary(loops, LOOP_ADD, loop_unary(loops, LOOP_ROUND, y), loop_cast(loops, x[2], y->type.dtype));
-  y = loop_binary(loops, LOOP_MAX, y, constant_like(lower, y, low - (double)shift));
-  y = loop_binary(loops, LOOP_MIN, y, constant_like(lower, y, high - (double)shift));
-  if (moves) return y;
-  y = loop_cast(loops, loop_unary(loops, LOOP_ROUND, y), DTYPE_I32);
-  return shift ? loop_binary(loops, LOOP_ADD, y, loop_const_int(loops, y->type, shift)) : y;
+  double low, high;
+  if (!x[2] || reg_const_int(x[2], &shift)) {
+    Reg *y = loop_cast(loops, rounded(lower, node, x, shift), DTYPE_I32);
+    return shift ? loop_binary(loops, LOOP_ADD, y, loop_const_int(loops, y->type, shift)) : y;
+  }
+  bounds_of(node, &low, &high);
+  Reg *y = loop_unary(loops, LOOP_ROUND, quotient(lower, x));
+  y = loop_binary(loops, LOOP_ADD, y, loop_cast(loops, x[2], y->type.dtype));
+  y = loop_binary(loops, LOOP_MAX, y, constant_like(lower, y, low));
+  return loop_binary(loops, LOOP_MIN, y, constant_like(lower, y, high));
 }
 
 const Op op_quantize = {
@@ -125,37 +146,7 @@ static bool dequantize_infer(Node *node) {
   return infer_broadcast(node, DTYPE_F32);
 }
 
-static bool same_numbers(const Value *a, const Value *b) {
-  double x = 0, y = 0;
-  return (!a || value_scalar(a, &x)) && (!b || value_scalar(b, &y)) && x == y;
-}
-
-/* dequantize(quantize(x, s, z), t, z), if nobody else wants the integers: they stay floats,
- * round(clip(x / s, low - z, high - z)) * t. */
-static Value *rounded_in_place(Node *node) {
-  Node *quantize = operand_def(node, 0, &op_quantize);
-  double zero = 0;
-  if (!quantize || !value_has_one_use(operand(node, 0)) ||
-      !same_numbers(operand(quantize, 2), operand(node, 2)))
-    return NULL;
-  if (operand(quantize, 0)->type->dtype != DTYPE_F32 ||
-      (operand(node, 2) && !value_scalar(operand(node, 2), &zero)))
-    return NULL;
-  Dtype to = node_dtype(quantize, "to");
-  int bits = dtype_bits(to), sign = dtype_is_signed_int(to);
-  Builder builder = builder_before(node);
-  Value *x = operand(quantize, 0),
-        *low = build_scalar(&builder, DTYPE_F32, (sign ? -exp2(bits - 1) : 0) - zero);
-  Value *high = build_scalar(&builder, DTYPE_F32, exp2(bits - sign) - 1 - zero);
-  if (operand(quantize, 1)) x = build_binary(&builder, &op_div, x, operand(quantize, 1));
-  x = x && low && high ? build_op(&builder, &op_clip, (Value *[]){x, low, high}, 3) : NULL;
-  x = x ? build_unary(&builder, &op_round, x) : NULL;
-  return x ? value_if_typed(node, build_binary(&builder, &op_mul, x, operand(node, 1))) : NULL;
-}
-
 static Value *dequantize_simplify(Node *node) {
-  Value *rounded = rounded_in_place(node);
-  if (rounded) return rounded;
   if (!operand(node, 2) || !value_is_splat(operand(node, 2), 0)) return NULL;
   if (type_static_count(operand(node, 2)->type) != 1) return NULL;
   operand_set(node, 2, NULL);
@@ -170,6 +161,28 @@ static Reg *dequantize_scalar(Lower *lower, const Node *node, Reg *const *x) {
   return loop_binary(loops, LOOP_MUL, y, x[1]);
 }
 
+static bool same_numbers(const Value *a, const Value *b) {
+  double x = 0, y = 0;
+  return (!a || value_scalar(a, &x)) && (!b || value_scalar(b, &y)) && x == y;
+}
+
+/* What was just quantized, with the same zero point, in the same kernel, stays a float. */
+static Reg *dequantize_element(Lower *lower, const Node *node, int which, const Index *at) {
+  const Node *quantize = operand_def(node, 0, &op_quantize);
+  double zero = 0;
+  bool stays = quantize && !lower_buffer(lower, operand(node, 0)) &&
+               same_numbers(operand(quantize, 2), operand(node, 2)) &&
+               type_same_shape(result(quantize, 0)->type, result(node, 0)->type) &&
+               operand(quantize, 0)->type->dtype == DTYPE_F32;
+  if (!stays) return elementwise_element(lower, node, which, at);
+  if (operand(node, 2)) value_scalar(operand(node, 2), &zero);
+  Reg *x[2] = {NULL};
+  for (int i = 0; i < 2; i++)
+    if (operand(quantize, i)) x[i] = lower_broadcast(lower, quantize, i, at);
+  Reg *y = rounded(lower, quantize, x, (int64_t)zero);
+  return loop_binary(&lower->loops, LOOP_MUL, y, lower_broadcast(lower, node, 1, at));
+}
+
 const Op op_dequantize = {
     .name = "dequantize",
     .family = "quantize",
@@ -181,6 +194,6 @@ const Op op_dequantize = {
     .traits = TRAIT_BROADCAST | TRAIT_CHEAP,
     .infer = dequantize_infer,
     .simplify = dequantize_simplify,
-    .element = elementwise_element,
+    .element = dequantize_element,
     .scalar = dequantize_scalar,
 };
