@@ -194,10 +194,17 @@ static bool pads_anything(const Node *node) {
   return false;
 }
 
-/* Whether the sum of a row of x is exact in f32, which is summed fast. */
-static bool has_row_sums(const Product *p) {
+/* The axis of w that is summed over with the channels of x. */
+static int input_axis(const Product *p) {
+  return p->channel == 0 ? 1 : p->w.q->type->rank - 2;
+}
+
+/* Whether the sums of x that correct a zero point of w are exact in f32, which is summed fast. */
+static bool has_exact_sums(const Product *p) {
   const int64_t most = 1 << 24;
-  return !node_is(p->node, &op_conv) && p->w.q->type->dims[!p->channel]->value < most / UINT8_MAX;
+  const Type *w = p->w.q->type;
+  bool whole = !node_is(p->node, &op_conv) || node_int(p->node, "group") == 1;
+  return whole && type_static_count(w) / w->dims[p->channel]->value < most / UINT8_MAX;
 }
 
 /* The x of a matrix product as [rows, k]. */
@@ -212,7 +219,6 @@ static bool make_rows(Builder *builder, Product *p) {
 
 /* Fills p, and builds weights that are i8 and an x that is u8. */
 static bool read_product(Builder *builder, Node *node, Product *p) {
-  double zero;
   *p = (Product){.node = node};
   bool is_product = node_is(node, &op_conv) || node_is(node, &op_gemm) || node_is(node, &op_matmul);
   if (!is_product || !read_axes(p) || !read_single(operand(node, 0), &p->x)) return false;
@@ -221,9 +227,8 @@ static bool read_product(Builder *builder, Node *node, Product *p) {
   if (!value_is_constant(p->w.q) || !type_is_static(p->w.q->type) || type_static_count(p->w.q->type) == 0)
     return false;
   if (!varies_along(p->w.scale, rank, p->channel) || !varies_along(p->w.zero, rank, p->channel)) return false;
-  if (p->x.zero && pads_anything(node) && !constant_number(p->x.zero, &zero)) return false;
   if (node_is(node, &op_gemm) && !p->x.scale && operand(node, 2)) return false;
-  return make_weights(builder, &p->w) && (!p->w.zero || has_row_sums(p)) && make_unsigned(builder, &p->x) &&
+  return make_weights(builder, &p->w) && (!p->w.zero || has_exact_sums(p)) && make_unsigned(builder, &p->x) &&
          make_rows(builder, p);
 }
 
@@ -296,42 +301,95 @@ static Value *integer_bias(const Product *p) {
   return scales_agree(operand(def, 1), p) ? operand(def, 0) : NULL;
 }
 
-/* The sums, i32. */
-static Value *integer_product(Builder *builder, const Product *p, Value *bias) {
-  const Node *node = p->node;
-  bool rows = !node_is(node, &op_conv);
-  Node *product = node_new(builder, rows ? &op_gemm : &op_conv, (Value *[]){p->x.q, p->w.q, bias}, 3);
-  if (!rows)
-    memcpy(product->attrs, node->attrs, sizeof product->attrs[0] * (size_t)node->op->attr_count);
-  else
-    node_set_bool(product, "trans_b", p->channel == 0);
-  double zero;
-  if (!rows && p->x.zero && pads_anything(node) && constant_number(p->x.zero, &zero))
-    node_set_int(product, "outside", (int64_t)zero);
-  return node_finish(product) ? result(product, 0) : NULL;
+static Node *like_conv(Builder *builder, const Node *conv, Value *const *operands) {
+  Node *copy = node_new(builder, &op_conv, operands, 3);
+  memcpy(copy->attrs, conv->attrs, sizeof copy->attrs[0] * (size_t)conv->op->attr_count);
+  return copy;
 }
 
-/* The sum of q - zero for each row: i32[rows, 1] */
-static Value *row_sums(Builder *builder, const Product *p) {
+/* x with the padding of the conv, which is a zero point that only a run knows. */
+static Value *padded(Builder *builder, const Product *p) {
+  Module *module = builder->graph->module;
+  Window window = node_window(p->node);
+  const Dim *pads[2 * MAX_RANK];
+  int rank = p->x.q->type->rank;
+  for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(module, 0);
+  for (int s = 0; s < window.rank; s++) {
+    pads[window.spatial_axis + s] = dim_const(module, window.before[s]);
+    pads[rank + window.spatial_axis + s] = dim_const(module, window.after[s]);
+  }
+  Node *pad = node_new(builder, &op_pad, (Value *[]){p->x.q, build_reshape(builder, p->x.zero, 0, NULL)}, 2);
+  node_set_dims(pad, "pads", pads, 2 * rank);
+  return node_finish(pad) ? result(pad, 0) : NULL;
+}
+
+static Value *integer_conv(Builder *builder, const Product *p, Value *bias) {
+  double zero = 0;
+  bool pads = p->x.zero && pads_anything(p->node), known = pads && constant_number(p->x.zero, &zero);
+  Value *x = pads && !known ? padded(builder, p) : p->x.q;
+  if (!x) return NULL;
+  Node *conv = like_conv(builder, p->node, (Value *[]){x, p->w.q, bias});
+  if (known) node_set_int(conv, "outside", (int64_t)zero);
+  if (pads && !known) node_set_ints(conv, "pads", NULL, 0);
+  return node_finish(conv) ? result(conv, 0) : NULL;
+}
+
+/* The sums, i32. */
+static Value *integer_product(Builder *builder, const Product *p, Value *bias) {
+  if (node_is(p->node, &op_conv)) return integer_conv(builder, p, bias);
+  Node *gemm = node_new(builder, &op_gemm, (Value *[]){p->x.q, p->w.q, bias}, 3);
+  node_set_bool(gemm, "trans_b", p->channel == 0);
+  return node_finish(gemm) ? result(gemm, 0) : NULL;
+}
+
+/* Whether results are made of other pixels than those in their own place. */
+static bool has_windows(const Node *conv) {
+  Window window = node_window(conv);
+  for (int s = 0; s < window.rank; s++)
+    if (window.kernel[s] != 1 || window.stride[s] != 1) return true;
+  return pads_anything(conv);
+}
+
+/* Sums over the channels of x, summed by the windows of the conv. */
+static Value *window_sums(Builder *builder, const Product *p, Value *sums) {
+  Module *module = builder->graph->module;
+  const Type *w = p->w.q->type;
+  const Dim *dims[MAX_RANK];
+  for (int i = 0; i < w->rank; i++) dims[i] = w->dims[i];
+  int inner = input_axis(p);
+  dims[p->channel] = dims[inner] = dim_const(module, 1);
+  Value *ones = build_splat(builder, type_make(module, DTYPE_F32, w->rank, dims), 1);
+  Node *conv = ones ? like_conv(builder, p->node, (Value *[]){sums, ones, NULL}) : NULL;
+  return conv && node_finish(conv) ? result(conv, 0) : NULL;
+}
+
+/* For each result the sum of q - zero over all that it is made of, i32, with one channel. They are computed
+ * in f32, exactly. */
+static Value *element_sums(Builder *builder, const Product *p) {
+  bool is_conv = node_is(p->node, &op_conv);
   Value *x = build_cast(builder, p->x.q, DTYPE_F32);
   Node *sum = x ? node_new(builder, &op_reduce_sum, &x, 1) : NULL;
   if (!sum) return NULL;
-  node_set_ints(sum, "axes", (int64_t[]){1}, 1);
+  int axis = is_conv ? node_window(p->node).channel_axis : 1;
+  node_set_ints(sum, "axes", &(int64_t){axis}, 1);
   if (!node_finish(sum)) return NULL;
-  Value *sums = build_cast(builder, result(sum, 0), DTYPE_I32);
-  if (!p->x.zero || !sums) return sums;
-  double k = (double)p->w.q->type->dims[!p->channel]->value;
-  Value *zero = as_ints(builder, p->x.zero);
-  zero = zero ? build_binary(builder, &op_mul, zero, build_scalar(builder, DTYPE_I32, k)) : NULL;
-  return zero ? build_binary(builder, &op_sub, sums, zero) : NULL;
+  Value *sums = result(sum, 0), *zero = p->x.zero ? build_reshape(builder, p->x.zero, 0, NULL) : NULL;
+  if (zero) {
+    Value *count = build_scalar(builder, DTYPE_F32, (double)p->w.q->type->dims[input_axis(p)]->value);
+    zero = build_binary(builder, &op_mul, build_cast(builder, zero, DTYPE_F32), count);
+    sums = zero ? build_binary(builder, &op_sub, sums, zero) : NULL;
+  }
+  if (is_conv && sums && has_windows(p->node)) sums = window_sums(builder, p, sums);
+  return sums ? build_cast(builder, sums, DTYPE_I32) : NULL;
 }
 
-/* sums - the zero point of w * the sum of each row of x */
+/* sums - the zero point of w * the sum of the elements of x behind each */
 static Value *without_zero(Builder *builder, const Product *p, Value *sums) {
   if (!sums || !p->w.zero) return sums;
-  Value *rows = row_sums(builder, p), *zero = as_ints(builder, p->w.zero);
-  if (!rows || !zero) return NULL;
-  return build_binary(builder, &op_sub, sums, build_binary(builder, &op_mul, rows, zero));
+  Value *elements = element_sums(builder, p), *zero = along_channels(builder, p->w.zero, p->behind);
+  zero = zero ? build_cast(builder, zero, DTYPE_I32) : NULL;
+  if (!elements || !zero) return NULL;
+  return build_binary(builder, &op_sub, sums, build_binary(builder, &op_mul, elements, zero));
 }
 
 /* The result for floats: the sums times the factor, plus a bias that is not among them. */

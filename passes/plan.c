@@ -124,11 +124,19 @@ static bool made_of_state(const Plan *plan, const Value *value) {
   return value->def && (value->def->data || plan->is_state[value->def->mark]);
 }
 
-/* Views of state are state, too; parts of what lives in scratch are not. */
+/* A slice without code, of what is computed into the state. */
+static bool is_part_of_state(const Plan *plan, const Node *node) {
+  if (!kernel_is_in_place(node) || node->operand_count != 1 || reaches_output(result(node, 0))) return false;
+  const Value *owner = memory_owner(plan, result(node, 0));
+  return owner != result(node, 0) && owner->def && !owner->def->data && plan->is_state[owner->def->mark];
+}
+
+/* Views and parts of state are state, too; parts of what lives in scratch are not. */
 static bool belongs_to_state(const Plan *plan, const Node *node) {
   if (!node_is(node, &op_kernel) && !node_is_view(node)) return false;
   for (int i = 0; i < node->operand_count; i++)
     if (operand(node, i) && !made_of_state(plan, operand(node, i))) return false;
+  if (is_part_of_state(plan, node)) return true;
   for (int i = 0; i < node->result_count; i++) {
     const Value *value = result(node, i);
     bool is_part = !node_is_view(node) && memory_owner(plan, value) != value;
@@ -294,7 +302,8 @@ static bool plan_write(const Plan *plan) {
     int count;
     if (plan->only_state && !plan->is_state[kernel->mark]) continue;
     const Dim *const *old = node_dims(kernel, "offsets", &count);
-    const char *memory = plan->is_state[kernel->mark] ? "state" : "scratch";
+    bool in_state = plan->is_state[kernel->mark] && !kernel_is_in_place(kernel);
+    const char *memory = in_state ? "state" : "scratch";
     bool same = count == kernel->result_count && node_string_is(kernel, "memory", memory);
     for (int i = 0; i < kernel->result_count; i++) {
       offsets[i] = offset_of(plan, result(kernel, i), &state);
