@@ -438,10 +438,43 @@ static bool import_attention(OnnxNode *node) {
   return output_heads(node, &y);
 }
 
+/* ---- FlexAttention: graphs change the scores before the softmax, and the weights behind it */
+
+static Value *changed(OnnxNode *node, const char *name, Value *x) {
+  if (!x || !attr_find(node, name)) return x;
+  const Onnx__GraphProto *graph = attr_graph(node, name);
+  Value *y;
+  if (!graph || !import_in_place(node, graph, &x, 1, &y, 1)) return NULL;
+  bool same = y->type->rank == x->type->rank && y->type->dtype == x->type->dtype;
+  for (int i = 0; same && i < y->type->rank; i++)
+    same = y->type->dims[i] == x->type->dims[i] || !dim_is_const(y->type->dims[i]) ||
+           !dim_is_const(x->type->dims[i]);
+  if (same) return y;
+  onnx_fail(node, "%s makes %s of %s", name, type_text(node->module, y->type),
+            type_text(node->module, x->type));
+  return NULL;
+}
+
+static bool import_flex_attention(OnnxNode *node) {
+  Attention a = {
+      .q = {input(node, QUERY), false}, .k = {input(node, KEY), false}, .v = {input(node, VALUE), false}};
+  for (int i = QUERY; i <= VALUE; i++)
+    if (input_rank(node, i) != AXES)
+      return onnx_fail(node, "input %d is %s, not [batch, heads, positions, channels]", i,
+                       type_text(node->module, input(node, i)->type));
+  TRY(read_scale(node, &a));
+  if (!attr_find(node, "score_mod") && !attr_find(node, "prob_mod"))
+    return set_output(node, emit_attention(node, &a).x);
+  Value *scores = changed(node, "score_mod", emit_scores(node, &a, SCORE_PRODUCT));
+  Value *weights = changed(node, "prob_mod", emit_unary(node, &op_softmax, scores));
+  return set_output(node, emit_binary(node, &op_matmul, weights, repeat_heads(node, &a, &a.v)));
+}
+
 static const OnnxRow rows[] = {
     {"Attention", 23, 3, 6, import_attention, NULL},
     {"Attention", 24, 3, 7, import_attention, NULL},
     {"RotaryEmbedding", 23, 3, 4, import_rotary, NULL},
+    {"ai.onnx.preview.FlexAttention", 1, 3, 3, import_flex_attention, NULL},
     {"com.microsoft.RotaryEmbedding", 1, 4, 4, import_microsoft_rotary, NULL},
 };
 

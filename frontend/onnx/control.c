@@ -82,14 +82,24 @@ static Node *control_node(OnnxNode *node, const Op *op, Value *const *own, int o
   return core;
 }
 
+bool import_in_place(OnnxNode *node, const Onnx__GraphProto *proto, Value *const *inputs, int input_count,
+                     Value **outputs, int output_count) {
+  Inner inner;
+  Value **all = NEW_ARRAY(node->module->arena, Value *, proto->n_output);
+  if (proto->n_input != (size_t)input_count || proto->n_output < (size_t)output_count)
+    return onnx_fail(node, "a graph with %zu inputs and %zu outputs, where %d and %d are wanted",
+                     proto->n_input, proto->n_output, input_count, output_count);
+  TRY(inner_begin(node, proto, node->import->graph, &inner));
+  for (int i = 0; i < input_count; i++) inner_define(node, &inner, i, inputs[i]);
+  TRY(inner_end(node, &inner, all));
+  for (int i = 0; i < output_count; i++) outputs[i] = all[i];
+  return true;
+}
+
 /* ---- If */
 
 static bool import_branch_in_place(OnnxNode *node, const Onnx__GraphProto *proto) {
-  Inner inner;
-  Value **outputs = NEW_ARRAY(node->module->arena, Value *, proto->n_output);
-  TRY(inner_begin(node, proto, node->import->graph, &inner) && inner_end(node, &inner, outputs));
-  for (int i = 0; i < node->output_count; i++) node->outputs[i] = outputs[i];
-  return true;
+  return import_in_place(node, proto, NULL, 0, node->outputs, node->output_count);
 }
 
 typedef struct Branch {

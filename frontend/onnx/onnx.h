@@ -212,6 +212,9 @@ void check_declared(Import *import, const Onnx__ValueInfoProto *declared, const 
 
 /* model.c: the initializers and nodes of a graph inside a node, into import->graph. */
 void import_inner_graph(Import *import, Scope *scope, const Onnx__GraphProto *graph);
+/* control.c: a graph inside a node as if its nodes stood where the node stands. */
+bool import_in_place(OnnxNode *node, const Onnx__GraphProto *proto, Value *const *inputs, int input_count,
+                     Value **outputs, int output_count);
 /* node.c: imports nodes in order. What fails is recorded and its outputs marked, so that all problems are
  * seen at once. */
 void import_nodes(Import *import, Scope *scope, size_t count, Onnx__NodeProto **nodes);

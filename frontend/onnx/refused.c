@@ -10,8 +10,6 @@
 
 static const OnnxRefusal refusals[] = {
     {M "Tokenizer", "it splits texts", "split texts before the model and pass their tokens"},
-    {"ai.onnx.preview.FlexAttention", "a preview that may change",
-     "export attention as Attention of opset 23, or as products and a softmax"},
     {"ai.onnx.preview.training.Gradient " M "BitmaskBiasDropout " M "BitmaskDropout", "it trains a model",
      "export the model for inference"},
     {M "BeamSearch " M "GreedySearch " M "Sampling " M "WhisperBeamSearch " M "BifurcationDetector " M

@@ -1,6 +1,7 @@
 """Attention and rotary embeddings, of ONNX and of com.microsoft."""
 import numpy as np
-from case import case, random
+from case import case, node, random
+from onnx import helper
 
 NEVER = -np.inf
 f32 = np.float32
@@ -273,3 +274,34 @@ query_bias = random(h * d, seed=3)
 gates = 1 / (1 + np.exp(-((heads(merged(q) + query_bias, h) @ gate_w + gate_b).reshape(b, h, m, 2, 3).sum(-1))))
 case("com.microsoft.GatedRelativePositionBias", "", inputs=[merged(q), query_bias, relative, gate_w, gate_b, eco], num_heads=h, dims={0: ["B", "S", h * d]},
      outputs=[(gates[..., :1] * (gates[..., 1:] * eco - 1) + 2) * relative])
+
+# ---- FlexAttention: graphs that change scores and weights
+
+fq, fk, fv, ramp = random(2, 4, 3, 8, seed=30), random(2, 2, 5, 8, seed=31), random(2, 2, 5, 6, seed=32), random(4, 1, 5, seed=33)
+
+
+def flexible(scale=None, score_mod=lambda s: s, prob_mod=lambda p: p):
+    keys, values = np.repeat(fk, 2, 1), np.repeat(fv, 2, 1)
+    scores = score_mod(fq @ keys.swapaxes(2, 3) * (8**-0.5 if scale is None else scale))
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return (prob_mod((weights / weights.sum(-1, keepdims=True)).astype(np.float32)) @ values).astype(np.float32)
+
+
+def modifier(*nodes):
+    info = lambda name: helper.make_tensor_value_info(name, 1, None)
+    return helper.make_graph(list(nodes), "mod", [info("s")], [info("t")])
+
+
+soft = modifier(node("Tanh", "s", "a"), node("Add", "a x3", "t"))
+late = modifier(node("Constant", "", "c", value_float=0.1), node("Max", "s c", "t"))
+flex = dict(inputs=[fq, fk, fv, ramp], dims={0: ["B", 4, "M", 8], 1: ["B", 2, "N", 8], 2: ["B", 2, "N", 6]}, domains={"ai.onnx.preview": 1, "": 18})
+for name, options, mods in (("plain", {}, {}), ("scale", dict(scale=0.3), {}), ("score", {}, dict(score_mod=(soft, lambda s: np.tanh(s) + ramp))), (
+        "prob", dict(scale=0.5), dict(prob_mod=(late, lambda p: np.maximum(p, np.float32(0.1))))), (
+            "both", {}, dict(score_mod=(soft, lambda s: np.tanh(s) + ramp), prob_mod=(late, lambda p: np.maximum(p, np.float32(0.1)))))):
+    flex_node = node("ai.onnx.preview.FlexAttention", "x0 x1 x2", "y0", **options, **{key: graph for key, (graph, _) in mods.items()})
+    case("ai.onnx.preview.FlexAttention", name, nodes=[flex_node, node("Identity", "x3", "y1")],
+         outputs=[flexible(options.get("scale"), **{key: f for key, (_, f) in mods.items()}), ramp], **flex)
+case("ai.onnx.preview.FlexAttention", "shape", nodes=[node("ai.onnx.preview.FlexAttention", "x0 x1 x2", "y0", score_mod=modifier(node("Transpose", "s", "t")))],
+     inputs=[fq, fk, fv], domains={"ai.onnx.preview": 1}, error="score_mod makes f32[5,3,4,2] of f32[2,4,3,5]")
+case("ai.onnx.preview.FlexAttention", "rank", nodes=[node("ai.onnx.preview.FlexAttention", "x0 x1 x2", "y0")], inputs=[fq[0], fk, fv],
+     domains={"ai.onnx.preview": 1}, error="not [batch, heads, positions, channels]")
