@@ -406,6 +406,7 @@ static const OnnxRow rows[] = {
     {"com.microsoft.SkipGroupNorm", 1, 4, 5, import_skip_group_norm, NULL},
     {"com.microsoft.SkipLayerNormalization", 1, 3, 5, import_skip_layer_norm, NULL},
     {"com.microsoft.SkipSimplifiedLayerNormalization", 1, 3, 4, import_skip_rms_norm, NULL},
+    {"com.microsoft.SparseToDenseMatMul", 1, 2, 2, import_fused_matmul, NULL},
     {"com.microsoft.TorchEmbedding", 1, 2, 4, import_torch_embedding, NULL},
     {"com.microsoft.TransposeMatMul", 1, 2, 2, import_fused_matmul, NULL},
 };

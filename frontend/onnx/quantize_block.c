@@ -35,9 +35,7 @@ static Value *same_bytes(OnnxNode *node, Value *x, Dtype dtype, const Type *type
   return build_const(&node->builder, type_with_dtype(node->module, type, dtype), data, x->name);
 }
 
-/* Bytes as elements of `bits` bits along the last axis, which becomes longer: of a constant u2 or u4, else
- * u8. */
-static Value *unpacked(OnnxNode *node, Value *x, int64_t bits) {
+Value *emit_unpacked(OnnxNode *node, Value *x, int64_t bits) {
   static const Dtype dtypes[] = {[2] = DTYPE_U2, [4] = DTYPE_U4};
   if (!x || bits == 8) return x;
   const Dim *dims[MAX_RANK];
@@ -108,7 +106,7 @@ static Value *block_zeros(OnnxNode *node, const Blocks *blocks) {
   if (!zeros) return build_scalar(&node->builder, DTYPE_F32, (double)(1 << (blocks->bits - 1)));
   if (zeros->type->dtype != DTYPE_U8) return as_rows(node, 3, "zero_points", blocks->rows, blocks->count);
   Value *packed = as_rows(node, 3, "zero_points", blocks->rows, (blocks->count * blocks->bits + 7) / 8);
-  return first_of(node, unpacked(node, packed, blocks->bits), dim_const(node->module, blocks->count));
+  return first_of(node, emit_unpacked(node, packed, blocks->bits), dim_const(node->module, blocks->count));
 }
 
 static Value *emit_gather(OnnxNode *node, Value *x, Value *indices, int64_t axis) {
@@ -133,7 +131,8 @@ static Value *block_weights(OnnxNode *node, const Blocks *blocks, Dtype dtype) {
   int64_t padded = blocks->count * blocks->size;
   Module *module = node->module;
   const Dim *rows = dim_const(module, blocks->rows), *all = dim_const(module, padded);
-  Value *q = unpacked(node, as_rows(node, 1, "B", blocks->rows, padded * blocks->bits / 8), blocks->bits);
+  Value *q =
+      emit_unpacked(node, as_rows(node, 1, "B", blocks->rows, padded * blocks->bits / 8), blocks->bits);
   Value *scales = as_rows(node, 2, "scales", blocks->rows, blocks->count), *zeros = block_zeros(node, blocks);
   if (!q || !scales || !zeros) return NULL;
   if (input(node, 4)) return dequantize_by_index(node, blocks, q, scales, zeros, dtype);
@@ -200,7 +199,7 @@ static bool import_matmul_bnb4(OnnxNode *node) {
   if (kind != 0 && kind != 1) return onnx_fail(node, "quant_type is %lld", (long long)kind);
   Value *packed = as_rows(node, 1, "B", 1, (count + 1) / 2),
         *largest = as_rows(node, 2, "absmax", 1, (count + size - 1) / size);
-  Value *index = unpacked(node, packed, 4);
+  Value *index = emit_unpacked(node, packed, 4);
   if (!index || !largest) return false;
   const Dim *dims[] = {dim_const(node->module, rows), dim_const(node->module, columns)},
             *all = dim_const(node->module, count);
@@ -244,8 +243,8 @@ static bool import_gather_block_quantized(OnnxNode *node) {
     return onnx_fail(node, "scales are %s for data %s", type_text(node->module, scales->type),
                      type_text(node->module, x->type));
   if (is_packed) {
-    TRY(x = unpacked(node, x, bits));
-    if (zeros) TRY(zeros = first_of(node, unpacked(node, zeros, bits), scales->type->dims[axis]));
+    TRY(x = emit_unpacked(node, x, bits));
+    if (zeros) TRY(zeros = first_of(node, emit_unpacked(node, zeros, bits), scales->type->dims[axis]));
     if (!zeros) TRY(zeros = build_scalar(&node->builder, DTYPE_F32, (double)(1 << (bits - 1))));
   }
   const Dim *full = x->type->dims[axis];

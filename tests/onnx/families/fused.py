@@ -2,7 +2,8 @@
 import math
 
 import numpy as np
-from case import case, random
+from case import case, node, random
+from onnx import helper
 
 f32 = np.float32
 erf = np.vectorize(math.erf)
@@ -121,3 +122,131 @@ case("com.microsoft.EmbedLayerNormalization", "", inputs=[ids, kinds, words, pos
 at = np.array([[6, 5, 4], [3, 0, 1]], np.int32)
 case("com.microsoft.EmbedLayerNormalization", "positions", inputs=[ids, None, words, positions, None, gamma, beta, None, at], epsilon=0.1,
      outputs=[norm(words[ids] + positions[at], 0.1) * gamma + beta, np.zeros(2, np.int32), words[ids] + positions[at]])
+
+# ---- MoE: mixtures of experts
+
+T, E, H, I = 5, 4, 8, 6
+tokens, routers = random(T, H, seed=20), random(T, E, low=-2, high=2, seed=21)
+weight = lambda *shape, seed: random(*shape, seed=seed)
+fc1, fc2, fc3, fused_fc1 = weight(E, I, H, seed=22), weight(E, H, I, seed=23), weight(E, I, H, seed=24), weight(E, 2 * I, H, seed=25)
+b1, b2, b3, fused_b1 = weight(E, I, seed=26), weight(E, H, seed=27), weight(E, I, seed=28), weight(E, 2 * I, seed=29)
+ACTIVATIONS = dict(relu=lambda x: np.maximum(x, 0), silu=lambda x: x * sigmoid(x), gelu=fast_gelu, identity=lambda x: x)
+
+
+def mixture(x, router, k, normalize, inside, fc2, b2):
+    """`inside(x, e)` is what expert e makes of one token before its second layer."""
+    y = np.zeros_like(x)
+    for t, row in enumerate(router):
+        best = np.argsort(-row, kind="stable")[:k]
+        shares = softmax(row[best]) if normalize else softmax(row)[best]
+        for share, e in zip(shares, best):
+            y[t] += share * (fc2[e] @ inside(x[t], e) + b2[e])
+    return y
+
+
+def swiglu(g, l, alpha, beta, limit):
+    g, l = np.minimum(g, limit), np.clip(l, -limit, limit)
+    return g * sigmoid(alpha * g) * (l + beta)
+
+
+no_bias = np.zeros((E, H), f32)
+for activation, f in ACTIVATIONS.items():
+    for k, normalize in (1, 0), (2, 0), (2, 1), (4, 1):
+        wanted = mixture(tokens, routers, k, normalize, lambda x, e: f(fc1[e] @ x + b1[e]), fc2, b2)
+        case("com.microsoft.MoE", f"{activation}_{k}_{normalize}", inputs=[tokens, routers, fc1, b1, fc2, b2], constants=[2, 3, 4, 5], outputs=[wanted], k=k,
+             normalize_routing_weights=normalize, activation_type=activation, dims={0: ["T", H], 1: ["T", E]} if k == 2 else {})
+case("com.microsoft.MoE", "plain", inputs=[tokens, routers, fc1, None, fc2], constants=[2, 4], k=2,
+     outputs=[mixture(tokens, routers, 2, 0, lambda x, e: np.maximum(fc1[e] @ x, 0), fc2, no_bias)])
+case("com.microsoft.MoE", "gated", inputs=[tokens, routers, fc1, b1, fc2, b2, fc3, b3], k=2, activation_type="silu", normalize_routing_weights=1,
+     outputs=[mixture(tokens, routers, 2, 1, lambda x, e: ACTIVATIONS["silu"](fc1[e] @ x + b1[e]) * (fc3[e] @ x + b3[e]), fc2, b2)])
+for fusion, alpha, beta, limit in (0, 1, 0, np.inf), (1, 1.702, 1, 0.5), (2, 1.702, 1, np.inf), (2, 1, 0, 0.25):
+    def inside(x, e):
+        if not fusion:
+            return swiglu(fc1[e] @ x + b1[e], fc3[e] @ x + b3[e], alpha, beta, limit)
+        both = fused_fc1[e] @ x + fused_b1[e]
+        return swiglu(*((both[::2], both[1::2]) if fusion == 1 else (both[:I], both[I:])), alpha, beta, limit)
+
+    others = dict(swiglu_limit=limit) if np.isfinite(limit) else {}
+    wanted = mixture(tokens, routers, 2, 1, inside, fc2, b2)
+    weights = [fused_fc1, fused_b1, fc2, b2] if fusion else [fc1, b1, fc2, b2, fc3, b3]
+    case("com.microsoft.MoE", f"swiglu_{fusion}_{limit}", inputs=[tokens, routers, *weights], constants=list(range(2, 2 + len(weights))), outputs=[wanted], k=2,
+         activation_type="swiglu", swiglu_fusion=fusion, activation_alpha=float(alpha), activation_beta=float(beta), normalize_routing_weights=1, **others)
+    case("com.microsoft.MoE", f"swiglu_{fusion}_{limit}_batch", inputs=[tokens[None], routers, *weights], constants=list(range(2, 2 + len(weights))),
+         outputs=[wanted[None]], k=2, activation_type="swiglu", swiglu_fusion=fusion, activation_alpha=float(alpha), activation_beta=float(beta),
+         normalize_routing_weights=1, **others)
+case("com.microsoft.MoE", "k", inputs=[tokens, routers, fc1, b1, fc2, b2], k=5, error="k is 5")
+case("com.microsoft.MoE", "mixer", inputs=[tokens, routers, fc1, b1, fc2, b2], k=2, use_sparse_mixer=1, error="use_sparse_mixer")
+case("com.microsoft.MoE", "no_fc3", inputs=[tokens, routers, fc1, b1, fc2, b2], k=2, activation_type="swiglu", error="wants fc3")
+case("com.microsoft.MoE", "ranks", inputs=[tokens, routers, b1, b1, fc2, b2], k=2, error="not those of experts")
+
+# ---- QMoE: the same, with weights of a few bits
+
+
+def packed(q, bits):
+    """The first number in the low bits."""
+    parts = q.reshape(*q.shape[:-1], -1, 8 // bits).astype(np.uint8)
+    return np.bitwise_or.reduce(parts << (bits * np.arange(8 // bits, dtype=np.uint8)), axis=-1).astype(np.uint8)
+
+
+H, I = 64, 32
+tokens, b1, b2 = random(T, H, seed=40), random(E, I, seed=41), random(E, H, seed=42)
+other = random(T, E, low=0.1, high=1, seed=43)
+
+
+def quantized(rows, columns, bits, block, has_zeros, seed):
+    """Weights [E][rows][columns], and the three inputs that stand for them."""
+    generator = np.random.default_rng(seed)
+    q = generator.integers(0, 2**bits, (E, rows, columns))
+    blocks = columns // block if block else 1
+    scales = generator.uniform(0.01, 0.05, (E, rows, blocks)).astype(f32)
+    zeros = generator.integers(0, 2**bits, (E, rows, blocks)) if has_zeros else np.full((E, rows, blocks), 2**(bits - 1))
+    spread = lambda x: np.repeat(x, columns // blocks, 2)
+    w = ((q - spread(zeros)) * spread(scales)).astype(f32)
+    if not block:
+        scales, zeros = scales[..., 0], zeros[..., 0]
+    return w, packed(q, bits), scales, packed(zeros, bits) if has_zeros else None
+
+
+for bits, block, has_zeros in (8, 0, 0), (4, 0, 0), (4, 16, 0), (2, 32, 0), (4, 0, 1), (8, 16, 1), (4, 8, 1):
+    w1, q1, s1, z1 = quantized(I, H, bits, block, has_zeros, 50 + bits)
+    w2, q2, s2, z2 = quantized(H, I, bits, block, has_zeros, 60 + bits)
+    given = dict(inputs=[tokens, routers, q1, s1, b1, q2, s2, b2, None, None, None, *([z1, z2] if has_zeros else [])], k=2, activation_type="silu",
+                 expert_weight_bits=bits, **dict(block_size=block) if block else {})
+    inside = lambda x, e: ACTIVATIONS["silu"](w1[e] @ x + b1[e])
+    for normalize in 0, 1:
+        case("com.microsoft.QMoE", f"{bits}_{block}_{has_zeros}_{normalize}", outputs=[mixture(tokens, routers, 2, 1, inside, w2, b2)],
+             constants=[2, 3, 4, 5, 6, 7, *([11, 12] if has_zeros else [])], normalize_routing_weights=normalize, **given)
+w1, q1, s1, _ = quantized(I, H, 4, 0, 0, 70)
+w2, q2, s2, _ = quantized(H, I, 4, 0, 0, 71)
+for normalize in 0, 1:
+    wanted = np.zeros_like(tokens)
+    for t, row in enumerate(routers):
+        best = np.argsort(-row, kind="stable")[:2]
+        for e in best:
+            wanted[t] += other[t, e] / (other[t, best].sum() if normalize else 1) * (w2[e] @ np.maximum(w1[e] @ tokens[t] + b1[e], 0) + b2[e])
+    case("com.microsoft.QMoE", f"router_weights_{normalize}", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2, *[None] * 6, other], outputs=[wanted], k=2,
+         normalize_routing_weights=normalize, constants=[2, 5])
+case("com.microsoft.QMoE", "fp4", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2], quant_type="fp4", error="quant_type 'fp4' is not supported")
+case("com.microsoft.QMoE", "no_scales", inputs=[tokens, routers, q1, None, b1, q2, s2, b2], error="with the scales of none")
+case("com.microsoft.QMoE", "no_blocks", inputs=[tokens, routers, q1, np.zeros((E, I, 0), f32), b1, q2, s2, b2], error="with the scales f32[4,32,0]")
+case("com.microsoft.QMoE", "zeros", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2, None, None, None, np.zeros((1, 1, E, I, 1), np.uint8)], error="zero points u8[1,1,4,32,1]")
+case("com.microsoft.QMoE", "router_rank", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2, *[None] * 6, other[0]], error="router_weights is f32[4]")
+case("com.microsoft.QMoE", "negative_k", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2], k=-1, error="-1")
+case("com.microsoft.QMoE", "bits", inputs=[tokens, routers, q1, s1, b1, q2, s2, b2], expert_weight_bits=3, error="weights of 3 bits")
+
+# ---- SparseToDenseMatMul
+
+dense, sparse = random(3, 5, seed=80), np.zeros((4, 3), f32)
+sparse[[0, 2, 3], [1, 0, 2]] = 2, -1, 0.5
+
+
+def sparse_constant(x):
+    at = np.flatnonzero(x)
+    values = helper.make_tensor("values", 1, [len(at)], x.reshape(-1)[at])
+    return node("Constant", "", "s", sparse_value=helper.make_sparse_tensor(values, helper.make_tensor("at", 7, [len(at)], at), x.shape))
+
+
+for name, left, right, wanted, attributes in (("plain", sparse, dense, sparse @ dense, {}), ("transposed", sparse.T, dense.T, sparse @ dense / 2, dict(
+        transA=1, transB=1, alpha=0.5))):
+    case("com.microsoft.SparseToDenseMatMul", name, inputs=[np.ascontiguousarray(right)], outputs=[wanted.astype(f32)],
+         nodes=[sparse_constant(np.ascontiguousarray(left)), node("com.microsoft.SparseToDenseMatMul", "s x0", "y0", **attributes)])
