@@ -445,7 +445,7 @@ static Value *changed(OnnxNode *node, const char *name, Value *x) {
   const Onnx__GraphProto *graph = attr_graph(node, name);
   Value *y;
   if (!graph || !import_in_place(node, graph, &x, 1, &y, 1)) return NULL;
-  bool same = y->type->rank == x->type->rank && y->type->dtype == x->type->dtype;
+  bool same = type_is_tensor(y->type) && y->type->rank == x->type->rank && y->type->dtype == x->type->dtype;
   for (int i = 0; same && i < y->type->rank; i++)
     same = y->type->dims[i] == x->type->dims[i] || !dim_is_const(y->type->dims[i]) ||
            !dim_is_const(x->type->dims[i]);

@@ -393,10 +393,6 @@ static bool import_category_mapper(OnnxNode *node) {
 
 /* ---- Maps */
 
-static bool import_of_map(OnnxNode *node) {
-  return onnx_fail(node, "takes a map: export the model from the vector on that this node makes of it");
-}
-
 static bool import_zip_map(OnnxNode *node) {
   Labels labels;
   Value *x = ml_rows(node, input(node, 0));
@@ -410,9 +406,7 @@ static bool import_zip_map(OnnxNode *node) {
 static const OnnxRow rows[] = {
     {"ai.onnx.ml.ArrayFeatureExtractor", 1, 2, 2, import_array_feature_extractor, NULL},
     {"ai.onnx.ml.Binarizer", 1, 1, 1, import_binarizer, NULL},
-    {"ai.onnx.ml.CastMap", 1, 1, 1, import_of_map, NULL},
     {"ai.onnx.ml.CategoryMapper", 1, 1, 1, import_category_mapper, NULL},
-    {"ai.onnx.ml.DictVectorizer", 1, 1, 1, import_of_map, NULL},
     {"ai.onnx.ml.FeatureVectorizer", 1, 1, -1, import_feature_vectorizer, NULL},
     {"ai.onnx.ml.Imputer", 1, 1, 1, import_imputer, NULL},
     {"ai.onnx.ml.LabelEncoder", 1, 1, 1, import_label_encoder_1, NULL},

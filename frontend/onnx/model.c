@@ -246,13 +246,23 @@ static bool bind_shape(Import *import, const ImportShape *shape, const Onnx__Gra
   return true;
 }
 
+/* Of a map: how many keys it has. */
+static const Dim *map_size(Import *import, const char *name) {
+  return dim_of_param(import, arena_printf(import->module->arena, "%s_size", name));
+}
+
 static bool bind_options(Import *import, const Onnx__GraphProto *graph) {
   collect_dim_names(import, graph->n_input, graph->input);
   for (int i = 0; i < import->options->shape_count; i++)
     TRY(bind_shape(import, &import->options->shapes[i], graph));
   /* Axes without a name are known by the input's name and their number. */
-  for (size_t i = 0; i < graph->n_input; i++)
-    if (graph->input[i]->name) type_of_onnx(import, graph->input[i]->type, graph->input[i]->name, false);
+  for (size_t i = 0; i < graph->n_input; i++) {
+    const ValueInfo *info = graph->input[i];
+    if (info->name && info->type && info->type->map_type)
+      map_size(import, info->name);
+    else if (info->name)
+      type_of_onnx(import, info->type, info->name, false);
+  }
   return bind_dims(import);
 }
 
@@ -295,6 +305,18 @@ static void add_initializers(Import *import, Scope *scope, const Onnx__GraphProt
   }
 }
 
+/* NAME_keys or NAME_values of a map. */
+static bool is_half_of_map(const Onnx__GraphProto *graph, const char *half) {
+  for (size_t i = 0; i < graph->n_input; i++) {
+    const ValueInfo *info = graph->input[i];
+    size_t length = info->name ? strlen(info->name) : 0;
+    if (info->type && info->type->map_type && length && strncmp(half, info->name, length) == 0 &&
+        (strcmp(half + length, "_keys") == 0 || strcmp(half + length, "_values") == 0))
+      return true;
+  }
+  return false;
+}
+
 /* A value that the caller gives takes the input's place. */
 static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
   Module *module = import->module;
@@ -302,6 +324,7 @@ static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProt
     const ImportConstant *given = &import->options->constants[i];
     const ValueInfo *info = find_input(graph, given->input);
     const Tensor *tensor = given->value;
+    if (!info && is_half_of_map(graph, given->input)) continue; /* add_half takes it */
     if (!info) return fail(module, "a value is given for '%s', which the model does not take", given->input);
     Form form;
     const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, given->input, true, &form);
@@ -318,12 +341,65 @@ static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProt
   return true;
 }
 
+/* A map of the graph is two inputs of the module. */
+typedef struct MapInput {
+  const Value *values;
+  Value *keys;
+  struct MapInput *next;
+} MapInput;
+
+Value *map_keys(const Import *import, const Value *values) {
+  for (const MapInput *map = import->maps; map; map = map->next)
+    if (map->values == values) return map->keys;
+  return NULL;
+}
+
+static Value *add_half(Import *import, const char *name, const char *half, int64_t data_type,
+                       const Dim *size) {
+  Module *module = import->module;
+  Builder builder = builder_at_end(import->graph);
+  Dtype dtype = dtype_of_onnx(data_type);
+  const char *both = arena_printf(module->arena, "%s_%s", name, half);
+  for (int i = 0; i < import->options->constant_count; i++) {
+    const ImportConstant *given = &import->options->constants[i];
+    const Tensor *x = given->value;
+    if (strcmp(given->input, both) == 0 && x->dtype == dtype && x->rank == 1)
+      return build_const(&builder, type_static(module, dtype, 1, x->dims),
+                         data_copy(module, dtype, x->dims[0], x->data), both);
+  }
+  if (dtype != DTYPE_NONE) return graph_add_input(import->graph, both, type_make(module, dtype, 1, &size));
+  fail(module, "'%s' has elements of type %lld, which is not supported", both, (long long)data_type);
+  return NULL;
+}
+
+/* NAME_keys and NAME_values, of NAME_size elements; the values stand for the map. */
+static Value *add_map(Import *import, const char *name, const Onnx__TypeProto__Map *type) {
+  const Onnx__TypeProto__Tensor *value = type->value_type ? type->value_type->tensor_type : NULL;
+  const Dim *size = map_size(import, name);
+  if (!value) {
+    fail(import->module, "'%s' is a map to what is no tensor", name);
+    return NULL;
+  }
+  Value *keys = add_half(import, name, "keys", type->key_type, size),
+        *values = keys ? add_half(import, name, "values", value->elem_type, size) : NULL;
+  if (!values) return NULL;
+  MapInput *map = NEW(import->module->arena, MapInput);
+  *map = (MapInput){values, keys, import->maps};
+  import->maps = map;
+  return values;
+}
+
 static void add_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
   for (size_t i = 0; i < graph->n_input; i++) {
     const ValueInfo *info = graph->input[i];
     const char *name = info->name ? info->name : "";
     const Value *known = names_get(&scope->values, intern(import->module, name));
     if (known && (known->def || known == &import->failed)) continue; /* has an initializer */
+    if (info->type && info->type->map_type) {
+      Value *map = add_map(import, name, info->type->map_type);
+      define(import, scope, name, map ? map : &import->failed);
+      continue;
+    }
     const Type *type = type_of_onnx(import, info->type, name, true);
     define(import, scope, name, type ? graph_add_input(import->graph, name, type) : &import->failed);
   }

@@ -135,6 +135,7 @@ struct Import {
   int contradictions;              /* values that the model declares to be of another type than they are */
   const char *first_contradiction; /* a sentence */
   struct ValueLabels *labels;
+  struct MapInput *maps;
   const struct Choice *choices;     /* that were made for this attempt */
   const Onnx__NodeProto *differing; /* an If whose branches give different numbers of axes; NULL: none */
 };
@@ -202,6 +203,9 @@ typedef bool Attempt(void *context);
 bool import_attempt(Import *import, Attempt *attempt, void *context);
 /* The errors since `last`, which go, as one text; "" when there are none. */
 const char *take_errors(Module *module, Diag *last);
+
+/* The keys of a map, which its values stand for; NULL: the value is none. */
+Value *map_keys(const Import *import, const Value *values);
 
 /* The type that the model declares for a value; NULL, with a Diag when `report`, if it is none that tenon
  * has. */

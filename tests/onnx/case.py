@@ -5,6 +5,7 @@
 One line of each kind of thing:
 
     case("com.microsoft.Gelu", ...)          an operator of another domain, at opset 1 unless domains={"com.microsoft": N} is given
+    inputs=[{"a": 1.0}]                      a map
     inputs=[x, None, y]                      None: the optional input is left out; outputs=[None, i]: likewise
     constants=[1]                            input 1 is an initializer of the model instead of an input
     dims={0: ["N", 3]}                       input 0 has the symbolic shape [N,3]
@@ -87,6 +88,10 @@ def tensor_proto(tensor, name=""):
 def value_info(tensor, name, dims):
     if isinstance(tensor, list):
         return helper.make_tensor_sequence_value_info(name, element_type(tensor[0]), None)
+    if isinstance(tensor, dict):
+        keys, values = halves(tensor)
+        types = onnx.TypeProto.Map(key_type=element_type(keys), value_type=helper.make_tensor_type_proto(element_type(values), []))
+        return onnx.ValueInfoProto(name=name, type=onnx.TypeProto(map_type=types))
     return helper.make_tensor_value_info(name, element_type(tensor), dims)
 
 
@@ -111,7 +116,19 @@ def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), 
 
 
 def as_tensor(x):
-    return x if x is None or isinstance(x, (Raw, list)) else np.asarray(x)
+    return x if x is None or isinstance(x, (Raw, list, dict)) else np.asarray(x)
+
+
+def halves(x):
+    """The keys and the values of a map."""
+    text = lambda items: np.array(list(items), object if items and isinstance(next(iter(items)), str) else None)
+    return text(x.keys()), text(x.values())
+
+
+def expanded(tensors):
+    """Maps as tenon takes them: two tensors."""
+    for name, x in tensors.items():
+        yield from zip((f"{name}_keys", f"{name}_values"), halves(x)) if isinstance(x, dict) else [(name, x)]
 
 
 def write(one, folder):
@@ -122,5 +139,5 @@ def write(one, folder):
     model = helper.make_model(one.graph, opset_imports=opsets, ir_version=10, producer_name="tests/onnx")
     (data.parent / "model.onnx").write_bytes(model.SerializeToString())
     for kind, tensors in ("input", one.inputs), ("output", one.outputs):
-        for i, (name, tensor) in enumerate(tensors.items()):
+        for i, (name, tensor) in enumerate(expanded(tensors)):
             (data / f"{kind}_{i}.pb").write_bytes(tensor_proto(tensor, name).SerializeToString())

@@ -323,3 +323,26 @@ ml("ZipMap", "", [left], [left], 1, classlabels_int64s=[3, 4])
 ml("ZipMap", "labels", [left], version=1, error="3 labels for f32[3,2]", classlabels_strings=["a", "b", "c"])
 ml("DictVectorizer", "", [left], version=1, error="takes a map", string_vocabulary=["a", "b"])
 ml("CastMap", "", [left], version=1, error="takes a map")
+
+# ---- Maps
+
+words = {"b": 2.5, "": -1.0, "zebra": 7.0, "é": 0.5}
+numbers = {5: 1.5, -3: 2.0, 0: 4.25, 2: 8.0}
+for dtype in np.float32, np.float64, np.int64:
+    x = {key: dtype(value) for key, value in words.items()}
+    ml("DictVectorizer", f"{np.dtype(dtype)}", [x], [np.array([[x.get(w, 0) for w in ("zebra", "a", "", "b")]], dtype)], 1, string_vocabulary=["zebra", "a", "", "b"])
+for dtype in np.float32, np.float64, str:
+    x = {key: dtype(value) for key, value in numbers.items()}
+    wanted = [[x.get(key, dtype()) for key in (0, 1, 5, -3)]]
+    ml("DictVectorizer", f"integers_{dtype.__name__}", [x], [np.array(wanted, object if dtype is str else dtype)], 1, int64_vocabulary=[0, 1, 5, -3])
+ml("DictVectorizer", "kinds", [words], version=1, error="0 integers and 0 strings are the vocabulary for keys of string")
+x = {key: f32(value) for key, value in numbers.items()}
+ordered, sparse = [x[key] for key in sorted(x)], [x.get(i, 0) for i in range(4)]
+ml("CastMap", "dense", [x], [f32([ordered])], 1)
+ml("CastMap", "sparse", [x], [f32([sparse])], 1, map_form="SPARSE", max_map=4)
+ml("CastMap", "integers", [x], [np.array([ordered]).astype(np.int64)], 1, cast_to="TO_INT64")
+ml("CastMap", "strings", [x], [np.array([[str(v) for v in ordered]], object)], 1, cast_to="TO_STRING")
+ml("CastMap", "of_strings", [{key: str(v) for key, v in x.items()}], [f32([sparse])], 1, map_form="SPARSE", max_map=4)
+ml("CastMap", "form", [x], version=1, error="map_form 'FLAT' is not known", map_form="FLAT")
+ml("CastMap", "most", [x], version=1, error="max_map is 0", map_form="SPARSE", max_map=0)
+ml("CastMap", "keys", [words], version=1, error="keys are string, not i64")
