@@ -4,7 +4,9 @@
  * Many of these models take shapes, axes and the like as inputs and cannot be compiled without their values.
  * Where the import fails, it is tried again with the small integer inputs of the first data set as constants,
  * then with small float inputs (scales) too; those are no inputs of the program then. Inputs that the data
- * has with another number of axes than the model declares get the shapes of the first data set.
+ * has with another number of axes than the model declares get the shapes of the first data set. The same
+ * models serve as tests of other things: of sizes that are open when all are made so (--symbolic), of the
+ * folding of constants when all inputs are (--constants).
  *
  * Every folder is tested in a process of its own, with a time limit: a model that brings tenon down is one
  * failure among others. What went wrong comes back through a pipe.
@@ -24,16 +26,21 @@ static const Option options[] = {
     {"timeout", 0, OPTION_COUNT, "S", "seconds that one folder may take (default 60)"},
     THREADS_OPTION,
     INTERPRET_OPTION,
+    {"symbolic", 0, OPTION_FLAG, NULL, "leave every size of the inputs open"},
+    {"constants", 0, OPTION_FLAG, NULL, "take all inputs of the first data set as constants"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
     STATE_OPTIONS,
     {0},
 };
 
-enum { MAX_REASON = 1024, MAX_CONSTANTS = 16, MAX_CONSTANT_ELEMENTS = 64, MAX_SHAPES = 16 };
+enum { MAX_REASON = 1024, MAX_CONSTANTS = 64, MAX_CONSTANT_ELEMENTS = 64, MAX_SHAPES = 16 };
 static const double max_abs = 1e-7, max_relative = 1e-3; /* those of ONNX's own runner */
 
 /* ---- One folder, in the child ---- */
+
+/* Which inputs are made constants: none, those that can be a shape, axes, a depth; or scales too; or all. */
+typedef enum Known { KNOWN_NONE, KNOWN_INTS, KNOWN_FLOATS, KNOWN_ALL } Known;
 
 /* An input that was made a constant, by its place among the files. */
 typedef struct Constant {
@@ -45,6 +52,8 @@ typedef struct Check {
   Program program;
   const char *directory;
   char *reason; /* [MAX_REASON] */
+  Known known;
+  Module *kept; /* what the constants' names and strings belong to */
   Constant constants[MAX_CONSTANTS];
   int constant_count;
 } Check;
@@ -63,13 +72,21 @@ static const Constant *constant_of_file(const Check *check, int file) {
   return NULL;
 }
 
+static bool same_elements(const Tensor *a, const Tensor *b) {
+  if (a->dtype != DTYPE_STRING) return memcmp(a->data, b->data, tensor_size(a)) == 0;
+  const char *const *texts = a->data, *const *others = b->data;
+  for (int64_t i = 0; i < tensor_count(a); i++)
+    if (strcmp(texts[i], others[i]) != 0) return false;
+  return true;
+}
+
 /* A constant has the same value in every set, else the program is wrong for this one. */
 static bool check_constant(const Check *check, const char *path, const Constant *constant) {
   Tensor again = {0};
   const char *name;
   TRY(read_tensor_pb(check->program.module, path, FORM_TENSOR, &again, &name));
   bool same = again.dtype == constant->value.dtype && tensor_same_shape(&again, &constant->value) &&
-              memcmp(again.data, constant->value.data, tensor_size(&again)) == 0;
+              same_elements(&again, &constant->value);
   tensor_free(&again);
   return same || fail(check->program.module, "%s is not as in the first set", path);
 }
@@ -125,9 +142,11 @@ static bool run_set(Check *check, int set) {
   return ok;
 }
 
+/* What took all inputs of the first set knows nothing of the others. */
 static bool run_sets(Check *check) {
-  int set = 0;
-  while (file_exists(data_path(check, check->program.module, set, "output", 0))) TRY(run_set(check, set++));
+  int set = 0, limit = check->known == KNOWN_ALL ? 1 : INT32_MAX;
+  while (set < limit && file_exists(data_path(check, check->program.module, set, "output", 0)))
+    TRY(run_set(check, set++));
   return set > 0 || fail(check->program.module, "there is no test_data_set_0/output_0.pb");
 }
 
@@ -139,15 +158,15 @@ static void explain(const Check *check) {
            diag->text);
 }
 
-/* Whether a value of this kind can stand for a shape, axes, a depth; `floats`: or scales. */
-static bool can_be_constant(const Tensor *tensor, bool floats) {
+static bool can_be_constant(const Tensor *tensor, Known known) {
   bool fits = tensor->rank <= 1 && tensor_count(tensor) <= MAX_CONSTANT_ELEMENTS;
   bool is_known = dtype_is_int(tensor->dtype) || tensor->dtype == DTYPE_BOOL;
-  return fits && (is_known || (floats && dtype_is_float(tensor->dtype)));
+  return known == KNOWN_ALL ||
+         (fits && (is_known || (known == KNOWN_FLOATS && dtype_is_float(tensor->dtype))));
 }
 
 /* Collects the constants among the inputs of the first set; the names belong to `module`. */
-static void find_constants(Check *check, Module *module, bool floats, ImportConstant *given) {
+static void find_constants(Check *check, Module *module, ImportConstant *given) {
   const char *path, *name;
   int file = 0;
   for (; check->constant_count < MAX_CONSTANTS &&
@@ -156,33 +175,33 @@ static void find_constants(Check *check, Module *module, bool floats, ImportCons
     Constant *constant = &check->constants[check->constant_count];
     *constant = (Constant){.file = file};
     if (!read_tensor_pb(module, path, FORM_TENSOR, &constant->value, &name)) continue;
-    if (!can_be_constant(&constant->value, floats)) {
+    if (!can_be_constant(&constant->value, check->known)) {
       tensor_free(&constant->value);
       continue;
     }
-    given[check->constant_count++] = (ImportConstant){.input = name, .value = &constant->value};
+    given[check->constant_count++] =
+        (ImportConstant){.input = name, .place = file, .value = &constant->value};
   }
 }
 
 static void drop_constants(Check *check) {
   for (int i = 0; i < check->constant_count; i++) tensor_free(&check->constants[i].value);
   check->constant_count = 0;
+  module_free(check->kept);
+  check->kept = NULL;
 }
 
-/* Opens the model again, with constants; false when it fails still. */
-static bool reopen(Check *check, const char *model, const Arguments *arguments, bool floats) {
+/* Opens the model with these inputs as constants. */
+static bool open_with(Check *check, const char *model, const Arguments *arguments, Known known) {
   ImportConstant given[MAX_CONSTANTS];
-  Module *module = module_new(model);
   drop_constants(check);
-  find_constants(check, module, floats, given);
-  bool tries = check->constant_count > 0, ok = false;
-  if (tries) {
-    program_close(&check->program);
-    const ImportOptions known = {.constants = given, .constant_count = check->constant_count};
-    ok = program_open_with(&check->program, model, arguments, &known);
-  }
-  module_free(module);
-  return ok;
+  check->known = known;
+  check->kept = module_new(model);
+  if (known != KNOWN_NONE) find_constants(check, check->kept, given);
+  return program_open_with(&check->program, model, arguments,
+                           &(ImportOptions){.constants = given,
+                                            .constant_count = check->constant_count,
+                                            .symbolic = option_flag(arguments, "symbolic")});
 }
 
 /* The inputs that the first set has with another rank; the names are the program's. */
@@ -207,7 +226,9 @@ static int find_shapes(const Check *check, ImportShape *shapes) {
 /* Opens the model again where the data contradicts its shapes. */
 static bool reshape(Check *check, const char *model, const Arguments *arguments) {
   ImportShape shapes[MAX_SHAPES];
-  const ImportOptions known = {.shapes = shapes, .shape_count = find_shapes(check, shapes)};
+  const ImportOptions known = {.shapes = shapes,
+                               .shape_count = find_shapes(check, shapes),
+                               .symbolic = option_flag(arguments, "symbolic")};
   if (known.shape_count == 0) return true;
   Program first = check->program; /* whose names the shapes have */
   bool ok = program_open_with(&check->program, model, arguments, &known);
@@ -215,19 +236,29 @@ static bool reshape(Check *check, const char *model, const Arguments *arguments)
   return ok;
 }
 
+/* Tries with more and more constants; the last error stays. */
+static bool open_model(Check *check, const char *model, const Arguments *arguments) {
+  bool all = option_flag(arguments, "constants");
+  Known known = all ? KNOWN_ALL : KNOWN_NONE, last = all ? KNOWN_ALL : KNOWN_FLOATS;
+  while (!open_with(check, model, arguments, known)) {
+    if (known == last) return false;
+    program_close(&check->program);
+    known++;
+  }
+  return known != KNOWN_NONE || reshape(check, model, arguments);
+}
+
 /* Whether the folder passes; the reason says why not. */
 static bool check_folder(const char *directory, const Arguments *arguments, char *reason) {
   char model[4096];
   Check check = {.directory = directory, .reason = reason};
   snprintf(model, sizeof model, "%s/model.onnx", directory);
-  bool ok = program_open(&check.program, model, arguments)
-                ? reshape(&check, model, arguments)
-                : reopen(&check, model, arguments, false) || reopen(&check, model, arguments, true);
+  bool ok = open_model(&check, model, arguments);
   check.program.interpret = option_flag(arguments, "interpret");
   ok = ok && program_prepare(&check.program, false) && run_sets(&check);
   if (!ok) explain(&check);
-  drop_constants(&check);
   program_close(&check.program);
+  drop_constants(&check);
   return ok;
 }
 
@@ -322,6 +353,8 @@ const Verb verb_check = {
     .text = "Each DIR holds model.onnx and test_data_set_*/{input,output}_*.pb, as in the ONNX conformance "
             "data.\n"
             "Inputs that must be known to compile the model, shapes and axes, are taken as constants.\n"
+            "With --symbolic all sizes are left open, with --constants all is known: then the program only\n"
+            "returns what was computed before.\n"
             "Floats may be off by 1e-7 + 1e-3 |expected|; shapes, element types and all else must be exact.",
     .options = options,
     .min_words = 1,

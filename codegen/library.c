@@ -127,9 +127,10 @@ LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guar
   case GUARD_AT_MOST: return LLVMBuildICmp(builder, LLVMIntSLE, a, b, "");
   default: break;
   }
-  LLVMValueRef equal = LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
-  LLVMValueRef either = LLVMBuildOr(builder, LLVMBuildICmp(builder, LLVMIntEQ, a, one, ""),
-                                    LLVMBuildICmp(builder, LLVMIntEQ, b, one, ""), "");
+  LLVMValueRef equal = LLVMBuildICmp(builder, LLVMIntEQ, a, b, ""),
+               a_is_one = LLVMBuildICmp(builder, LLVMIntEQ, a, one, "");
+  if (guard->kind == GUARD_SPREADS) return LLVMBuildOr(builder, equal, a_is_one, "");
+  LLVMValueRef either = LLVMBuildOr(builder, a_is_one, LLVMBuildICmp(builder, LLVMIntEQ, b, one, ""), "");
   return LLVMBuildOr(builder, equal, either, "");
 }
 

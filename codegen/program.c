@@ -209,6 +209,14 @@ static void guard_value(Build *build, const Value *value) {
                            type_text(module, value->type)));
 }
 
+static void guard_needs(Build *build, const Node *node) {
+  for (const Equality *e = node->needs; e; e = e->next) {
+    guard_parts(build, e->a);
+    guard_parts(build, e->b);
+    add_guard(build, e->or_one ? GUARD_SPREADS : GUARD_EQUAL, e->a, e->b, equality_text(build->module, e));
+  }
+}
+
 static void guard_view(Build *build, const Node *node) {
   Module *module = build->module;
   const Type *from = operand(node, 0)->type, *to = result(node, 0)->type;
@@ -241,9 +249,15 @@ static void find_guards(Build *build, const Graph *graph) {
   FOR_EACH_NODE(node, graph) {
     bool is_dynamic = node->op->traits & TRAIT_DYNAMIC;
     build->node = node;
+    guard_needs(build, node);
     for (int i = 0; !is_dynamic && i < node->result_count; i++) guard_value(build, node->results[i]);
     if (is_view(node)) guard_view(build, node);
-    for (int i = 0; is_dynamic && i < node->region_count; i++) find_guards(build, node->regions[i]);
+    for (int i = 0; i < node->region_count; i++) {
+      if (is_dynamic)
+        find_guards(build, node->regions[i]);
+      else
+        FOR_EACH_NODE(member, node->regions[i]) guard_needs(build, member);
+    }
   }
 }
 

@@ -67,6 +67,7 @@ typedef enum GuardKind {
   GUARD_BROADCAST,
   GUARD_EQUAL,
   GUARD_AT_MOST, /* a <= b */
+  GUARD_SPREADS, /* a is b or 1 */
   GUARD_BYTES
 } GuardKind;
 

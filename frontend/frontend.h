@@ -26,7 +26,8 @@ typedef struct ImportShape {
  * ONNX models may take shapes, axes and the like as inputs; most of those can only be compiled when they are
  * given here. */
 typedef struct ImportConstant {
-  const char *input;
+  const char *input; /* NULL or empty: the one at `place` among the inputs without initializer */
+  int place;
   const Tensor *value;
 } ImportConstant;
 
@@ -37,6 +38,9 @@ typedef struct ImportOptions {
   int shape_count;
   const ImportConstant *constants; /* ONNX only */
   int constant_count;
+  /* ONNX only: numbers among the declared sizes of inputs become symbols, NAME_AXIS, as if any size would do.
+   * The lengths of lists of integers stay: they are shapes, axes, pads, and fix the rank of something. */
+  bool symbolic;
 } ImportOptions;
 
 /* Reads any model into module->main: ONNX, Keras (.h5, .keras, .json), or .tn; told apart by content, then by

@@ -54,12 +54,20 @@ static bool check_results(const Node *node) {
 }
 
 static bool check_and_infer(Node *node) {
-  const Module *module = node->graph->module;
+  Module *module = node->graph->module;
   int errors = module->error_count;
+  module->needs = NULL;
   bool ok = check_operands(node) && check_forms(node) && attrs_check(node) &&
             (!node->op->infer || node->op->infer(node));
   if (!ok && module->error_count == errors) node_fail(node, "the operands or attributes do not fit");
+  node->needs = module->needs;
   return ok && module->error_count == errors && check_results(node);
+}
+
+Node *node_like(Builder *builder, const Node *node, Value *const *operands) {
+  Node *copy = node_new(builder, node->op, operands, node->operand_count);
+  for (int i = 0; i < node->op->attr_count; i++) copy->attrs[i] = node->attrs[i];
+  return copy;
 }
 
 bool node_finish(Node *node) {
@@ -145,4 +153,10 @@ Value *build_cast(Builder *builder, Value *x, Dtype dtype) {
   Node *node = node_new(builder, &op_cast, (Value *[]){x}, 1);
   node_set_dtype(node, "to", dtype);
   return finished(node);
+}
+
+Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *const *dims) {
+  Node *node = node_new(builder, &op_broadcast, &value, 1);
+  node_set_dims(node, "shape", dims, rank);
+  return node_finish(node) ? result(node, 0) : NULL;
 }

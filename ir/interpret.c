@@ -331,7 +331,18 @@ static bool run_item_op(Run *run, const Node *node) {
 
 /* ---- graphs ---- */
 
+static bool check_needs(const Run *run, const Node *node) {
+  for (const Equality *e = node->needs; e; e = e->next) {
+    int64_t a, b;
+    if (eval(run, e->a, &a) && eval(run, e->b, &b) && !equality_holds(e, a, b))
+      return node_fail(node, "sizes do not fit together: %s, not %lld and %lld",
+                       equality_text(run->module, e), (long long)a, (long long)b);
+  }
+  return true;
+}
+
 static bool run_node(Run *run, Node *node) {
+  TRY(check_needs(run, node));
   if (node_is(node, &op_const)) return run_const(run, node);
   if (node->op->traits & TRAIT_VIEW) return run_view(run, node);
   if (!(node->op->traits & TRAIT_DYNAMIC)) return run_kernel(run, node);

@@ -305,6 +305,16 @@ enum { MAX_KNOWN = 64 };
 
 typedef struct Attr Attr;
 
+/* Open sizes that a node needs to be equal: who runs it checks that. */
+typedef struct Equality {
+  const Dim *a, *b;
+  bool or_one; /* a may be 1 as well */
+  struct Equality *next;
+} Equality;
+
+bool equality_holds(const Equality *equality, int64_t a, int64_t b);
+const char *equality_text(Module *module, const Equality *equality);
+
 struct Node {
   const Op *op;
   Graph *graph;
@@ -318,8 +328,9 @@ struct Node {
   Graph **regions; /* nested graphs; see `kernel` */
   const char
       *origin; /* names of the model's nodes that it came from, for messages and provenance; NULL when none */
-  const Data *data; /* of `const`, else NULL */
-  int mark;         /* scratch for passes; no meaning between them */
+  const Data *data;      /* of `const`, else NULL */
+  const Equality *needs; /* found by inference */
+  int mark;              /* scratch for passes; no meaning between them */
 };
 
 /* A list of nodes in execution order: definitions come before uses; the last is always `return`. */
@@ -354,6 +365,7 @@ struct Module {
   Diag *diags, *last_diag;
   int error_count;
   Data *data;              /* all that were made, for release */
+  Equality *needs;         /* of the node whose types are being inferred */
   const char *producer;    /* provenance: tool that wrote the model, NULL unknown */
   Labelled *labels;        /* of outputs, NULL: none; no text form has them */
   struct Interns *interns; /* dims, types, strings */
@@ -652,6 +664,8 @@ Builder builder_at_end(Graph *graph);
 /* A node with default attributes and untyped results; set attributes, then node_finish. operands[i] may be
  * NULL. */
 Node *node_new(Builder *builder, const Op *op, Value *const *operands, int operand_count);
+/* The same op and attributes on other operands, not finished. */
+Node *node_like(Builder *builder, const Node *node, Value *const *operands);
 /* Checks operand count, runs infer and the known-value propagation. On failure the node is removed and a Diag
  * recorded. */
 bool node_finish(Node *node);
@@ -674,10 +688,18 @@ Value *build_scalar(Builder *builder, Dtype dtype, double value);      /* rank 0
 Value *build_ints(Builder *builder, const int64_t *values, int count); /* i64[count] */
 Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_transpose(Builder *builder, Value *x, const int64_t *perm);
+/* numpy broadcast to a shape; x itself when it has that shape */
+Value *build_broadcast(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_cast(Builder *builder, Value *x, Dtype dtype); /* x itself when it has that dtype */
 /* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is
  * not, or is one already. */
 Value *build_known(Builder *builder, Value *x);
+
+/* The nodes, at the builder's place, that compute how the sum of y's elements depends on each element of xs:
+ * `gradients` of the same types (gradient.c). With `at` other than xs, all of it is computed anew from these
+ * values instead. Floats; false with a Diag when an operator on the way has no rule. */
+bool build_gradients(Builder *builder, Value *y, int count, Value *const *xs, Value *const *at,
+                     Value **gradients);
 
 /* ---- 11. Checking and places (verify.c, place.c) --------------------------------------------------------
  */

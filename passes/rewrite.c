@@ -96,18 +96,6 @@ Value *build_permuted(Builder *builder, Value *value, const int64_t *perm) {
   return perm_is_identity(composed, rank) ? value : build_transpose(builder, value, composed);
 }
 
-Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *const *dims) {
-  Node *node = node_new(builder, &op_broadcast, &value, 1);
-  node_set_dims(node, "shape", dims, rank);
-  return node_finish(node) ? result(node, 0) : NULL;
-}
-
-Node *node_like(Builder *builder, const Node *node, Value *const *operands) {
-  Node *copy = node_new(builder, node->op, operands, node->operand_count);
-  for (int i = 0; i < node->op->attr_count; i++) copy->attrs[i] = node->attrs[i];
-  return copy;
-}
-
 Value *node_try(Node *node, const Type *shape) {
   Module *module = node->graph->module;
   Diag *last = module->last_diag;

@@ -58,11 +58,6 @@ const int64_t *node_perm(const Node *node);
 /* transpose(value), composed with the transpose that value may be; value itself or its source when that is
  * the identity. */
 Value *build_permuted(Builder *builder, Value *value, const int64_t *perm);
-/* numpy broadcast to a shape. */
-Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *const *dims);
-/* A node with the same op and attributes on other operands, not finished: change attributes, then
- * node_try. */
-Node *node_like(Builder *builder, const Node *node, Value *const *operands);
 /* node_finish for a rewrite that may turn out not to type: result 0, or NULL, no Diag, and the node gone.
  * `shape` is what it must have; NULL: any. */
 Value *node_try(Node *node, const Type *shape);

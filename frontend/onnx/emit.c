@@ -163,6 +163,15 @@ Value *emit_flat(OnnxNode *node, Value *x) {
   return emit_reshape(node, x, 1, &count);
 }
 
+Value *emit_known_axis(OnnxNode *node, Value *x, int axis, int64_t size) {
+  if (!x) return NULL;
+  const Dim *dims[MAX_RANK];
+  int rank = x->type->rank, at = axis < 0 ? axis + rank : axis;
+  if (at < 0 || at >= rank || dim_is_const(x->type->dims[at])) return x;
+  for (int i = 0; i < rank; i++) dims[i] = i == at ? dim_const(node->module, size) : x->type->dims[i];
+  return emit_reshape(node, x, rank, dims);
+}
+
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm) {
   return x ? build_transpose(&node->builder, x, perm) : NULL;
 }
@@ -222,9 +231,13 @@ Value *emit_resized(OnnxNode *node, Value *x, const Dim *const *sizes, bool cent
     pads[rank + i] = dim_sub(module, lacks, pads[i]);
     steps[i] = 1;
   }
-  Value *part = emit_slice(node, x, starts, kept, steps), *fill = emit_scalar(node, x, 0);
-  if (!part || !fill) return NULL;
-  Node *pad = node_new(&node->builder, &op_pad, (Value *[]){part, fill}, 2);
-  node_set_dims(pad, "pads", pads, 2 * rank);
+  return emit_pad(node, emit_slice(node, x, starts, kept, steps), pads, 0);
+}
+
+Value *emit_pad(OnnxNode *node, Value *x, const Dim *const *pads, double fill) {
+  Value *value = x ? emit_scalar(node, x, fill) : NULL;
+  if (!value) return NULL;
+  Node *pad = node_new(&node->builder, &op_pad, (Value *[]){x, value}, 2);
+  node_set_dims(pad, "pads", pads, 2 * x->type->rank);
   return finish(pad);
 }

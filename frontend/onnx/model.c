@@ -49,12 +49,12 @@ static const Onnx__TypeProto__Tensor *tensor_type(Import *import, const Onnx__Ty
   return NULL;
 }
 
-/* The dim of one axis; an unknown one gets a symbol of its own. */
+/* The dim of one axis; an unknown one, or with `opens` any number, gets a symbol of its own. */
 static const Dim *dim_of_onnx(Import *import, const Onnx__TensorShapeProto__Dimension *dim, const char *name,
-                              int axis) {
+                              int axis, bool opens) {
   if (dim->dim_param && *dim->dim_param && strcmp(dim->dim_param, "?") != 0)
     return dim_of_param(import, dim->dim_param);
-  if (dim->has_dim_value && dim->dim_value >= 0) return dim_const(import->module, dim->dim_value);
+  if (dim->has_dim_value && dim->dim_value >= 0 && !opens) return dim_const(import->module, dim->dim_value);
   return dim_of_param(import, arena_printf(import->module->arena, "%s_%d", name, axis));
 }
 
@@ -113,10 +113,11 @@ const Type *type_of_onnx(Import *import, const Onnx__TypeProto *type, const char
     return NULL;
   }
   const Dim *dims[MAX_RANK];
+  bool opens = import->options->symbolic && !(tensor->shape->n_dim == 1 && dtype_is_int(dtype));
   for (int i = 0; i < (int)tensor->shape->n_dim; i++) {
     bool is_given = option && option->dims[i] >= 0;
     dims[i] = is_given ? dim_const(import->module, option->dims[i])
-                       : dim_of_onnx(import, tensor->shape->dim[i], name, i);
+                       : dim_of_onnx(import, tensor->shape->dim[i], name, i, opens);
   }
   return type_make(import->module, dtype, (int)tensor->shape->n_dim, dims);
 }
@@ -317,26 +318,45 @@ static bool is_half_of_map(const Onnx__GraphProto *graph, const char *half) {
   return false;
 }
 
+static bool has_initializer(const Onnx__GraphProto *graph, const char *name) {
+  for (size_t i = 0; i < graph->n_initializer; i++)
+    if (graph->initializer[i]->name && strcmp(graph->initializer[i]->name, name) == 0) return true;
+  return false;
+}
+
+static const ValueInfo *find_given(const Onnx__GraphProto *graph, const ImportConstant *given) {
+  if (given->input && *given->input) return find_input(graph, given->input);
+  int place = given->place;
+  for (size_t i = 0; i < graph->n_input; i++) {
+    const char *name = graph->input[i]->name;
+    if (name && !has_initializer(graph, name) && place-- == 0) return graph->input[i];
+  }
+  return NULL;
+}
+
 /* A value that the caller gives takes the input's place. */
 static bool add_given_inputs(Import *import, Scope *scope, const Onnx__GraphProto *graph) {
   Module *module = import->module;
   for (int i = 0; i < import->options->constant_count; i++) {
     const ImportConstant *given = &import->options->constants[i];
-    const ValueInfo *info = find_input(graph, given->input);
+    const ValueInfo *info = find_given(graph, given);
+    const char *name = info ? info->name : "";
     const Tensor *tensor = given->value;
-    if (!info && is_half_of_map(graph, given->input)) continue; /* add_half takes it */
-    if (!info) return fail(module, "a value is given for '%s', which the model does not take", given->input);
+    if (!info && given->input && is_half_of_map(graph, given->input)) continue; /* add_half takes it */
+    if (!info)
+      return fail(module, "a value is given for '%s', which the model does not take",
+                  given->input ? given->input : "");
     Form form;
-    const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, given->input, true, &form);
+    const Onnx__TypeProto__Tensor *declared = tensor_type(import, info->type, name, true, &form);
     if (!declared) return false;
-    if (form != FORM_TENSOR)
-      return fail(module, "'%s' is no tensor: no value can be given for it", given->input);
-    if (dtype_of_onnx(declared->elem_type) != tensor->dtype)
-      return fail(module, "the value given for '%s' is %s", given->input, dtype_name(tensor->dtype));
-    TensorInfo type = {.dtype = tensor->dtype, .rank = tensor->rank, .count = tensor_count(tensor)};
+    if (form != FORM_TENSOR) return fail(module, "'%s' is no tensor: no value can be given for it", name);
+    Dtype dtype = dtype_of_onnx(declared->elem_type);
+    bool is_bits = dtype == DTYPE_BF16 && tensor->dtype == DTYPE_U16; /* as the conformance data has it */
+    if (dtype != tensor->dtype && !is_bits)
+      return fail(module, "the value given for '%s' is %s", name, dtype_name(tensor->dtype));
+    TensorInfo type = {.dtype = dtype, .rank = tensor->rank, .count = tensor_count(tensor)};
     memcpy(type.dims, tensor->dims, sizeof type.dims);
-    add_initializer(import, scope, given->input, &type,
-                    data_copy(module, type.dtype, type.count, tensor->data));
+    add_initializer(import, scope, name, &type, data_copy(module, type.dtype, type.count, tensor->data));
   }
   return true;
 }

@@ -276,6 +276,11 @@ Value *emit_cast(OnnxNode *node, Value *x, Dtype dtype);
 Value *emit_rounded_cast(OnnxNode *node, Value *x, Dtype dtype, bool saturate, const char *round);
 Value *emit_reshape(OnnxNode *node, Value *x, int rank, const Dim *const *dims);
 Value *emit_flat(OnnxNode *node, Value *x); /* all elements in one axis */
+/* x with an open size taken as this number, which the program that runs checks; negative axes from the end.
+ */
+Value *emit_known_axis(OnnxNode *node, Value *x, int axis, int64_t size);
+/* `pads` elements of this value before every axis, then after every axis. */
+Value *emit_pad(OnnxNode *node, Value *x, const Dim *const *pads, double fill);
 Value *emit_transpose(OnnxNode *node, Value *x, const int64_t *perm);
 Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after); /* ones in front and behind */
 Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count);

@@ -2,33 +2,55 @@
 #include "frontend/onnx/window.h"
 
 #include <float.h>
+#include <math.h>
 
-static bool read_pool(OnnxNode *node, OnnxWindow *window) {
-  TRY(window_read(node, NULL, window));
-  return window_same_pads(node, window);
+static Value *finish_pool(OnnxNode *node, const OnnxWindow *window, Node *core) {
+  window_set(window, core, true);
+  node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
+  return finish(core);
 }
 
 static bool import_max_pool(OnnxNode *node) {
   OnnxWindow window;
   bool indices = node->output_count > 1;
-  TRY(read_pool(node, &window));
-  Node *core = node_new(&node->builder, indices ? &op_max_pool_indices : &op_max_pool, node->inputs, 1);
-  window_set(&window, core, true);
-  node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
+  TRY(window_read(node, NULL, &window));
+  Value *x = window_same(node, &window, input(node, 0), -INFINITY);
+  if (!x) return false;
+  if (indices && x != input(node, 0))
+    return onnx_fail(node, "auto_pad with Indices needs the sizes of %s: give them with --dim",
+                     type_text(node->module, input(node, 0)->type));
+  Node *core = node_new(&node->builder, indices ? &op_max_pool_indices : &op_max_pool, &x, 1);
   if (indices) node_set_bool(core, "column_major", attr_bool(node, "storage_order", false));
-  TRY(set_output(node, finish(core)));
+  TRY(set_output(node, finish_pool(node, &window, core)));
   if (indices) node->outputs[1] = result(core, 1);
   return true;
 }
 
+static Value *average(OnnxNode *node, const OnnxWindow *window, Value *x, bool include_pad) {
+  if (!x) return NULL;
+  Node *core = node_new(&node->builder, &op_average_pool, &x, 1);
+  node_set_bool(core, "include_pad", include_pad);
+  return finish_pool(node, window, core);
+}
+
+/* The share of each window that lies in x, when x is padded by window_same. */
+static Value *share_inside(OnnxNode *node, const OnnxWindow *window, const Value *x) {
+  OnnxWindow again = *window;
+  const Dim *dims[MAX_RANK];
+  for (int i = 0; i < x->type->rank; i++) dims[i] = i < 2 ? dim_const(node->module, 1) : x->type->dims[i];
+  const Type *type = type_make(node->module, x->type->dtype, x->type->rank, dims);
+  Value *ones = emit_broadcast(node, emit_scalar(node, x, 1), type);
+  return ones ? average(node, &again, window_same(node, &again, ones, 0), false) : NULL;
+}
+
 static bool import_average_pool(OnnxNode *node) {
   OnnxWindow window;
-  TRY(read_pool(node, &window));
-  Node *core = node_new(&node->builder, &op_average_pool, node->inputs, 1);
-  window_set(&window, core, true);
-  node_set_bool(core, "ceil", attr_bool(node, "ceil_mode", false));
-  node_set_bool(core, "include_pad", attr_bool(node, "count_include_pad", false));
-  return set_output(node, finish(core));
+  bool include_pad = attr_bool(node, "count_include_pad", false);
+  TRY(window_read(node, NULL, &window));
+  Value *x = input(node, 0), *padded = window_same(node, &window, x, 0);
+  Value *y = average(node, &window, padded, include_pad);
+  if (y && padded != x && !include_pad) y = emit_binary(node, &op_div, y, share_inside(node, &window, x));
+  return set_output(node, y);
 }
 
 /* Where the mask is 0 nothing is the largest. */
@@ -81,13 +103,14 @@ static bool window_ceil_pads(OnnxNode *node, OnnxWindow *window) {
 /* (sum |x|^p)^(1/p): the sum is the average, padding counted, times the window's size. */
 static bool import_lp_pool(OnnxNode *node) {
   OnnxWindow window;
-  TRY(read_pool(node, &window));
+  TRY(window_read(node, NULL, &window));
   double p = norm_of(node), size = 1;
   if (p < 1) return onnx_fail(node, "p is %g", p);
+  Value *x = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
+  x = x ? window_same(node, &window, x, 0) : NULL;
+  if (!x) return false;
   if (attr_bool(node, "ceil_mode", false)) TRY(window_ceil_pads(node, &window));
   for (int i = 0; i < window.spatial; i++) size *= (double)window.kernel[i];
-  Value *x = power(node, emit_unary(node, &op_abs, input(node, 0)), p);
-  if (!x) return false;
   Node *core = node_new(&node->builder, &op_average_pool, &x, 1);
   window_set(&window, core, true);
   node_set_bool(core, "include_pad", true);

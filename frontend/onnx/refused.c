@@ -10,8 +10,7 @@
 
 static const OnnxRefusal refusals[] = {
     {M "Tokenizer", "it splits texts", "split texts before the model and pass their tokens"},
-    {"ai.onnx.preview.training.Gradient " M "BitmaskBiasDropout " M "BitmaskDropout", "it trains a model",
-     "export the model for inference"},
+    {M "BitmaskBiasDropout " M "BitmaskDropout", "it trains a model", "export the model for inference"},
     {M "BeamSearch " M "GreedySearch " M "Sampling " M "WhisperBeamSearch " M "BifurcationDetector " M
        "NGramRepeatBlock",
      "it is the loop of a text generator",

@@ -119,12 +119,38 @@ static bool check_input(const Layer *layer, int index, int rank, const char *wha
                    type_text(layer->node->module, value->type), rank);
 }
 
+/* Open sizes of weights and states are what hidden_size and direction say. */
+static bool known_sizes(Layer *layer) {
+  OnnxNode *node = layer->node;
+  int64_t hidden = attr_int(node, "hidden_size", 0), gates = layer->kind->gates;
+  if (hidden < 1 || hidden > INT32_MAX) return true;
+  const struct {
+    int input, directions, axis;
+    int64_t size;
+  } known[] = {{IN_W, 0, 1, gates * hidden},
+               {IN_R, 0, 1, gates * hidden},
+               {IN_R, 0, 2, hidden},
+               {IN_B, 0, 1, 2 * gates * hidden},
+               {IN_P, 0, 1, 3 * hidden},
+               {IN_H, layer->batch_first, 2, hidden},
+               {IN_C, layer->batch_first, 2, hidden}};
+  for (int i = 0; i < COUNT_OF(known); i++) {
+    Value *value = input(node, known[i].input);
+    if (!value) continue;
+    value = emit_known_axis(node, value, known[i].directions, layer->directions);
+    node->inputs[known[i].input] = emit_known_axis(node, value, known[i].axis, known[i].size);
+    TRY(node->inputs[known[i].input]);
+  }
+  return true;
+}
+
 static bool read_sizes(Layer *layer) {
   OnnxNode *node = layer->node;
   TRY(check_input(layer, IN_X, 3, "X") && check_input(layer, IN_W, 3, "W") &&
       check_input(layer, IN_R, 3, "R") && check_input(layer, IN_B, 2, "B") &&
       check_input(layer, IN_H, 3, "initial_h") && check_input(layer, IN_C, 3, "initial_c") &&
       check_input(layer, IN_P, 2, "P"));
+  TRY(known_sizes(layer));
   const Type *x = input(node, IN_X)->type, *r = input(node, IN_R)->type;
   layer->steps = x->dims[layer->batch_first];
   layer->batch = x->dims[!layer->batch_first];

@@ -106,6 +106,8 @@ static bool import_non_max_suppression(OnnxNode *node) {
   if (boxes->type->rank != 3 || scores->type->rank != 3)
     return onnx_fail(node, "boxes is %s and scores is %s: three axes are wanted",
                      type_text(node->module, boxes->type), type_text(node->module, scores->type));
+  boxes = emit_known_axis(node, boxes, -1, 4);
+  if (!boxes) return false;
   Node *order = node_new(&node->builder, &op_top_k, &scores, 1);
   node_set_dims(order, "k", &scores->type->dims[2], 1);
   TRY(node_finish(order));

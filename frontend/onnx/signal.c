@@ -233,14 +233,16 @@ static Value *to_real(OnnxNode *node, const Transform *t, Value *x) {
 
 /* ---- Tensors [.., parts] */
 
-static bool check_signal(OnnxNode *node, const Value *x, int64_t *parts) {
+/* A last axis of open size is taken to hold real numbers, or of a spectrum both parts. */
+static Value *signal_of(OnnxNode *node, Value *x, bool is_spectrum) {
+  x = emit_known_axis(node, x, -1, is_spectrum ? 2 : 1);
+  if (!x) return NULL;
   int rank = x->type->rank;
   const Dim *last = rank >= 2 ? x->type->dims[rank - 1] : NULL;
-  *parts = last && dim_is(last, 2) ? 2 : 1;
-  if (!dtype_is_float(x->type->dtype) || !last || (!dim_is(last, 1) && !dim_is(last, 2)))
-    return onnx_fail(node, "a transform of %s: the last axis must hold real, or real and imaginary parts",
-                     type_text(node->module, x->type));
-  return true;
+  if (dtype_is_float(x->type->dtype) && last && (dim_is(last, 1) || dim_is(last, 2))) return x;
+  onnx_fail(node, "a transform of %s: the last axis must hold real, or real and imaginary parts",
+            type_text(node->module, x->type));
+  return NULL;
 }
 
 /* The transform of rows [.., parts, have] of `length` numbers; 0: as many as there are. */
@@ -253,8 +255,8 @@ static Value *emit_rows(OnnxNode *node, Value *x, int64_t length, bool inverse, 
   int64_t parts = x->type->dims[rank - 2]->value;
   if (!length && dim_is_const(have)) length = real_result ? 2 * (have->value - 1) : have->value;
   if (!dim_is_const(have) || length < 1 || length > MAX_LENGTH) {
-    onnx_fail(node, "a transform of %lld numbers of an axis of size %s", (long long)length,
-              dim_text(module, have));
+    onnx_fail(node, "a transform of %lld numbers of an axis of size %s, which must be known and at most %d",
+              (long long)length, dim_text(module, have), MAX_LENGTH);
     return NULL;
   }
   if (onesided && parts != (inverse ? 2 : 1)) {
@@ -276,8 +278,9 @@ static Value *emit_rows(OnnxNode *node, Value *x, int64_t length, bool inverse, 
 
 /* Of an axis of [.., parts]. */
 static Value *emit_dft(OnnxNode *node, Value *x, int64_t axis, int64_t length, bool inverse, bool onesided) {
-  int64_t parts, to_rows[MAX_RANK], back[MAX_RANK];
-  if (!x || !check_signal(node, x, &parts)) return NULL;
+  int64_t to_rows[MAX_RANK], back[MAX_RANK];
+  x = signal_of(node, x, inverse);
+  if (!x) return NULL;
   int rank = x->type->rank, count = 0;
   Dtype dtype = x->type->dtype, wide = dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
   for (int i = 0; i < rank - 1; i++)
@@ -314,9 +317,9 @@ static bool import_dft(OnnxNode *node) {
 
 /* A signal [N,L] or [N,L,parts] as frames [N, frames, parts, size]. */
 static Value *emit_frames(OnnxNode *node, Value *signal, int64_t size, int64_t step) {
-  int64_t parts;
   if (signal->type->rank == 2) signal = emit_unsqueeze(node, signal, 0, 1);
-  if (!signal || !check_signal(node, signal, &parts)) return NULL;
+  signal = signal_of(node, signal, false);
+  if (!signal) return NULL;
   if (signal->type->rank != 3) {
     onnx_fail(node, "a signal %s: [batch, length, parts] is wanted", type_text(node->module, signal->type));
     return NULL;

@@ -113,7 +113,8 @@ static bool import_string_normalizer(OnnxNode *node) {
   int count;
   const char *action = attr_string(node, "case_change_action", "NONE");
   const char *const *words = attr_strings(node, "stopwords", &count);
-  if (count) {
+  if (x->type->rank == 2) x = emit_known_axis(node, x, 0, 1);
+  if (count && x) {
     Node *core = node_new(&node->builder, &op_string_without,
                           (Value *[]){x, string_constant(node, words, count, 1)}, 2);
     node_set_bool(core, "ignore_case", !attr_bool(node, "is_case_sensitive", false));

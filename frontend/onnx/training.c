@@ -1,9 +1,9 @@
 /*
- * training.c -- ONNX's steps of optimisers (ai.onnx.preview.training), as arithmetic.
+ * training.c -- ONNX's steps of optimisers and gradients (ai.onnx.preview.training), as arithmetic.
  *
- * Inputs are the learning rate, the number of steps so far, then all tensors of each kind: what is optimised,
- * its gradients, and the state that the optimiser keeps of each. Outputs are the new values of the first kind
- * and of the state.
+ * Inputs of a step are the learning rate, the number of steps so far, then all tensors of each kind: what is
+ * optimised, its gradients, and the state that the optimiser keeps of each. Outputs are the new values of the
+ * first kind and of the state.
  */
 #include "frontend/onnx/onnx.h"
 
@@ -125,9 +125,50 @@ static bool import_momentum(OnnxNode *node) {
   return update_all(node, update_momentum, 1);
 }
 
+/* ---- Gradient ---- */
+
+/* The values that the node's attributes name, of the types that its inputs have. */
+static bool read_named(OnnxNode *node, const char *list, Value **named, int *count) {
+  int more;
+  const char *const *names = attr_strings(node, list, &more);
+  for (int i = 0; names && i < more; i++) {
+    Value *x = scope_find(node->import, node->scope, intern(node->module, names[i]));
+    if (*count == node->input_count)
+      return onnx_fail(node, "xs and zs name more values than there are inputs");
+    const Value *given = node->inputs[*count];
+    if (!x || !given) return onnx_fail(node, "%s names '%s', which has no value here", list, names[i]);
+    if (!type_same_shape(x->type, given->type) || x->type->dtype != given->type->dtype)
+      return onnx_fail(node, "'%s' is %s, but input %d is %s", names[i], type_text(node->module, x->type),
+                       *count, type_text(node->module, given->type));
+    named[(*count)++] = x;
+  }
+  return true;
+}
+
+/* The inputs stand for the values that xs and zs name; gradients are those with respect to xs. */
+static bool import_gradient(OnnxNode *node) {
+  Value **named = NEW_ARRAY(node->module->arena, Value *, node->input_count + 1);
+  Value **gradients = NEW_ARRAY(node->module->arena, Value *, node->input_count + 1);
+  int count = 0, wanted;
+  TRY(read_named(node, "xs", named, &count));
+  wanted = count;
+  TRY(read_named(node, "zs", named, &count));
+  const char *name = attr_string(node, "y", "");
+  Value *y = scope_find(node->import, node->scope, intern(node->module, name));
+  if (!y || !y->def) return onnx_fail(node, "y names '%s', which is computed by no node of this graph", name);
+  if (count != node->input_count || node->output_count > wanted)
+    return onnx_fail(node, "%d inputs and %d outputs for %d xs and %d zs", node->input_count,
+                     node->output_count, wanted, count - wanted);
+  if (!dtype_is_float(y->type->dtype)) return onnx_fail(node, "y is %s", type_text(node->module, y->type));
+  TRY(build_gradients(&node->builder, y, count, named, node->inputs, gradients));
+  memcpy(node->outputs, gradients, sizeof *gradients * (size_t)node->output_count);
+  return true;
+}
+
 static const OnnxRow rows[] = {
     {"ai.onnx.preview.training.Adagrad", 1, 5, -1, import_adagrad, NULL},
     {"ai.onnx.preview.training.Adam", 1, 6, -1, import_adam, NULL},
+    {"ai.onnx.preview.training.Gradient", 1, 1, -1, import_gradient, NULL},
     {"ai.onnx.preview.training.Momentum", 1, 5, -1, import_momentum, NULL},
 };
 

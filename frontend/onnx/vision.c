@@ -26,6 +26,8 @@ static bool import_grid_sample(OnnxNode *node) {
              *padding = attr_string(node, "padding_mode", "zeros");
   bool corners = attr_bool(node, "align_corners", false);
   if (strcmp(mode, "bilinear") == 0 || strcmp(mode, "bicubic") == 0) mode += 2;
+  node->inputs[1] = emit_known_axis(node, input(node, 1), -1, input_rank(node, 0) - 2);
+  if (!node->inputs[1]) return false;
   Value *y = emit_grid_sample(node, input(node, 0), input(node, 1), mode, padding,
                               corners ? "align_corners" : "half_pixel");
   return set_output(node, y);
@@ -108,6 +110,8 @@ static bool import_roi_align(OnnxNode *node) {
   int64_t sizes[] = {attr_int(node, "output_height", 1), attr_int(node, "output_width", 1)};
   if (strcmp(where, "half_pixel") != 0 && strcmp(where, "output_half_pixel") != 0)
     return onnx_fail(node, "coordinate_transformation_mode '%s' is not known", where);
+  node->inputs[1] = emit_known_axis(node, input(node, 1), -1, 4);
+  if (!node->inputs[1]) return false;
   Node *core = node_new(&node->builder, &op_roi_align, node->inputs, 3);
   node_set_ints(core, "sizes", sizes, 2);
   node_set_float(core, "scale", attr_float(node, "spatial_scale", 1));

@@ -24,8 +24,10 @@ static bool read_kernel(OnnxNode *node, const Value *weight, OnnxWindow *window)
   if (given) TRY(read_list(node, "kernel_shape", window->spatial, 1, 1, window->kernel));
   for (int i = 0; weight && i < window->spatial; i++) {
     const Dim *dim = weight->type->dims[2 + i];
+    if (given && !dim_is_const(dim)) continue;
     if (!dim_is_const(dim) || dim->value < 1 || dim->value > MAX_SIZE)
-      return onnx_fail(node, "a weight of %s", type_text(node->module, weight->type));
+      return onnx_fail(node, "a weight of %s: the kernel must be known",
+                       type_text(node->module, weight->type));
     if (given && window->kernel[i] != dim->value)
       return onnx_fail(node, "kernel_shape[%d] is %lld, the weight is %s", i, (long long)window->kernel[i],
                        type_text(node->module, weight->type));
@@ -60,6 +62,11 @@ bool window_read(OnnxNode *node, const Value *weight, OnnxWindow *window) {
   return read_auto_pad(node, window);
 }
 
+Value *window_weight(OnnxNode *node, const OnnxWindow *window, Value *weight) {
+  for (int i = 0; i < window->spatial; i++) weight = emit_known_axis(node, weight, 2 + i, window->kernel[i]);
+  return weight;
+}
+
 int64_t window_extent(const OnnxWindow *window, int axis) {
   return (window->kernel[axis] - 1) * window->dilations[axis] + 1;
 }
@@ -71,19 +78,35 @@ void window_split_pads(OnnxWindow *window, int axis, int64_t total) {
   window->pads[window->spatial + axis] = total - window->pads[axis];
 }
 
-/* SAME: ceil(size / stride) results. With stride 1 the size does not matter. */
-bool window_same_pads(OnnxNode *node, OnnxWindow *window) {
-  const Type *type = input(node, 0)->type;
+/* How many elements ceil(size / stride) windows need beyond `size`. */
+static const Dim *same_padding(Module *module, const OnnxWindow *window, int axis, const Dim *size) {
+  const Dim *stride = dim_const(module, window->strides[axis]);
+  const Dim *steps = dim_sub(module, dim_ceildiv(module, size, stride), dim_const(module, 1));
+  const Dim *end =
+      dim_add(module, dim_mul(module, steps, stride), dim_const(module, window_extent(window, axis)));
+  return dim_make(module, DIM_MAX, dim_sub(module, end, size), dim_const(module, 0));
+}
+
+/* With stride 1 the size does not matter. */
+Value *window_same(OnnxNode *node, OnnxWindow *window, Value *x, double fill) {
+  Module *module = node->module;
+  int rank = x->type->rank;
+  const Dim *zero = dim_const(module, 0), *pads[2 * MAX_RANK];
+  bool is_open = false;
+  for (int i = 0; i < 2 * rank; i++) pads[i] = zero;
   for (int i = 0; window->is_same && i < window->spatial; i++) {
-    const Dim *size = type->dims[2 + i];
-    int64_t stride = window->strides[i], rest = stride;
-    if (stride > 1 && !dim_is_const(size))
-      return onnx_fail(node, "auto_pad %s needs the size %s: give it with --dim",
-                       window->is_lower ? "SAME_LOWER" : "SAME_UPPER", dim_text(node->module, size));
-    if (stride > 1 && size->value % stride) rest = size->value % stride;
-    window_split_pads(window, i, window_extent(window, i) - rest);
+    const Dim *size = x->type->dims[2 + i];
+    const Dim *total = same_padding(module, window, i, window->strides[i] == 1 ? dim_const(module, 1) : size);
+    if (dim_is_const(total)) {
+      window_split_pads(window, i, total->value);
+      continue;
+    }
+    const Dim *less = dim_floordiv(module, total, dim_const(module, 2)), *more = dim_sub(module, total, less);
+    pads[2 + i] = window->is_lower ? more : less;
+    pads[rank + 2 + i] = window->is_lower ? less : more;
+    is_open = true;
   }
-  return true;
+  return is_open ? emit_pad(node, x, pads, fill) : x;
 }
 
 static void set_unless(Node *core, const char *name, const int64_t *list, int count, int64_t usual) {

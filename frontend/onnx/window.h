@@ -15,8 +15,12 @@ typedef struct OnnxWindow {
 
 /* Reads kernel_shape (or the last dims of `weight`), strides, dilations and pads, all checked. */
 bool window_read(OnnxNode *node, const Value *weight, OnnxWindow *window);
-/* Sets the pads for auto_pad SAME of a convolution or pool over x. */
-bool window_same_pads(OnnxNode *node, OnnxWindow *window);
+/* `weight` with spatial axes of open size as the kernel says. */
+Value *window_weight(OnnxNode *node, const OnnxWindow *window, Value *weight);
+/* For auto_pad SAME sets the pads; along axes of open size it pads x itself, with `fill`. Gives x, or x
+ * padded.
+ */
+Value *window_same(OnnxNode *node, OnnxWindow *window, Value *x, double fill);
 int64_t window_extent(const OnnxWindow *window, int axis); /* of the dilated kernel */
 /* Gives half of `total` to each side. */
 void window_split_pads(OnnxWindow *window, int axis, int64_t total);

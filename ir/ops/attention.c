@@ -73,10 +73,9 @@ static bool check_sharing(const Node *node, int index, const Dim *const *q, cons
 
 static bool check_mask(const Node *node, const Dim *const *scores) {
   Module *module = node_module(node);
-  const Type *type = type_make(module, operand(node, QUERY)->type->dtype, AXES, scores), *wide;
+  const Type *type = type_make(module, operand(node, QUERY)->type->dtype, AXES, scores);
   if (!operand(node, MASK)) return true;
-  if (type_broadcast(module, type, operand(node, MASK)->type, type->dtype, &wide) && wide == type)
-    return true;
+  if (spreads_to(node, operand(node, MASK)->type, type)) return true;
   return node_fail(node, "mask of shape %s does not broadcast to the scores, %s", operand_text(node, MASK),
                    type_text(module, type));
 }
@@ -94,7 +93,7 @@ static bool attention_infer(Node *node) {
   canonical_dims(node, KEY, k);
   canonical_dims(node, VALUE, v);
   TRY(check_sharing(node, KEY, q, k) && check_sharing(node, VALUE, q, v));
-  if (dims_clash(q[CHANNEL], k[CHANNEL]))
+  if (!sizes_agree(node, q[CHANNEL], k[CHANNEL]))
     return node_fail(node, "q is %s and k is %s: they have %s and %s channels", operand_text(node, QUERY),
                      operand_text(node, KEY), dim_text(module, q[CHANNEL]), dim_text(module, k[CHANNEL]));
   if (k[POSITION] != v[POSITION])

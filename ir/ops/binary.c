@@ -416,7 +416,8 @@ static const OperandSpec prelu_operands[] = {{"x", false, "any shape"},
 
 static bool prelu_infer(Node *node) {
   TRY(infer_number(node));
-  if (!type_same_shape(result(node, 0)->type, operand(node, 0)->type))
+  result_set(node, 0, operand(node, 0)->type);
+  if (!spreads_to(node, operand(node, 1)->type, operand(node, 0)->type))
     return node_fail(node, "slope of shape %s does not broadcast to x of shape %s", operand_text(node, 1),
                      operand_text(node, 0));
   return true;

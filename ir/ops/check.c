@@ -83,6 +83,37 @@ bool dims_clash(const Dim *a, const Dim *b) {
   return a != b && dim_is_const(a) && dim_is_const(b);
 }
 
+bool equality_holds(const Equality *equality, int64_t a, int64_t b) {
+  return a == b || (equality->or_one && a == 1);
+}
+
+const char *equality_text(Module *module, const Equality *equality) {
+  return arena_printf(module->arena, equality->or_one ? "%s must be %s or 1" : "%s and %s must be equal",
+                      dim_text(module, equality->a), dim_text(module, equality->b));
+}
+
+static bool need_equal(const Node *node, const Dim *a, const Dim *b, bool or_one) {
+  if (dims_clash(a, b)) return false;
+  if (a == b) return true;
+  Module *module = node_module(node);
+  Equality *equality = NEW(module->arena, Equality);
+  *equality = (Equality){a, b, or_one && !dim_is_const(a), module->needs};
+  module->needs = equality;
+  return true;
+}
+
+bool sizes_agree(const Node *node, const Dim *a, const Dim *b) {
+  return need_equal(node, a, b, false);
+}
+
+bool spreads_to(const Node *node, const Type *from, const Type *to) {
+  int lead = to->rank - from->rank;
+  if (lead < 0) return false;
+  for (int i = 0; i < from->rank; i++)
+    if (!dim_is(from->dims[i], 1) && !need_equal(node, from->dims[i], to->dims[lead + i], true)) return false;
+  return true;
+}
+
 static bool check_one_axis(const Node *node, const char *name, int64_t value, int rank, int *axis) {
   if (value < -rank || value >= rank)
     return node_fail(node, "%s is %lld, outside the %d axes of %s", name, (long long)value, rank,

@@ -375,7 +375,7 @@ static bool conv_transpose_infer(Node *node) {
   window.group = node_int(node, "group");
   const Dim *c = x->dims[window.channel_axis], *w_c = w->dims[window.channels_last ? window.rank : 0];
   const Dim *group_m = w->dims[window.channels_last ? window.rank + 1 : 1];
-  if (window.group < 1 || w_c->value % window.group != 0 || dims_clash(c, w_c))
+  if (window.group < 1 || w_c->value % window.group != 0 || !sizes_agree(node, c, w_c))
     return node_fail(node, "x of shape %s, w of shape %s and group %lld do not fit", operand_text(node, 0),
                      operand_text(node, 1), (long long)window.group);
   if (__builtin_mul_overflow(group_m->value, window.group, &window.channels))

@@ -218,7 +218,7 @@ static bool check_batches(const Node *node) {
                      operand_text(node, 1), dim_text(node_module(node), count), x->rank - (int)batches,
                      operand_text(node, 0), (long long)batches);
   for (int i = 0; i < batches; i++)
-    if (dims_clash(x->dims[i], indices->dims[i]))
+    if (!sizes_agree(node, x->dims[i], indices->dims[i]))
       return node_fail(node, "batch axis %d of x, %s, and of indices, %s, differ", i, operand_text(node, 0),
                        operand_text(node, 1));
   return true;
@@ -300,7 +300,7 @@ static bool reverse_infer(Node *node) {
   TRY(check_axis(node, "time_axis", x->rank, &time) && check_axis(node, "batch_axis", x->rank, &batch));
   TRY(check_kind(node, 1, KIND_INT) && check_rank(node, 1, 1));
   if (time == batch) return node_fail(node, "time_axis and batch_axis are both %d", time);
-  if (dims_clash(operand(node, 1)->type->dims[0], x->dims[batch]))
+  if (!sizes_agree(node, operand(node, 1)->type->dims[0], x->dims[batch]))
     return node_fail(node, "lengths is %s, and axis %d of x is %s", operand_text(node, 1), batch,
                      operand_text(node, 0));
   result_set(node, 0, x);

@@ -46,7 +46,7 @@ static bool grid_sample_infer(Node *node) {
     return node_fail(node, "x is %s; more than %d elements would be mixed", operand_text(node, 0), MAX_MIXED);
   if (grid->rank < 2 || !dim_is(grid->dims[grid->rank - 1], spatial))
     return node_fail(node, "grid is %s; its last axis must have %d elements", operand_text(node, 1), spatial);
-  if (dims_clash(x->dims[0], grid->dims[0]))
+  if (!sizes_agree(node, x->dims[0], grid->dims[0]))
     return node_fail(node, "x is %s and grid is %s; their batches differ", operand_text(node, 0),
                      operand_text(node, 1));
   for (int i = 2; i < x->rank; i++)

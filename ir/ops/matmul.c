@@ -70,7 +70,7 @@ static bool matmul_sizes(const Node *node, Sizes *sizes) {
   sizes->k = b->rank == 1 ? b->dims[0] : b->dims[b->rank - 2];
   int64_t packed = node_int(node, "packed");
   if (packed != 0) TRY(check_packed(node, packed, &sizes->k, &sizes->n));
-  if (dims_clash(k, sizes->k))
+  if (!sizes_agree(node, k, sizes->k))
     return node_fail(node, "a is %s and b is %s: k is %s here and %s there", operand_text(node, 0),
                      operand_text(node, 1), dim_text(node_module(node), k),
                      dim_text(node_module(node), sizes->k));
@@ -226,7 +226,7 @@ static bool gemm_sizes(const Node *node, Sizes *sizes) {
     sizes->k = b->dims[trans_b];
     sizes->n = b->dims[!trans_b];
   }
-  if (dims_clash(k, sizes->k))
+  if (!sizes_agree(node, k, sizes->k))
     return node_fail(node, "a is %s%s and b is %s%s: k is %s here and %s there", operand_text(node, 0),
                      trans_a ? " transposed" : "", operand_text(node, 1), trans_b ? " transposed" : "",
                      dim_text(node_module(node), k), dim_text(node_module(node), sizes->k));
@@ -240,9 +240,8 @@ static bool gemm_infer(Node *node) {
   TRY(check_product(node) && check_addend(node, 2));
   TRY(gemm_sizes(node, &sizes));
   const Dim *dims[] = {sizes.m, sizes.n};
-  const Type *type = type_make(module, product_dtype(operand(node, 0)->type->dtype), 2, dims), *wide = type;
-  if (operand(node, 2) &&
-      !(type_broadcast(module, type, operand(node, 2)->type, type->dtype, &wide) && wide == type))
+  const Type *type = type_make(module, product_dtype(operand(node, 0)->type->dtype), 2, dims);
+  if (operand(node, 2) && !spreads_to(node, operand(node, 2)->type, type))
     return node_fail(node, "c of shape %s does not broadcast to %s", operand_text(node, 2),
                      type_text(module, type));
   result_set(node, 0, type);

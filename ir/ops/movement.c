@@ -298,12 +298,7 @@ static bool broadcast_infer(Node *node) {
   const Dim *const *shape = node_dims(node, "shape", &count);
   TRY(check_sizes(node, "shape", shape, count));
   const Type *type = type_make(module, x->dtype, count, shape);
-  bool fits = x->rank <= count;
-  for (int i = 0; fits && i < x->rank; i++) {
-    const Dim *from = x->dims[i], *to = shape[count - x->rank + i];
-    fits = dim_is(from, 1) || !dims_clash(from, to);
-  }
-  if (!fits)
+  if (!spreads_to(node, x, type))
     return node_fail(node, "x of shape %s does not broadcast to %s", operand_text(node, 0),
                      type_text(module, type));
   result_set(node, 0, type);

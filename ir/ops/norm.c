@@ -101,14 +101,13 @@ static const AttrSpec layer_norm_attrs[] = {
     {"center", ATTR_BOOL, ROLE_NONE, "true", "false: mean is taken as 0, which is RMS norm", NULL}};
 
 static bool layer_norm_infer(Node *node) {
-  Module *module = node_module(node);
-  const Type *x = operand(node, 0)->type, *wide;
+  const Type *x = operand(node, 0)->type;
   int axis;
   TRY(check_kind(node, 0, KIND_FLOAT) && check_axis(node, "axis", x->rank, &axis));
   for (int i = 1; i < node->operand_count; i++) {
     if (!operand(node, i)) continue;
     TRY(check_same_dtype(node, 0, i));
-    if (!type_broadcast(module, x, operand(node, i)->type, x->dtype, &wide) || wide != x)
+    if (!spreads_to(node, operand(node, i)->type, x))
       return node_fail(node, "%s of shape %s does not broadcast to x of shape %s", node->op->operands[i].name,
                        operand_text(node, i), operand_text(node, 0));
   }
@@ -238,7 +237,7 @@ static bool batch_norm_infer(Node *node) {
   TRY(check_axis(node, "axis", x->rank, &axis));
   for (int i = 1; i < node->operand_count; i++) {
     TRY(check_same_dtype(node, 0, i) && check_rank(node, i, 1));
-    if (dims_clash(operand(node, i)->type->dims[0], x->dims[axis]))
+    if (!sizes_agree(node, operand(node, i)->type->dims[0], x->dims[axis]))
       return node_fail(node, "%s is %s; axis %d of x, %s, has another size", node->op->operands[i].name,
                        operand_text(node, i), axis, operand_text(node, 0));
   }

@@ -32,6 +32,10 @@ bool check_addend(const Node *node, int index);
 bool check_rank(const Node *node, int index, int rank);
 /* Whether two dims are certainly different. */
 bool dims_clash(const Dim *a, const Dim *b);
+/* False when they are certainly different; of open sizes the program that runs checks that they are equal. */
+bool sizes_agree(const Node *node, const Dim *a, const Dim *b);
+/* The same for the shape of an operand that is repeated along axes of size 1 and new leading ones. */
+bool spreads_to(const Node *node, const Type *from, const Type *to);
 /* An attribute of axis numbers: each in [-rank, rank) and mentioned once. axes[] gets them counted from 0. */
 bool check_axis(const Node *node, const char *name, int rank, int *axis);
 bool check_axes(const Node *node, const char *name, int rank, bool axes[MAX_RANK]);

@@ -172,7 +172,7 @@ static bool check_sizes_of(const Node *node, int index, int rank, const Dim *con
   TRY(check_same_dtype(node, CELL_XW, index) && check_rank(node, index, rank));
   const Type *type = operand(node, index)->type;
   for (int i = 0; i < rank; i++) {
-    if (dims_clash(type->dims[i], dims[i]))
+    if (!sizes_agree(node, type->dims[i], dims[i]))
       return node_fail(node, "%s is %s; axis %d must be %s", node->op->operands[index].name,
                        operand_text(node, index), i, dim_text(node_module(node), dims[i]));
   }
@@ -198,7 +198,7 @@ static bool check_lengths(const Node *node, const Dim *batch) {
   const Value *lengths = operand(node, CELL_LENGTHS);
   if (!lengths) return true;
   TRY(check_kind(node, CELL_LENGTHS, KIND_INT) && check_rank(node, CELL_LENGTHS, 1));
-  if (!dims_clash(lengths->type->dims[0], batch)) return true;
+  if (sizes_agree(node, lengths->type->dims[0], batch)) return true;
   return node_fail(node, "lengths is %s, and the batch is %s", operand_text(node, CELL_LENGTHS),
                    dim_text(node_module(node), batch));
 }
@@ -221,7 +221,7 @@ static bool cell_infer(Node *node) {
   TRY(check_weights(node, &cell));
   const Type *xw = operand(node, CELL_XW)->type;
   const Dim *batch = xw->dims[cell.batch_axis], *hidden = dim_const(module, cell.hidden);
-  if (dims_clash(xw->dims[2], dim_const(module, cell.gates * cell.hidden)))
+  if (!sizes_agree(node, xw->dims[2], dim_const(module, cell.gates * cell.hidden)))
     return node_fail(node, "xw is %s; %d gates of %lld are %lld", operand_text(node, CELL_XW), cell.gates,
                      (long long)cell.hidden, (long long)(cell.gates * cell.hidden));
   const Dim *state[] = {batch, hidden}, *peepholes = dim_const(module, 3 * cell.hidden);

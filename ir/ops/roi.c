@@ -93,7 +93,7 @@ static const AttrSpec roi_align_attrs[] = {
 static bool roi_align_infer(Node *node) {
   TRY(check_image(node, 4) && check_kind(node, 2, KIND_INT) && check_rank(node, 2, 1));
   const Dim *boxes = operand(node, 1)->type->dims[0], *images = operand(node, 2)->type->dims[0];
-  if (dims_clash(boxes, images))
+  if (!sizes_agree(node, boxes, images))
     return node_fail(node, "rois is %s and images is %s; they must be as many", operand_text(node, 1),
                      operand_text(node, 2));
   int64_t samples = node_int(node, "samples");

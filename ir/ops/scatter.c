@@ -91,7 +91,7 @@ static bool elements_infer(Node *node) {
   TRY(check_axis(node, "axis", x->rank, &axis) && check_kind(node, 1, KIND_INT));
   TRY(check_same_dtype(node, 0, 2) && check_rank(node, 1, x->rank) && check_rank(node, 2, x->rank));
   for (int i = 0; i < x->rank; i++) {
-    if (dims_clash(indices->dims[i], updates->dims[i]))
+    if (!sizes_agree(node, indices->dims[i], updates->dims[i]))
       return node_fail(node, "indices is %s and updates is %s", operand_text(node, 1), operand_text(node, 2));
     const Dim *have = x->dims[i], *want = indices->dims[i];
     if (i != axis && dims_clash(have, want) && want->value > have->value)
@@ -183,7 +183,7 @@ static bool nd_infer(Node *node) {
   TRY(check_rank(node, 2, tuple + x->rank - count));
   for (int i = 0; i < updates->rank; i++) {
     const Dim *wanted = i < tuple ? indices->dims[i] : x->dims[count + i - tuple];
-    if (dims_clash(updates->dims[i], wanted))
+    if (!sizes_agree(node, updates->dims[i], wanted))
       return node_fail(node, "updates is %s; axis %d must be %lld to go with indices, %s, and x, %s",
                        operand_text(node, 2), i, (long long)wanted->value, operand_text(node, 1),
                        operand_text(node, 0));
@@ -259,7 +259,7 @@ static bool tensor_infer(Node *node) {
     if (dims_clash(update->dims[i], x->dims[i]) && (i != axis || update->dims[i]->value > x->dims[i]->value))
       return node_fail(node, "update is %s, x is %s, and axis is %d", operand_text(node, 1),
                        operand_text(node, 0), axis);
-  if (operand(node, 2) && dims_clash(operand(node, 2)->type->dims[0], x->dims[0]))
+  if (operand(node, 2) && !sizes_agree(node, operand(node, 2)->type->dims[0], x->dims[0]))
     return node_fail(node, "starts is %s, and x is %s", operand_text(node, 2), operand_text(node, 0));
   result_set(node, 0, x);
   return true;

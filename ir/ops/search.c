@@ -157,7 +157,8 @@ static bool check_dtype(const Node *node, int index, Dtype dtype) {
 }
 
 static bool check_equal_axes(const Node *node, int a, int axis_a, int b, int axis_b) {
-  if (!dims_clash(operand(node, a)->type->dims[axis_a], operand(node, b)->type->dims[axis_b])) return true;
+  if (sizes_agree(node, operand(node, a)->type->dims[axis_a], operand(node, b)->type->dims[axis_b]))
+    return true;
   return node_fail(node, "axis %d of %s, %s, is not axis %d of %s, %s", axis_a, node->op->operands[a].name,
                    operand_text(node, a), axis_b, node->op->operands[b].name, operand_text(node, b));
 }

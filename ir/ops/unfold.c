@@ -116,14 +116,14 @@ static bool col2im_infer(Node *node) {
   const Type *x = operand(node, 0)->type;
   const Dim *const *sizes = node_dims(node, "sizes", &count);
   for (int s = 0; s < window.rank; s++) all = dim_mul(module, all, positions[s]);
-  if (!dim_is_const(x->dims[1]) || x->dims[1]->value % elements != 0)
+  dims[1] = dim_floordiv(module, x->dims[1], dim_const(module, elements));
+  if (!sizes_agree(node, x->dims[1], dim_mul(module, dims[1], dim_const(module, elements))))
     return node_fail(node, "x is %s; axis 1 must be a multiple of the block's %lld elements",
                      operand_text(node, 0), (long long)elements);
-  if (dims_clash(x->dims[2], all))
+  if (!sizes_agree(node, x->dims[2], all))
     return node_fail(node, "x is %s; the image has %s positions for blocks", operand_text(node, 0),
                      dim_text(module, all));
   dims[0] = x->dims[0];
-  dims[1] = dim_const(module, x->dims[1]->value / elements);
   memcpy(dims + 2, sizes, sizeof *dims * (size_t)count);
   result_set(node, 0, type_make(module, x->dtype, count + 2, dims));
   return true;

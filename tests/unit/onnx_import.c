@@ -243,7 +243,7 @@ TEST(inputs_may_be_given_as_constants) {
   Tensor shape;
   if (!CHECK(tensor_new(&shape, DTYPE_I64, 1, (int64_t[]){2}))) return;
   memcpy(shape.data, (int64_t[]){3, -1}, 16);
-  ImportConstant constant = {"shape", &shape};
+  ImportConstant constant = {.input = "shape", .value = &shape};
   ImportOptions options = {.constants = &constant, .constant_count = 1};
   model_begin(13);
   model_input("x", FLOAT, "2,6");
