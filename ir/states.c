@@ -24,14 +24,34 @@ int value_state(const Value *value) {
 
 /* ---- checks ---- */
 
-/* What the symbol becomes by the first state that has it. */
-static const Dim *next_size(const Graph *graph, const Dim *symbol) {
-  for (int i = 0; i < graph->state_count; i++) {
-    const Type *type = graph_state(graph, i)->type;
-    for (int axis = 0; axis < type->rank; axis++)
-      if (type->dims[axis] == symbol) return graph_next_state(graph, i)->type->dims[axis];
+/* Where a size is found: axis of a state. */
+typedef struct Place {
+  int state, axis;
+} Place;
+
+/* The first that has the symbol. */
+static Place first_place(const Graph *graph, const Dim *symbol) {
+  Place place = {0, 0};
+  for (;; place.state++) {
+    const Type *type = graph_state(graph, place.state)->type;
+    for (place.axis = 0; place.axis < type->rank; place.axis++)
+      if (type->dims[place.axis] == symbol) return place;
   }
-  return NULL;
+}
+
+/* States that share a size go together. */
+static bool agrees_with_first(const Graph *graph, const Value *state, const Dim *size, const Dim *next,
+                              const Dim *room) {
+  Module *module = graph->module;
+  Place first = first_place(graph, size);
+  const Dim *first_next = graph_next_state(graph, first.state)->type->dims[first.axis];
+  const Dim *first_room = graph->rooms[first.state]->dims[first.axis];
+  if (next != first_next)
+    return fail(module, "state '%s': %s becomes %s, in another state %s", state->name, dim_text(module, size),
+                dim_text(module, next), dim_text(module, first_next));
+  return room == first_room ||
+         fail(module, "state '%s' has room for %s = %s, another state for %s", state->name,
+              dim_text(module, size), dim_text(module, room), dim_text(module, first_room));
 }
 
 static bool check_axis(const Graph *graph, int index, int axis) {
@@ -50,9 +70,7 @@ static bool check_axis(const Graph *graph, int index, int axis) {
   if (!dim_is_const(room)) return fail(module, "state '%s' has no largest size for %s", state->name, text);
   if (size == next)
     return fail(module, "state '%s': %s never changes; give it as a number", state->name, text);
-  return next == next_size(graph, size) ||
-         fail(module, "state '%s': %s becomes %s, in another state %s", state->name, text, next_text,
-              dim_text(module, next_size(graph, size)));
+  return agrees_with_first(graph, state, size, next, room);
 }
 
 static bool check_state(const Graph *graph, int index) {
