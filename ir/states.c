@@ -126,26 +126,35 @@ static int *moved_behind(Module *module, int count, const int *taken, int taken_
   return order;
 }
 
-bool graph_set_states(Graph *graph, int count, const StatePair *pairs) {
-  Module *module = graph->module;
-  int *ins = NEW_ARRAY(module->arena, int, count), *outs = NEW_ARRAY(module->arena, int, count);
-  graph->rooms = NEW_ARRAY(module->arena, const Type *, count);
-  for (int i = 0; i < count; i++) {
-    ins[i] = pairs[i].input;
-    outs[i] = pairs[i].output;
-    graph->rooms[i] = pairs[i].room;
-  }
-  const int *order = moved_behind(module, graph->input_count, ins, count);
-  Value **inputs = NEW_ARRAY(module->arena, Value *, graph->input_count);
+static void move_inputs(Graph *graph, const int *taken, int count) {
+  const int *order = moved_behind(graph->module, graph->input_count, taken, count);
+  Value **inputs = NEW_ARRAY(graph->module->arena, Value *, graph->input_count);
   for (int i = 0; i < graph->input_count; i++) inputs[i] = graph->inputs[order[i]];
   for (int i = 0; i < graph->input_count; i++) (graph->inputs[i] = inputs[i])->index = i;
-  order = moved_behind(module, graph->output_count, outs, count);
-  Value **outputs = NEW_ARRAY(module->arena, Value *, graph->output_count);
-  const char **names = NEW_ARRAY(module->arena, const char *, graph->output_count);
+}
+
+static bool move_outputs(Graph *graph, const int *taken, int count) {
+  Arena *arena = graph->module->arena;
+  const int *order = moved_behind(graph->module, graph->output_count, taken, count);
+  Value **outputs = NEW_ARRAY(arena, Value *, graph->output_count);
+  const char **names = NEW_ARRAY(arena, const char *, graph->output_count);
   for (int i = 0; i < graph->output_count; i++) {
     outputs[i] = graph_output(graph, order[i]);
     names[i] = graph->output_names[order[i]];
   }
+  return graph_set_outputs(graph, graph->output_count, outputs, names);
+}
+
+bool graph_set_states(Graph *graph, int count, const StatePair *pairs) {
+  Arena *arena = graph->module->arena;
+  int *inputs = NEW_ARRAY(arena, int, count), *outputs = NEW_ARRAY(arena, int, count);
   graph->state_count = count;
-  return graph_set_outputs(graph, graph->output_count, outputs, names) && graph_check_states(graph);
+  graph->rooms = NEW_ARRAY(arena, const Type *, count);
+  for (int i = 0; i < count; i++) {
+    inputs[i] = pairs[i].input;
+    outputs[i] = pairs[i].output;
+    graph->rooms[i] = pairs[i].room;
+  }
+  move_inputs(graph, inputs, count);
+  return move_outputs(graph, outputs, count) && graph_check_states(graph);
 }
