@@ -111,6 +111,10 @@ MODELS = {
     "mobilenet_v2_qdq": Model(float_model="mobilenet_v2", how="static"),
     "bert_base_qdq": Model(float_model="bert_base", how="static", inputs=BERT_INPUTS),
     "minilm_l6_dynamic": Model(float_model="minilm_l6", how="dynamic", inputs=BERT_INPUTS),
+    "minilm_l6_v2_q": Model(is_quantized=True, dims=("batch_size=1", "sequence_length=128"),
+                            inputs={"input_ids": words(128), "attention_mask": words(128, 1, 2), "token_type_ids": words(128, 0, 2)}),
+    "efficientwordnet": Model(is_quantized=True),
+    "ddddocr_common_old": Model(is_quantized=True, dims=("image_width=96",)),
     "ppocrv4_det": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224")),
 }
 

@@ -133,13 +133,27 @@ bool has_fast_products(const Node *node) {
   return sums == DTYPE_F32 || (x == DTYPE_U8 && operand(node, 1)->type->dtype == DTYPE_I8);
 }
 
+/* More of what a pad adds behind the last axis, where it does not matter what that is. */
+static bool widen_pad(Node *pad, int64_t more) {
+  int count;
+  const Dim *const *old = node_dims(pad, "pads", &count), *pads[2 * MAX_RANK];
+  for (int i = 0; i < count; i++) pads[i] = old[i];
+  pads[count - 1] = dim_add(pad->graph->module, pads[count - 1], dim_const(pad->graph->module, more));
+  node_set_dims(pad, "pads", pads, count);
+  return node_reinfer(pad);
+}
+
 /* Channels in whole groups of those that are multiplied at once. */
 static bool fill_channels(Node *conv) {
   Builder builder = builder_before(conv);
   Value *x = operand(conv, 0), *w = operand(conv, 1);
   int rank = x->type->rank, depth = panel_depth(w->type->dtype);
   if (node_int(conv, "group") != 1 || w->type->dims[rank - 2]->value % depth == 0) return true;
-  TRY(x = whole_units(&builder, x, rank - 1, depth));
+  int64_t channels = x->type->dims[rank - 1]->value;
+  if (node_is(x->def, &op_pad) && node_string_is(x->def, "mode", "constant") && value_has_one_use(x))
+    TRY(widen_pad(x->def, (depth - channels % depth) % depth));
+  else
+    TRY(x = whole_units(&builder, x, rank - 1, depth));
   TRY(w = whole_units(&builder, w, rank - 2, depth));
   operand_set(conv, 0, x);
   operand_set(conv, 1, w);
