@@ -21,11 +21,12 @@
 typedef struct Machine {
   const Target *target;
   LLVMTargetMachineRef ref;
-  uint64_t features;              /* bits by row of runtime/cpu.def (x86; 0 elsewhere) */
-  int64_t task_ticks;             /* the least work worth a thread */
-  bool rounds;                    /* conversions of f32 to i32 that round, in vectors */
-  bool f16c, vnni512, vnni, bf16; /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
-  bool scalef;                    /* vscalefps on zmm, ymm and xmm */
+  uint64_t features;                 /* bits by row of runtime/cpu.def (x86; 0 elsewhere) */
+  int64_t task_ticks;                /* the least work worth a thread */
+  bool pairs512, pairs256, pairs128; /* vpmaddwd of so many bits */
+  bool rounds;                       /* conversions of f32 to i32 that round, in vectors */
+  bool f16c, vnni512, vnni, bf16;    /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
+  bool scalef;                       /* vscalefps on zmm, ymm and xmm */
 } Machine;
 
 /* The machine of target; false with a Diag. Freed by machine_close. */

@@ -140,8 +140,31 @@ static LLVMValueRef dot_by_instruction(const Emit *emit, const char *name, Opcod
   return llvm_intrinsic(emit, name, NULL, 0, args, 3);
 }
 
-/* Products of 16-bit integers cannot saturate in i32, which is what pmaddwd and its kin do. */
+/* The sums of two neighbouring products of i16 in i32, for `lanes` sums; NULL: the machine has none. */
+static const char *pair_instruction(const Machine *machine, int lanes) {
+  return lanes == 16  ? (machine->pairs512 ? "llvm.x86.avx512.pmaddw.d.512" : NULL)
+         : lanes == 8 ? (machine->pairs256 ? "llvm.x86.avx2.pmadd.wd" : NULL)
+         : lanes == 4 ? (machine->pairs128 ? "llvm.x86.sse2.pmadd.wd" : NULL)
+                      : NULL;
+}
+
+/* Bytes 0 and 2 of each four as a pair of i16, and bytes 1 and 3, are multiplied and summed without
+ * saturation, which products of bytes (vpmaddubsw) do not do. */
+static LLVMValueRef dot_by_pairs(const Emit *emit, const char *name, int lanes, LLVMValueRef *args) {
+  LLVMBuilderRef builder = emit->builder;
+  LLVMTypeRef half = llvm_lanes_of(LLVMInt16TypeInContext(emit->context), 2 * lanes);
+  LLVMValueRef x = bitcast(emit, args[1], half), w = bitcast(emit, args[2], half), sum = args[0];
+  LLVMValueRef byte = llvm_int(half, 8);
+  LLVMValueRef even[] = {LLVMBuildAnd(builder, x, llvm_int(half, 0xff), ""),
+                         LLVMBuildAShr(builder, LLVMBuildShl(builder, w, byte, ""), byte, "")};
+  LLVMValueRef odd[] = {LLVMBuildLShr(builder, x, byte, ""), LLVMBuildAShr(builder, w, byte, "")};
+  sum = LLVMBuildAdd(builder, sum, llvm_intrinsic(emit, name, NULL, 0, even, 2), "");
+  return LLVMBuildAdd(builder, sum, llvm_intrinsic(emit, name, NULL, 0, odd, 2), "");
+}
+
 static LLVMValueRef dot_of_ints(const Emit *emit, int lanes, LLVMValueRef *args) {
+  const char *pairs = pair_instruction(emit->machine, lanes);
+  if (pairs) return dot_by_pairs(emit, pairs, lanes, args);
   LLVMTypeRef wide = llvm_lanes_of(i32_type(emit), 4 * lanes);
   LLVMValueRef x = LLVMBuildZExt(emit->builder, args[1], wide, ""),
                y = LLVMBuildSExt(emit->builder, args[2], wide, "");

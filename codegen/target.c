@@ -144,7 +144,9 @@ bool machine_open(Module *module, const Target *target, Machine *machine) {
   if (strncmp(target->triple, "x86_64", 6) != 0) return true;
   if (!all_mentioned(target->features, &machine->features)) machine->features = find_features(machine);
   bool vl = has(machine, "avx512vl");
-  machine->rounds = true;
+  machine->rounds = machine->pairs128 = true;
+  machine->pairs256 = has(machine, "avx2");
+  machine->pairs512 = has(machine, "avx512bw");
   machine->f16c = has(machine, "f16c");
   machine->vnni512 = has(machine, "avx512vnni");
   machine->vnni = machine->vnni512 && vl;
