@@ -80,6 +80,7 @@ static const OnnxRow rows[] = {
     {"ScatterElements", 11, 3, 3, import_scatter_elements, NULL},
     {"ScatterND", 11, 3, 3, import_scatter_nd, NULL},
     {"TensorScatter", 24, 2, 3, import_tensor_scatter, NULL},
+    {"com.microsoft.GatherND", 1, 2, 2, import_gather_nd, NULL},
 };
 
 const OnnxRows onnx_indexing = {rows, COUNT_OF(rows)};

@@ -76,22 +76,46 @@ static bool import_compress(OnnxNode *node) {
   return set_output(node, finish(gather));
 }
 
-/* Y, indices, inverse_indices, counts; without an axis of the elements. */
+typedef enum UniqueResult {
+  UNIQUE_VALUES,
+  UNIQUE_FIRST,
+  UNIQUE_INVERSE,
+  UNIQUE_COUNTS,
+  UNIQUE_COUNT
+} UniqueResult;
+
+/* The node's outputs are these results. */
+static bool unique(OnnxNode *node, Value *x, int64_t axis, bool sorted, const UniqueResult *results,
+                   int count) {
+  Node *core = node_new(&node->builder, &op_unique, &x, 1);
+  node_set_int(core, "axis", axis);
+  node_set_bool(core, "sorted", sorted);
+  TRY(node_finish(core));
+  for (int i = 0; i < node->output_count && i < count; i++) {
+    Value *whole = result(core, results[i]), *size = result(core, UNIQUE_COUNT);
+    bool is_whole = results[i] == UNIQUE_INVERSE;
+    int along = results[i] == UNIQUE_VALUES ? (int)axis : 0;
+    TRY((node->outputs[i] = is_whole ? whole : first_of(node, whole, along, size)));
+  }
+  return true;
+}
+
+/* Without an axis of the elements. */
 static bool import_unique(OnnxNode *node) {
+  static const UniqueResult results[] = {UNIQUE_VALUES, UNIQUE_FIRST, UNIQUE_INVERSE, UNIQUE_COUNTS};
   Value *x = input(node, 0);
   int64_t axis = attr_int(node, "axis", 0);
   if (!attr_find(node, "axis")) x = emit_flat(node, x);
   TRY(x && normal_axis(node, &axis, x->type->rank));
-  Node *core = node_new(&node->builder, &op_unique, &x, 1);
-  node_set_int(core, "axis", axis);
-  node_set_bool(core, "sorted", attr_bool(node, "sorted", true));
-  TRY(node_finish(core));
-  for (int i = 0; i < node->output_count && i < 4; i++) {
-    Value *whole = result(core, i);
-    node->outputs[i] = i == 2 ? whole : first_of(node, whole, i == 0 ? (int)axis : 0, result(core, 4));
-    TRY(node->outputs[i]);
-  }
-  return true;
+  return unique(node, x, axis, attr_bool(node, "sorted", true), results, COUNT_OF(results));
+}
+
+/* In the order of the first of each. */
+static bool import_microsoft_unique(OnnxNode *node) {
+  static const UniqueResult results[] = {UNIQUE_VALUES, UNIQUE_INVERSE, UNIQUE_COUNTS};
+  if (input_rank(node, 0) != 1)
+    return onnx_fail(node, "x is %s, not a list", type_text(node->module, input(node, 0)->type));
+  return unique(node, input(node, 0), 0, false, results, COUNT_OF(results));
 }
 
 /* ---- NonMaxSuppression */
@@ -131,6 +155,7 @@ static const OnnxRow rows[] = {
     {"TopK", 1, 1, 1, import_top_k, NULL},
     {"TopK", 10, 2, 2, import_top_k, NULL},
     {"Unique", 11, 1, 1, import_unique, NULL},
+    {"com.microsoft.Unique", 1, 1, 1, import_microsoft_unique, NULL},
 };
 
 const OnnxRows onnx_search = {rows, COUNT_OF(rows)};

@@ -86,3 +86,8 @@ case("MaxUnpool", "symbolic", opset=22, inputs=[pooled, places], kernel_shape=[2
      outputs=[plane])
 case("MaxUnpool", "batches", opset=9, inputs=[np.concatenate([pooled, pooled + 4]), np.concatenate([places, places + 16])], kernel_shape=[2, 2],
      strides=[2, 2], outputs=[np.concatenate([plane, np.where(plane > 0, plane + 4, 0)])])
+
+whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+for dtype in np.int32, np.int64:
+    at = np.array([[1, 0], [0, 2], [1, -1]], dtype)
+    case("com.microsoft.GatherND", np.dtype(dtype).name, inputs=[whole, at], outputs=[whole[at[:, 0], at[:, 1]]])

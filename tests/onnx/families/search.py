@@ -80,3 +80,10 @@ case("Unique", "values_only", opset=11, inputs=[words], outputs=[words[[1, 0, 3,
 case("Unique", "axis", opset=11, inputs=[words], axis=1, error="axis 1 of a tensor with 1 dims")
 
 case("TopK", "computed", opset=11, inputs=[x, i64([2])], outputs=[np.array([[5, 5], [np.nan, 3]], np.float32), i64([[0, 2], [1, 2]])])
+
+# ---- com.microsoft.Unique: in the order of the first of each
+
+listed = np.float32([2, 5, 2, -1, 5, 5, 0])
+case("com.microsoft.Unique", "", inputs=[listed], outputs=[np.float32([2, 5, -1, 0]), np.array([0, 1, 0, 2, 1, 1, 3]), np.array([2, 3, 1, 1])], dims={0: ["N"]})
+case("com.microsoft.Unique", "none", inputs=[listed[:0]], outputs=[listed[:0], np.zeros(0, np.int64), np.zeros(0, np.int64)])
+case("com.microsoft.Unique", "rank", inputs=[listed[None]], error="x is f32[1,7], not a list")
