@@ -38,6 +38,10 @@ Value *emit_constant_grid(OnnxNode *node, Dtype dtype, int axis_count, const int
                           const void *context) {
   enum { MAX_POSITIONS = 1 << 26 };
   int64_t count = columns, dims[MAX_RANK], at[MAX_RANK] = {0};
+  if (!dtype_is_float(dtype) || dtype_is_storage(dtype)) {
+    onnx_fail(node, "positions of type %s", dtype_name(dtype));
+    return NULL;
+  }
   for (int i = 0; i < axis_count; i++) {
     dims[i] = sizes[i];
     if (sizes[i] < 0 || __builtin_mul_overflow(count, sizes[i], &count) || count > MAX_POSITIONS) {

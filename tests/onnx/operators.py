@@ -46,7 +46,10 @@ def measure(program):
     with tempfile.TemporaryDirectory() as temporary:
         conformance, cases = conformance_models(), list(case_models(pathlib.Path(temporary)))
         of_cases = {str(path) for path in cases}
-        said = subprocess.run([program, *conformance, *cases], stdout=subprocess.PIPE, text=True, check=True).stdout
+        done = subprocess.run([program, *conformance, *cases], stdout=subprocess.PIPE, text=True)
+        said = done.stdout
+        if done.returncode:
+            sys.exit(f"ended with {done.returncode} after {said.splitlines()[-1:]}")
     lines = collections.defaultdict(list)
     for line in said.splitlines():
         path, name, opset, ops, types = line.split("\t")
