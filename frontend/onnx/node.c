@@ -6,9 +6,9 @@
  */
 #include "frontend/onnx/onnx.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { MAX_NODES = 1 << 20, MAX_OPERANDS = 1 << 16, MAX_ERRORS = 1000 };
 
@@ -99,6 +99,15 @@ bool onnx_fail(const OnnxNode *node, const char *format, ...) {
   return false;
 }
 
+/* "NonMaxSuppression" and "non_max_suppression" */
+static bool is_same_name(const char *onnx, const char *core) {
+  for (; *onnx || *core; onnx++, core++) {
+    core += *core == '_';
+    if (tolower((unsigned char)*onnx) != *core) return false;
+  }
+  return true;
+}
+
 /* What core operators found wrong since `last` is said in the words of the model. */
 static void name_errors(const OnnxNode *node, const Diag *last) {
   Module *module = node->module;
@@ -106,7 +115,7 @@ static void name_errors(const OnnxNode *node, const Diag *last) {
   for (Diag *diag = last ? last->next : module->diags; diag; diag = diag->next) {
     if (diag->severity != SEVERITY_ERROR || diag->detail || !diag->node || !diag->op) continue;
     if (strcmp(diag->node, label) != 0) continue;
-    if (strcasecmp(diag->op, node->proto->op_type) != 0)
+    if (!is_same_name(node->proto->op_type, diag->op))
       diag->text = arena_printf(module->arena, "%s: %s", diag->op, diag->text);
     diag->op = intern(module, qualified_name(node));
     diag->detail = node_detail(node);

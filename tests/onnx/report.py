@@ -70,11 +70,14 @@ error: m: node 'f' (com.microsoft.BeamSearch): not supported: it is the loop of 
 error: m: node 'y' (MatMul): a is f32[5,7] and b is f32[2,3]: k is 7 here and 2 there
   opset 17, on f32[5,7], f32[2,3]
 """),
-    ("operators that others are made of", model([node("Shrink", "x", "a"), node("Cast", "x", "s", to=I), node("Erf", "s", "b"), node("Sum", "x s", "y")]),
+    ("operators that others are made of", model([node("Shrink", "x", "a"), node("Cast", "x", "s", to=I), node("Erf", "s", "b"), node("Sum", "x s", "y"),
+                                                     node("GatherElements", "x x", "g")]),
      """error: m: node 'b' (Erf): x is i64; it must be float
   opset 17, on i64[2,3]
 error: m: node 'y' (Sum): add: x is f32 but y is i64; they must have the same element type
   opset 17, on f32[2,3], i64[2,3]
+error: m: node 'g' (GatherElements): indices is f32; it must be signed integer or unsigned integer
+  opset 17, on f32[2,3], f32[2,3]
 """),
     ("in functions", model([node("org.own.Twice", "x", "t"), node("org.own.Twice", "t", "y")], functions=[function("Twice", node("Frob", "a", "h"), node("Neg", "h", "b"))]),
      f"""error: m: node 'h' (Frob): {UNKNOWN}
