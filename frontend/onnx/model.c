@@ -210,7 +210,7 @@ static bool bind_dim(Import *import, DimName *dim, int64_t value) {
   return true;
 }
 
-static bool bind_dims(Import *import) {
+static void bind_dims(Import *import) {
   for (int i = 0; i < import->options->dim_count; i++) {
     const ImportDim *given = &import->options->dims[i];
     DimName *dim = dim_name_find(import, given->name);
@@ -218,11 +218,11 @@ static bool bind_dims(Import *import) {
     for (const DimName *d = import->dims; !dim && d; d = d->next)
       known =
           d == import->dims ? d->original : arena_printf(import->module->arena, "%s, %s", d->original, known);
-    if (!dim)
-      return fail(import->module, "the model has no dim '%s'; those with a name: %s", given->name, known);
-    TRY(bind_dim(import, dim, given->value));
+    if (dim)
+      bind_dim(import, dim, given->value);
+    else
+      fail(import->module, "the model has no dim '%s'; those with a name: %s", given->name, known);
   }
-  return true;
 }
 
 static const ValueInfo *find_input(const Onnx__GraphProto *graph, const char *name) {
@@ -252,10 +252,11 @@ static const Dim *map_size(Import *import, const char *name) {
   return dim_of_param(import, arena_printf(import->module->arena, "%s_size", name));
 }
 
-static bool bind_options(Import *import, const Onnx__GraphProto *graph) {
+/* Wrong options are recorded, and the model is looked at all the same. */
+static void bind_options(Import *import, const Onnx__GraphProto *graph) {
   collect_dim_names(import, graph->n_input, graph->input);
   for (int i = 0; i < import->options->shape_count; i++)
-    TRY(bind_shape(import, &import->options->shapes[i], graph));
+    bind_shape(import, &import->options->shapes[i], graph);
   /* Axes without a name are known by the input's name and their number. */
   for (size_t i = 0; i < graph->n_input; i++) {
     const ValueInfo *info = graph->input[i];
@@ -264,7 +265,7 @@ static bool bind_options(Import *import, const Onnx__GraphProto *graph) {
     else if (info->name)
       type_of_onnx(import, info->type, info->name, false);
   }
-  return bind_dims(import);
+  bind_dims(import);
 }
 
 /* ---- The graph */
@@ -520,7 +521,7 @@ static bool attempt_graph(void *context) {
   Scope scope = {.opset_count = import->model->n_opset_import, .opsets = import->model->opset_import};
   scope.graph = import->graph =
       graph_new(import->module, graph->name && *graph->name ? graph->name : "main", NULL);
-  TRY(bind_options(import, graph));
+  bind_options(import, graph);
   add_initializers(import, &scope, graph);
   TRY(add_given_inputs(import, &scope, graph));
   add_inputs(import, &scope, graph);

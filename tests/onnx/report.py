@@ -90,9 +90,18 @@ error: m: node 'w' (Gelu): exists since opset 20, the model imports opset 17
   opset 17, on f32[u0,u1]
 """),
     ("no shape", model([node("Relu", "x", "y")], inputs=[("x", None)]), "error: m: 'x' has no shape: give it, as in --input-shape x=1x3x224x224\n"),
+    ("wrong options are reported with the rest", model([node("Frob", "x", "y")], inputs=[("x", ["N", 3])]),
+     f"""error: m: --input-shape: the model has no input 'z'
+error: m: the model has no dim 'M'; those with a name: N
+error: m: node 'y' (Frob): {UNKNOWN}
+  opset 17, on f32[N,3]
+"""),
     ("declared types are hints", model([node("Relu", "x", "a"), node("Transpose", "a", "y")], outputs=[value("y", [2, 3])], infos=[value("a", [7], I)]),
      "warning: m: the model declares 'a' as i64[7], but computes f32[2,3] (and 1 more likewise); what is computed counts\n"),
 ]
+
+
+OPTIONS = {"wrong options are reported with the rest": ["--dim", "M=3", "--input-shape", "z=1x2"]}
 
 
 def main():
@@ -105,7 +114,7 @@ def main():
         for name, proto, wanted in CASES:
             path = pathlib.Path(folder) / "m"
             onnx.save(proto, path)
-            said = subprocess.run([pathlib.Path(arguments.tenon).resolve(), "show", "m"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+            said = subprocess.run([pathlib.Path(arguments.tenon).resolve(), "show", "m", *OPTIONS.get(name, [])], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
             right = said.stderr == wanted and said.returncode == wanted.startswith("error")
             failed += not right
             if arguments.show or not right:
