@@ -137,17 +137,6 @@ static double compute_float(Opcode op, double x, double y, double z) {
   }
 }
 
-bool lane_compute(Opcode op, Dtype dtype, Lane x, Lane y, Lane z, Lane *result) {
-  if (!dtype_is_float(dtype)) return compute_int(op, dtype, x.i, y.i, result);
-  if (opcode_is_comparison(op))
-    result->i = compare_float(op, x.f, y.f);
-  else
-    result->f = compute_float(op, x.f, y.f, z.f);
-  return true;
-}
-
-/* ---- conversion ---- */
-
 static double round_to(Dtype dtype, double x) {
   uint64_t slot = 0;
   if (dtype == DTYPE_F64) return x;
@@ -155,6 +144,22 @@ static double round_to(Dtype dtype, double x) {
   dtype_set(dtype, &slot, 0, x);
   return dtype_get(dtype, &slot, 0);
 }
+
+/* Where a last bit more moves the result to another number. */
+static bool is_step(Opcode op) {
+  return op == LOOP_FLOOR || op == LOOP_CEIL || op == LOOP_ROUND || op == LOOP_TRUNC;
+}
+
+bool lane_compute(Opcode op, Dtype dtype, Lane x, Lane y, Lane z, Lane *result) {
+  if (!dtype_is_float(dtype)) return compute_int(op, dtype, x.i, y.i, result);
+  if (opcode_is_comparison(op))
+    result->i = compare_float(op, x.f, y.f);
+  else
+    result->f = compute_float(op, is_step(op) ? round_to(dtype, x.f) : x.f, y.f, z.f);
+  return true;
+}
+
+/* ---- conversion ---- */
 
 static int64_t saturate(Dtype dtype, double x) {
   int bits = dtype_bits(dtype);
