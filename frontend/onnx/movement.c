@@ -586,6 +586,7 @@ static const OnnxRow rows[] = {
     {"CenterCropPad", 18, 2, 2, import_center_crop_pad, NULL},
     {"Concat", 1, 1, -1, import_concat, NULL},
     {"DepthToSpace", 1, 1, 1, import_depth_to_space, NULL},
+    {"DynamicSlice", 1, 3, 4, import_slice, NULL},
     {"Expand", 8, 2, 2, import_expand, NULL},
     {"Flatten", 1, 1, 1, import_flatten, NULL},
     {"Gather", 1, 2, 2, import_gather, &op_gather},

@@ -22,6 +22,7 @@ case("Unsqueeze", "twice", opset=13, inputs=[x, np.array([0, 0])], constants=[1]
 case("Expand", "keeps", opset=13, inputs=[x, np.array([2, 1, 1, 4])], constants=[1], outputs=[np.broadcast_to(x, (2, 3, 7, 4))])
 case("Slice", "far_and_back", opset=13, inputs=[x, np.array([-1, 2**63 - 1]), np.array([-2**63, 0]), np.array([0, 1]), np.array([-1, -2])], constants=[1, 2, 3, 4],
      outputs=[x[::-1, :0:-2]])
+case("DynamicSlice", "", opset=1, inputs=[x, np.array([-3, 1]), np.array([-1, 1000]), np.array([2, 1])], constants=[1, 2, 3], outputs=[x[:, 1:, -3:-1]])
 case("Slice", "attributes", opset=1, inputs=[x], starts=[1, -3], ends=[1000, -1], axes=[1, 2], outputs=[x[:, 1:, -3:-1]])
 case("Flatten", "negative", opset=21, inputs=[x], axis=-1, outputs=[x.reshape(21, 4)])
 case("Flatten", "zero", opset=13, inputs=[x], axis=0, dims={0: ["N", 7, 4]}, outputs=[x.reshape(1, -1)])
