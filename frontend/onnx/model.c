@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NEWEST_IR = 13, NEWEST_OPSET = 26 };
+enum { NEWEST_IR = 13, NEWEST_OPSET = 27 };
 
 typedef Onnx__ValueInfoProto ValueInfo;
 

@@ -9,6 +9,7 @@ One line of each kind of thing:
     inputs=[x, None, y]                      None: the optional input is left out; outputs=[None, i]: likewise
     constants=[1]                            input 1 is an initializer of the model instead of an input
     dims={0: ["N", 3]}                       input 0 has the symbolic shape [N,3]
+    ir=3                                     the version of the file format; before 4 initializers are inputs, too
     error="negative pads"                    the model must be refused, by a message that has this text
     nodes=[node("Abs", "x0", "t"), node("Neg", "t", "y0")]    a graph instead of one node; inputs are x0, x1, ..., outputs y0, y1, ...
     bf16(array), Raw("INT4", bits, shape)    tensors of types that numpy does not have
@@ -26,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 CASES = []
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "ops"))
-Case = collections.namedtuple("Case", "name graph opsets inputs outputs error")
+Case = collections.namedtuple("Case", "name graph opsets inputs outputs error ir")
 
 # Element types that onnx 1.12 does not know, by their numbers in the specification.
 NEWER_TYPES = dict(FLOAT8E4M3FN=17, FLOAT8E4M3FNUZ=18, FLOAT8E5M2=19, FLOAT8E5M2FNUZ=20, UINT4=21, INT4=22, FLOAT4E2M1=23,
@@ -95,7 +96,7 @@ def value_info(tensor, name, dims):
     return helper.make_tensor_value_info(name, element_type(tensor), dims)
 
 
-def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), dims=None, error=None, nodes=None, **attributes):
+def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), dims=None, error=None, nodes=None, ir=10, **attributes):
     """Adds a case; see above. `op` names it, too, where `nodes` are given."""
     inputs, outputs = [as_tensor(x) for x in inputs], [as_tensor(y) for y in outputs or ([np.float32(0)] if error else [])]
     name = f"{op}_{opset}_{name}".rstrip("_")
@@ -108,11 +109,11 @@ def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), 
     wanted = {i: y for i, y in enumerate(outputs) if y is not None}
     graph = helper.make_graph(
         nodes, "case",
-        [value_info(x, f"x{i}", (dims or {}).get(i, getattr(x, "shape", None))) for i, x in given.items() if i not in constants],
+        [value_info(x, f"x{i}", (dims or {}).get(i, getattr(x, "shape", None))) for i, x in given.items() if i not in constants or ir < 4],
         [value_info(y, f"y{i}", None) for i, y in wanted.items()],
         [tensor_proto(given[i], f"x{i}") for i in constants])
     CASES.append(Case(name, graph, {"": opset, **domains}, {f"x{i}": x for i, x in given.items() if i not in constants},
-                      {f"y{i}": y for i, y in wanted.items()}, error))
+                      {f"y{i}": y for i, y in wanted.items()}, error, ir))
 
 
 def as_tensor(x):
@@ -136,7 +137,7 @@ def write(one, folder):
     data = pathlib.Path(folder) / "test_data_set_0"
     data.mkdir(parents=True)
     opsets = [helper.make_opsetid(domain, version) for domain, version in one.opsets.items()]
-    model = helper.make_model(one.graph, opset_imports=opsets, ir_version=10, producer_name="tests/onnx")
+    model = helper.make_model(one.graph, opset_imports=opsets, ir_version=one.ir, producer_name="tests/onnx")
     (data.parent / "model.onnx").write_bytes(model.SerializeToString())
     for kind, tensors in ("input", one.inputs), ("output", one.outputs):
         for i, (name, tensor) in enumerate(expanded(tensors)):
