@@ -688,7 +688,7 @@ Value *build_scalar(Builder *builder, Dtype dtype, double value);      /* rank 0
 Value *build_ints(Builder *builder, const int64_t *values, int count); /* i64[count] */
 Value *build_reshape(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_transpose(Builder *builder, Value *x, const int64_t *perm);
-/* numpy broadcast to a shape; x itself when it has that shape */
+/* numpy broadcast to a shape; a copy when x has that shape */
 Value *build_broadcast(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_cast(Builder *builder, Value *x, Dtype dtype); /* x itself when it has that dtype */
 /* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is

@@ -102,9 +102,7 @@ static Value *lengthen(OnnxNode *node, Value *x, const Dim *size, double rest) {
   int rank = x->type->rank;
   for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(node->module, 0);
   pads[2 * rank - 1] = dim_sub(node->module, size, x->type->dims[rank - 1]);
-  Node *core = node_new(&node->builder, &op_pad, (Value *[]){x, emit_scalar(node, x, rest)}, 2);
-  node_set_dims(core, "pads", pads, 2 * rank);
-  return finish(core);
+  return emit_pad(node, x, pads, rest);
 }
 
 Value *fit_mask(OnnxNode *node, const Attention *a, Value *mask, double rest) {
@@ -167,10 +165,7 @@ static bool add_sink(OnnxNode *node, Attention *a, Value **mask) {
   for (int i = 0; i < 2; i++) {
     for (int k = 0; k < 2 * AXES; k++) zeros[k] = dim_const(module, 0);
     zeros[AXES + axis_of(sides[i], POSITION)] = one;
-    Node *pad =
-        node_new(&node->builder, &op_pad, (Value *[]){sides[i]->x, emit_scalar(node, sides[i]->x, 0)}, 2);
-    node_set_dims(pad, "pads", zeros, 2 * AXES);
-    sides[i]->x = finish(pad);
+    sides[i]->x = emit_pad(node, sides[i]->x, zeros, 0);
   }
   return *mask && a->k.x && a->v.x;
 }

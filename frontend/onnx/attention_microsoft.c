@@ -340,9 +340,7 @@ static Heads merge_cache(OnnxNode *node, Value *past, const Heads *fresh, const 
   if (past->type->dims[2] != cache->size) {
     const Dim *pads[2 * AXES] = {zero, zero, zero, zero, zero, zero, NULL, zero};
     pads[6] = dim_sub(module, cache->size, past->type->dims[2]);
-    Node *pad = node_new(&node->builder, &op_pad, (Value *[]){past, emit_scalar(node, past, 0)}, 2);
-    node_set_dims(pad, "pads", pads, 2 * AXES);
-    old = finish(pad);
+    old = emit_pad(node, past, pads, 0);
   }
   merged.x =
       emit_where(node, emit_reshape(node, is_old, AXES, column), old, heads_canonical(node, &gathered));

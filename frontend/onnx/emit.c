@@ -206,9 +206,7 @@ Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim 
 
 Value *emit_broadcast(OnnxNode *node, Value *x, const Type *type) {
   if (!x || type_same_shape(x->type, type)) return x;
-  Node *core = node_new(&node->builder, &op_broadcast, &x, 1);
-  node_set_dims(core, "shape", type->dims, type->rank);
-  return finish(core);
+  return build_broadcast(&node->builder, x, type->rank, type->dims);
 }
 
 Value *emit_range(OnnxNode *node, const Dim *first, const Dim *size, bool rows) {
