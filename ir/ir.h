@@ -794,6 +794,14 @@ typedef struct Executor {
   void *context;
 } Executor;
 
+/* What passes that look at data get to see: `count` runs of the graph, the inputs of one after those of
+ * another. */
+typedef struct Samples {
+  int count, input_count;
+  Tensor *tensors;       /* [count * input_count], of the types of the graph's inputs */
+  const int64_t *labels; /* the right class of each, NULL: not known */
+} Samples;
+
 /* ---- 14. Target (target.c) ----------------------------------------------------------------------------- */
 
 /* What the cost models and kernels need to know of a machine. */
