@@ -10,6 +10,14 @@
 
 #include "ir/ir.h"
 
+/* How the range of an activation is chosen from what was seen of it. */
+typedef enum RangeMethod {
+  RANGE_MINMAX,     /* all that was seen */
+  RANGE_PERCENTILE, /* but for one number in 10000 at either end */
+  RANGE_MSE,        /* least mean of squared differences */
+  RANGE_ENTROPY     /* least divergence of the distributions (Kullback-Leibler), as TensorRT's calibrator */
+} RangeMethod;
+
 /* The rows of this folder, ending with a NULL name. codegen has rows of its own (codegen_passes). */
 extern const Pass graph_passes[];
 

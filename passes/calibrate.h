@@ -1,0 +1,95 @@
+/*
+ * calibrate.h -- the mathematics of quantization without training, on plain arrays; private to passes/.
+ *
+ *   1 integers for numbers   2 histograms and ranges   3 weights   4 rounding   5 what a bias makes up for
+ *
+ * Matrices are row-major. Weights are [rows][k]: a row for each channel of the result, k numbers that are
+ * summed over; of a convolution with groups, one group at a time. Nothing here fails on memory: what does not
+ * fit ends the program, as everywhere (arena.c).
+ */
+#ifndef TENON_CALIBRATE_H
+#define TENON_CALIBRATE_H
+
+#include "passes/passes.h"
+
+/* ---- 1. Integers for numbers (range.c) ------------------------------------------------------------------
+ */
+
+/* x is about (q - zero) * step with low <= q <= high. zero is such a q, so that 0 is exact. */
+typedef struct Affine {
+  float step; /* > 0 */
+  int zero, low, high;
+} Affine;
+
+/* Those with the least step that reach from `least` to `most` and hold 0. symmetric: `zero` is in the middle,
+ * for signed integers 0. */
+Affine affine_of_range(double least, double most, int low, int high, bool symmetric);
+/* The nearest q, of two that are as near the even one. */
+int affine_round(const Affine *affine, double x);
+double affine_value(const Affine *affine, int q);
+
+/* ---- 2. Histograms and ranges (range.c) -----------------------------------------------------------------
+ */
+
+enum { HISTOGRAM_HALF = 2048 }; /* bins for numbers of one sign */
+
+/* The numbers that a value had. Zeros are in no bin: they are exact whatever the range. Starts as all 0. */
+typedef struct Histogram {
+  double least, most; /* of all numbers and 0 */
+  double width;       /* of a bin; 0: no number but 0 was there */
+  int64_t count;      /* with zeros; without what is not finite */
+  /* Of the numbers in [i - HALF, i + 1 - HALF) * width: how many there are, and their sum. */
+  int64_t bins[2 * HISTOGRAM_HALF];
+  double sums[2 * HISTOGRAM_HALF];
+} Histogram;
+
+/* Bins grow to twice their width as often as it takes. */
+void histogram_add(Histogram *histogram, const float *x, int64_t count);
+
+Affine affine_fit(const Histogram *histogram, RangeMethod method, int low, int high, bool symmetric);
+/* Mean of (x - its approximation)^2. */
+double affine_error(const Histogram *histogram, const Affine *affine);
+
+/* ---- 3. Weights (range.c) -------------------------------------------------------------------------------
+ */
+
+/* Weights as integers: that of row r and column j is about (q - zero) * step, the step and zero being those
+ * of number r * grid_groups + j / group. */
+typedef struct Grid {
+  int rows, k;
+  int group;     /* columns that share a step: k, or fewer */
+  int low, high; /* within int8_t */
+  float *step;
+  int *zero; /* NULL: all 0 */
+} Grid;
+
+int grid_groups(const Grid *grid); /* in a row */
+/* Fills step, and zero where there is one. By minmax or mse, where an error in column j counts importance[j]
+ * times (NULL: all the same): the diagonal of the Hessian. */
+void grid_fit(const Grid *grid, const float *weights, const double *importance, RangeMethod method);
+Affine grid_affine(const Grid *grid, int row, int column);
+
+/* ---- 4. Rounding (gptq.c) -------------------------------------------------------------------------------
+ */
+
+/* hessian[k][k] += x^T x of x[count][k], whose rows are `stride` floats apart. Here and below of a Hessian
+ * only the elements [i][j], i <= j, count. */
+void hessian_add(double *hessian, int k, const float *x, int64_t count, int64_t stride);
+/* q[rows][k]: each weight to the nearest. */
+void grid_round(const Grid *grid, const float *weights, int8_t *q);
+/* q[rows][k] with about the least grid_error: GPTQ. False when the Hessian is not finite. */
+bool gptq_round(const Grid *grid, const float *weights, const double *hessian, int8_t *q);
+/* The sum over rows of e H e^T, e being weights minus their approximation: the squared error of all results,
+ * summed over what the Hessian was summed over. */
+double grid_error(const Grid *grid, const float *weights, const int8_t *q, const double *hessian);
+
+/* ---- 5. What a bias makes up for (gptq.c) ---------------------------------------------------------------
+ */
+
+/* shift[rows]: what to add to a product's results so that their mean stays: w mean - w' rounded, for the
+ * means [k] of what the weights meet before and after quantization, w' being what q stands for (Nagel et al.
+ * 2019, section 4.2). */
+void bias_shift(const Grid *grid, const float *weights, const int8_t *q, const double *mean,
+                const double *rounded, double *shift);
+
+#endif
