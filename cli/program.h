@@ -61,6 +61,19 @@ typedef struct Program {
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
    "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \
       {"seed", 's', OPTION_COUNT, "N", "seed of the random inputs (default 1)"}
+#define SAMPLE_OPTIONS                                                                                       \
+  {"calib", 0, OPTION_TEXT, "DATA",                                                                          \
+   "samples: an .npz, .npy or idx file, a folder of images or of test_data_set_N"},                          \
+      {"calib-samples", 0, OPTION_COUNT, "N", "take so many, evenly spread over all (default 128)"},         \
+      {"eval", 0, OPTION_TEXT, "LABELS",                                                                     \
+       "the class of each sample that DATA has: .npy, idx, or text with a number on each line"},             \
+      {"image-size", 0, OPTION_COUNT, "N",                                                                   \
+       "shorter side of images before the middle is cut out (default: they just cover the input)"},          \
+      {"image-scale", 0, OPTION_TEXT, "S", "bytes become byte * S (default 1/255)"},                         \
+      {"image-mean", 0, OPTION_TEXT, "M|R,G,B", "less this (default 0)"},                                    \
+      {"image-std", 0, OPTION_TEXT, "S|R,G,B", "divided by this (default 1)"},                               \
+      {"image-layout", 0, OPTION_CHOICE, "nchw|nhwc", "where channels are (default: as the input looks)"},   \
+      {"image-channels", 0, OPTION_CHOICE, "rgb|bgr", "their order (default rgb)"}
 #define THREADS_OPTION {"threads", 't', OPTION_COUNT, "N", "threads to run with (default 1)"}
 #define INTERPRET_OPTION                                                                                     \
   {"interpret", 0, OPTION_FLAG, NULL, "run models in the interpreter: slow, checked, the reference"}
@@ -85,6 +98,11 @@ int program_finish(Program *program, bool ok, int code);
 /* Tensors for the inputs: from --input, the rest random from --seed. Sizes that nothing gives are 1, with a
  * note. */
 bool program_inputs(Program *program, Tensor *inputs);
+
+/* ---- Samples (samples.c) ---- */
+
+/* Those of --calib and --eval for module->main, by samples_free; without --calib none, and count is 0. */
+bool samples_from_options(Module *module, const Arguments *arguments, Samples *samples);
 
 /* ---- Ports (ports.c) ---- */
 

@@ -54,9 +54,42 @@ bool import_keras(Module *module, const char *path, const ImportOptions *options
 bool read_tensor_pb(Module *module, const char *path, Form form, Tensor *tensor, const char **name);
 bool read_npy(Module *module, const char *path, Tensor *tensor);
 bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***names, int *count);
+bool read_idx(Module *module, const char *path, Tensor *tensor); /* MNIST's format (idx.c) */
 bool write_npy(Module *module, const char *path, const Tensor *tensor);
 /* An array of the integers that carry elements of `dtype` in .npy files (see npy.c) as those; any other
  * stays. False: no memory. */
 bool tensor_uncarry(Tensor *tensor, Dtype dtype);
+
+/* ---- Samples: data to calibrate and to judge a model with (samples.c) ---- */
+
+typedef enum PixelLayout {
+  PIXELS_ANY, /* by where the input has 1 or 3 channels */
+  PIXELS_NCHW,
+  PIXELS_NHWC
+} PixelLayout;
+
+typedef struct SampleOptions {
+  int64_t most;       /* so many samples at most, evenly spread over what there is */
+  const char *labels; /* a file with the class of each sample that there is; NULL: none */
+  /* Bytes of images for an input of floats become (byte * scale - mean) / std, by channel. */
+  double scale, mean[3], std[3];
+  PixelLayout layout;
+  bool bgr;     /* the model wants blue first */
+  int64_t size; /* of the shorter side before the middle is cut out; 0: until the image covers the input */
+} SampleOptions;
+
+/* The samples that a path leads to, of the types of module->main's inputs; states begin empty.
+ *
+ *   .npz, .npy, idx  an array for each input, by name or in order; the first axis counts the samples, in
+ *                    front of the input's axes or in the place of its first (when that is 1, open, or n: then
+ *                    n rows are a sample). Axes of size 1 may differ; flat inputs take any shape.
+ *   a folder         of test_data_set_N, each with a TensorProto input_K.pb for input K; with input_K.pb, one
+ *                    sample; or of images, in the order of their names.
+ *   an image
+ *
+ * Floats and integers convert as long as they fit; bytes for floats are pixels, see SampleOptions. NaN and
+ * infinities are refused. Release by samples_free. */
+bool read_samples(Module *module, const char *path, const SampleOptions *options, Samples *samples);
+void samples_free(Samples *samples);
 
 #endif

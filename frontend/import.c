@@ -5,6 +5,7 @@
  * looked for here: '{', '#', 'P' and 'g' have wire types that ModelProto does not use, or fields it does not
  * have.
  */
+#include "frontend/files.h"
 #include "frontend/frontend.h"
 
 #include <ctype.h>
@@ -27,17 +28,12 @@ static const struct {
     {"\177ELF", 4, FORMAT_LIBRARY},
 };
 
-static bool ends_with(const char *text, const char *suffix) {
-  size_t length = strlen(text), tail = strlen(suffix);
-  return length >= tail && strcmp(text + length - tail, suffix) == 0;
-}
-
 static Format format_of(const char *path, const char *bytes, size_t size) {
   while (size > 0 && isspace((unsigned char)*bytes)) bytes++, size--;
   for (int i = 0; i < COUNT_OF(magics); i++)
     if (size >= magics[i].length && memcmp(bytes, magics[i].magic, magics[i].length) == 0)
       return magics[i].format;
-  return ends_with(path, ".tn") ? FORMAT_TEXT : FORMAT_ONNX;
+  return has_suffix(path, ".tn") ? FORMAT_TEXT : FORMAT_ONNX;
 }
 
 static bool read_head(Module *module, const char *path, char *bytes, size_t *size) {

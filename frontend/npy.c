@@ -11,11 +11,12 @@
  * numpy write them as opaque bytes of the same size ("V1", "V2"), which are read likewise.
  */
 #include "frontend/archive.h"
+#include "frontend/files.h"
 #include "frontend/frontend.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MAX_HEADER = 1 << 16 };
 static const size_t max_file = (size_t)64 << 30;
@@ -168,24 +169,10 @@ static bool parse_npy(Module *module, const char *name, const char *bytes, size_
 
 /* ---- files ---- */
 
-static char *read_file(Module *module, const char *path, size_t *size) {
-  FILE *file = fopen(path, "rb");
-  struct stat stat;
-  if (!file) return fail(module, "cannot open '%s': %s", path, strerror(errno)), NULL;
-  bool regular = !fstat(fileno(file), &stat) && S_ISREG(stat.st_mode) && (size_t)stat.st_size <= max_file;
-  *size = regular ? (size_t)stat.st_size : 0;
-  char *bytes = regular ? malloc(*size + 1) : NULL;
-  bool good = bytes && fread(bytes, 1, *size, file) == *size;
-  fclose(file);
-  if (good) return bytes;
-  free(bytes);
-  return fail(module, "cannot read '%s'", path), NULL;
-}
-
 bool read_npy(Module *module, const char *path, Tensor *tensor) {
   size_t size;
   *tensor = (Tensor){0};
-  char *bytes = read_file(module, path, &size);
+  char *bytes = file_read(module, path, &size);
   bool good = bytes && parse_npy(module, path, bytes, size, tensor);
   free(bytes);
   return good;

@@ -197,6 +197,16 @@ def npy_seeds():
 # ---- safetensors ----
 
 
+# ---- Samples (and the files of image and npy) ----
+
+
+def samples_seeds():
+    write("samples", "images.idx", b"\0\0\x08\3" + b"".join(n.to_bytes(4, "big") for n in (2, 2, 2)) + bytes(range(8)))
+    write("samples", "numbers.idx", b"\0\0\x0b\1" + (1).to_bytes(4, "big") + b"\1\2")
+    write("samples", "floats.idx", b"\0\0\x0d\2" + b"".join(n.to_bytes(4, "big") for n in (2, 4)) + np.arange(8, dtype=">f4").tobytes())
+    write("samples", "labels.txt", b"7\n")
+
+
 def safetensors(header, data, padding=0):
     text = json.dumps(header).encode() + b" " * padding
     return len(text).to_bytes(8, "little") + text + data
@@ -234,4 +244,4 @@ def keras_seeds():
             write("keras_file", "dense_no_bias-" + form, path.read_bytes())
 
 
-image_seeds(), onnx_seeds(), tensor_seeds(), npy_seeds(), safetensors_seeds(), keras_seeds()
+image_seeds(), onnx_seeds(), tensor_seeds(), npy_seeds(), samples_seeds(), safetensors_seeds(), keras_seeds()
