@@ -107,30 +107,30 @@ static int64_t *kernel_macs(const Bench *bench) {
 
 /* ---- Printing ---- */
 
-typedef struct KernelTime {
+typedef struct ProfileLine {
   const tenon_kernel_info *info;
   double seconds; /* of one run */
   int64_t macs;
-} KernelTime;
+} ProfileLine;
 
 static int slower_first(const void *a, const void *b) {
-  const KernelTime *x = a, *y = b;
+  const ProfileLine *x = a, *y = b;
   return (y->seconds > x->seconds) - (y->seconds < x->seconds);
 }
 
 static void print_profile(const Bench *bench, const int64_t *macs) {
   const tenon_library *library = bench->program->library;
   Arena *arena = bench->program->module->arena;
-  KernelTime *times = NEW_ARRAY(arena, KernelTime, library->kernel_count);
+  ProfileLine *times = NEW_ARRAY(arena, ProfileLine, library->kernel_count);
   double total = 0;
   for (uint32_t i = 0; i < library->kernel_count; i++) {
-    times[i] = (KernelTime){library->kernels[i], (double)bench->least[i] * 1e-9, macs[i]};
+    times[i] = (ProfileLine){library->kernels[i], (double)bench->least[i] * 1e-9, macs[i]};
     total += times[i].seconds;
   }
   qsort(times, library->kernel_count, sizeof *times, slower_first);
   printf("\n   share        us   GFLOP/s  kernel (nodes)\n");
   for (uint32_t i = 0; i < library->kernel_count; i++) {
-    const KernelTime *t = &times[i];
+    const ProfileLine *t = &times[i];
     printf("%6.1f %% %9.2f %9.1f  %s", 100 * t->seconds / total, t->seconds * 1e6,
            t->seconds > 0 ? 2e-9 * (double)t->macs / t->seconds : 0, t->info->name);
     printf(*t->info->origin ? " (%s)\n" : "%s\n", t->info->origin);

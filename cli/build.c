@@ -109,7 +109,8 @@ static void tune_summary(const TuneTalk *talk) {
   fprintf(stderr, ", %d not scheduled as predicted\n", talk->changed);
 }
 
-bool build_optimise(Module *module, const Arguments *arguments, const Target *target) {
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
+                    Quantization *quantization) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   const char *precision = option_text(arguments, "precision");
   bool is_opt = strcmp(arguments->verb->name, "opt") == 0, tune = option_flag(arguments, "tune");
@@ -121,10 +122,11 @@ bool build_optimise(Module *module, const Arguments *arguments, const Target *ta
                    .context = &talk};
   PipelineOptions options = {
       .pass = {.target = target,
-               .executor = {codegen_execute, (void *)target},
+               .executor = codegen_executor(target),
                .preference = preference(arguments),
                .strict = precision && strcmp(precision, "strict") == 0,
-               .tuning = tune ? &tuning : NULL},
+               .tuning = tune ? &tuning : NULL,
+               .quantization = quantization},
       .tables = tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,

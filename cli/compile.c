@@ -13,6 +13,7 @@ static const Option options[] = {
     {"emit", 0, OPTION_CHOICE, "so|obj|llvm|asm|tn|loops", "what to write (default so)"},
     {"name", 0, OPTION_TEXT, "NAME", "prefix of all C names (default: the model's file name)"},
     BUILD_OPTIONS,
+    QUANTIZE_OPTIONS,
     STATE_OPTIONS,
     {0},
 };
@@ -28,6 +29,7 @@ typedef struct Compilation {
   const char *path, *output, *emit;
   ModelStats model;
   CodegenStats code;
+  Quantization *quantization;
   double seconds;
 } Compilation;
 
@@ -66,7 +68,8 @@ static bool compile(Program *program, Compilation *c) {
   if (!code.name) code.name = build_name(module, c->path);
   c->model = model_stats(module);
   TRY(build_target(module, c->arguments, &code.target));
-  TRY(build_optimise(module, c->arguments, &code.target));
+  TRY(build_quantization(module, c->arguments, &c->quantization));
+  TRY(build_optimise(module, c->arguments, &code.target, c->quantization));
   return emit(module, c, &code);
 }
 
@@ -86,6 +89,7 @@ static void print_summary(const Program *program, const Compilation *c) {
     printf("  kernels %d, %d of them distinct\n", c->code.kernel_count, c->code.distinct_kernel_count);
   }
   printf("  %.2f s\n", c->seconds);
+  if (c->quantization) quantization_print(c->quantization, stdout);
 }
 
 static int run(const Arguments *arguments) {

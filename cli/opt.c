@@ -12,6 +12,7 @@ static const Option options[] = {
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
+    QUANTIZE_OPTIONS,
     {"candidates", 0, OPTION_COUNT, "N", "schedules that --tune tries for a kernel (default 12)"},
     STATE_OPTIONS,
     {0},
@@ -36,9 +37,12 @@ static bool optimise(Program *program) {
   const Arguments *arguments = program->arguments;
   const char *output = option_text(arguments, "output");
   Target target;
+  Quantization *quantization;
   if (program->is_library) return fail(module, "a library holds no graph; name the model");
   TRY(build_target(module, arguments, &target));
-  TRY(build_optimise(module, arguments, &target));
+  TRY(build_quantization(module, arguments, &quantization));
+  TRY(build_optimise(module, arguments, &target, quantization));
+  if (quantization) quantization_print(quantization, stderr);
   if (output) return module_write_file(module, output);
   bool printed = option_text(arguments, "print-after") || option_flag(arguments, "print-changed");
   if (!printed) graph_print(module->main, stdout);

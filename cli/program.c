@@ -110,7 +110,7 @@ static bool build_into(Program *program, const char *path) {
   CodegenOptions options = {.name = build_name(module, program->path), .source = base_name(program->path)};
   CodegenStats stats;
   TRY(build_target(module, program->arguments, &options.target));
-  TRY(build_optimise(module, program->arguments, &options.target));
+  TRY(build_optimise(module, program->arguments, &options.target, NULL));
   progress_begin(program->arguments, "compiling", program->path);
   bool ok = codegen_emit(module->main, &options, EMIT_SO, path, &stats);
   progress_end();

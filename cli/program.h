@@ -12,6 +12,7 @@
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "ir/ir.h"
+#include "passes/passes.h"
 #include "runtime/tenon.h"
 
 /* An input or output. */
@@ -57,6 +58,13 @@ typedef struct Program {
        "measure on this machine which schedules are fastest, and remember them"},                            \
       {"tune-seconds", 0, OPTION_SECONDS, "S", "begin no measurements after S seconds (default 60)"},        \
       {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
+#define QUANTIZE_OPTIONS                                                                                     \
+  {"quantize", 0, OPTION_CHOICE, "int8", "compute products with these numbers where that is faster"},        \
+      {"range", 0, OPTION_CHOICE, "minmax|percentile|mse|entropy",                                           \
+       "how ranges follow from the samples (default mse)"},                                                  \
+      {"max-drop", 0, OPTION_TEXT, "P%",                                                                     \
+       "of accuracy, or of agreement with the original: layers stay f32 until it holds"},                    \
+      SAMPLE_OPTIONS
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
    "an input: a .npy, .npz or .pb file, or a list [1, 2] (repeatable)"},                                     \
@@ -117,7 +125,11 @@ void tensors_free(Tensor *tensors, int count);
 bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known);
 bool build_states(Module *module, const Arguments *arguments); /* --state and --max (states.c) */
 /* The passes of the command, for its --cpu. */
-bool build_optimise(Module *module, const Arguments *arguments, const Target *target);
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
+                    Quantization *quantization);
+/* Of --quantize and what belongs to it; NULL: not given. Reads the samples. */
+bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
+void quantization_print(const Quantization *quantization, FILE *out);
 bool build_target(Module *module, const Arguments *arguments, Target *target);
 /* A C identifier out of a file's name. */
 char *build_name(Module *module, const char *path);

@@ -34,6 +34,7 @@ typedef struct CodegenOptions {
 typedef struct CodegenStats {
   int64_t library_bytes, weight_bytes, state_bytes, scratch_bytes; /* -1: depends on the dims */
   int kernel_count, distinct_kernel_count;
+  const Node **kernel_nodes; /* the node of each kernel of a run, in order; NULL of a dynamic graph */
 } CodegenStats;
 
 /* Compiles a graph that went through the pipeline (fused, scheduled, planned; plain ops are lowered plainly)
@@ -48,8 +49,10 @@ struct Kernel;
 bool codegen_kernels(Module *module, const Target *target, struct Kernel *const *kernels, int count,
                      const char *path, const char *asm_path);
 
-/* The Executor.run for passes: compiles the graph to a temporary library, loads it, runs it once. context:
- * const Target *. */
-bool codegen_execute(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs);
+/* For passes, so that what they compute is what ships: compiles a graph to a temporary library and loads it.
+ */
+Executor codegen_executor(const Target *target);
+/* Once; same contract as graph_interpret. */
+bool codegen_execute(const Target *target, Graph *graph, const Tensor *inputs, Tensor *outputs);
 
 #endif

@@ -1,12 +1,8 @@
 /*
- * emit.c -- codegen_emit: a graph to a library, an object, or one of the texts on the way; and
- * codegen_execute, which compiles to a temporary library and runs it, so that what a pass computes is what
- * ships.
+ * emit.c -- codegen_emit: a graph to a library, an object, or one of the texts on the way.
  */
 #include "codegen/library.h"
-#include "runtime/tenon.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <llvm-c/ErrorHandling.h>
 #include <stdlib.h>
@@ -124,7 +120,9 @@ static void fill_stats(const Program *program, const char *path, CodegenStats *s
       .scratch_bytes = program_scratch_bytes(program),
       .kernel_count = program->step_count,
       .distinct_kernel_count = program->code_count,
+      .kernel_nodes = NEW_ARRAY(program->module->arena, const Node *, program->step_count),
   };
+  for (int i = 0; i < program->step_count; i++) stats->kernel_nodes[i] = program->steps[i].node;
 }
 
 static bool is_c_name(const char *name) {
@@ -152,96 +150,5 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
   if (ok && options->header && (kind == EMIT_SO || kind == EMIT_OBJ))
     ok = program_write_header(&program, header_path(graph->module, path));
   if (ok && stats) fill_stats(&program, path, stats);
-  return ok;
-}
-
-/* ---- running a graph at once ---- */
-
-static void describe(const Tensor *tensor, tenon_tensor *descriptor) {
-  *descriptor = (tenon_tensor){.data = tensor->data,
-                               .size = tensor_size(tensor),
-                               .dtype = (uint32_t)tensor->dtype,
-                               .rank = (uint32_t)tensor->rank};
-  for (int axis = 0; axis < tensor->rank && axis < TENON_MAX_RANK; axis++)
-    descriptor->dims[axis] = tensor->dims[axis];
-}
-
-static bool take_output(Module *module, const Value *output, const tenon_tensor *from, Tensor *to) {
-  if (!tensor_new(to, output->type->dtype, (int)from->rank, from->dims))
-    return fail(module, "no memory for the outputs");
-  if (from->data) memcpy(to->data, from->data, tensor_size(to));
-  if (to->dtype == DTYPE_STRING) tensor_keep_strings(module, to);
-  return true;
-}
-
-static bool take_state(Graph *graph, tenon_session *session, const tenon_library *library, int index,
-                       Tensor *to) {
-  tenon_tensor state = {.data = NULL};
-  library->session_get_state(session, (uint32_t)index, &state);
-  if (!tensor_new(to, graph_state(graph, index)->type->dtype, (int)state.rank, state.dims))
-    return fail(graph->module, "no memory for the outputs");
-  state.data = to->data;
-  library->session_get_state(session, (uint32_t)index, &state);
-  return true;
-}
-
-/* Outputs were made by the session; they become tensors of their own. */
-static bool take_outputs(Graph *graph, tenon_session *session, const tenon_library *library,
-                         const tenon_tensor *from, Tensor *outputs) {
-  int states = graph->output_count - graph->state_count;
-  for (int i = 0; i < graph->output_count; i++) {
-    bool ok = i < states ? take_output(graph->module, graph_output(graph, i), &from[i], &outputs[i])
-                         : take_state(graph, session, library, i - states, &outputs[i]);
-    if (ok) continue;
-    while (i-- > 0) tensor_free(&outputs[i]);
-    return false;
-  }
-  return true;
-}
-
-static bool run_session(Graph *graph, const tenon_library *library, tenon_session *session,
-                        const Tensor *inputs, Tensor *outputs) {
-  Module *module = graph->module;
-  tenon_tensor *in = NEW_ARRAY(module->arena, tenon_tensor, graph->input_count),
-               *out = NEW_ARRAY(module->arena, tenon_tensor, graph->output_count);
-  for (int i = 0; i < graph->input_count; i++) {
-    int state = value_state(graph->inputs[i]);
-    if (inputs[i].dtype != graph->inputs[i]->type->dtype)
-      return fail(module, "input '%s' is %s, not %s", graph->inputs[i]->name, dtype_name(inputs[i].dtype),
-                  dtype_name(graph->inputs[i]->type->dtype));
-    describe(&inputs[i], &in[i]);
-    if (state >= 0 && library->session_set_state(session, (uint32_t)state, &in[i]))
-      return fail(module, "%s", library->session_error(session));
-  }
-  if (library->session_run(session, in, out)) return fail(module, "%s", library->session_error(session));
-  return take_outputs(graph, session, library, out, outputs);
-}
-
-static bool run_library(Graph *graph, const char *path, const Tensor *inputs, Tensor *outputs) {
-  Module *module = graph->module;
-  void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return fail(module, "the compiled graph cannot be loaded: %s", dlerror());
-  tenon_query_function *query = NULL;
-  void *symbol = dlsym(handle, "tenon_query");
-  memcpy(&query, &symbol, sizeof query); /* ISO C has no cast from object to function pointers */
-  const tenon_library *library = query ? query(TENON_ABI_VERSION) : NULL;
-  tenon_session *session = NULL;
-  int error = library ? library->session_open(NULL, &session) : TENON_ERROR_UNSUPPORTED;
-  bool ok = error ? fail(module, "the compiled graph cannot run: %s",
-                         library ? library->error_text(error) : "no tenon_query")
-                  : run_session(graph, library, session, inputs, outputs);
-  if (library) library->session_close(session);
-  dlclose(handle);
-  return ok;
-}
-
-bool codegen_execute(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs) {
-  WorkFolder folder;
-  CodegenOptions options = {
-      .target = *(const Target *)context, .name = "temporary", .source = graph->module->file};
-  TRY(work_folder_open(graph->module, &folder));
-  char *path = work_file(graph->module, &folder, "temporary.so");
-  bool ok = codegen_emit(graph, &options, EMIT_SO, path, NULL) && run_library(graph, path, inputs, outputs);
-  work_folder_close(&folder);
   return ok;
 }

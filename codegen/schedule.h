@@ -91,6 +91,9 @@ const char *schedule_choose(const Node *node, const Target *target, int rank);
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target, const Places *places,
                         const char *schedule);
 
+/* What a run of a scheduled kernel takes by the cost model; sizes that are open count nothing (cost.c). */
+double kernel_seconds(const Node *node, const Target *target);
+
 /* Whether it is an lstm, gru or rnn. */
 bool node_is_cell(const Node *node);
 

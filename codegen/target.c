@@ -201,6 +201,8 @@ static void describe_vectors(Target *target, const Machine *machine) {
    * the cost models. */
   target->fma_pipes = target->vector_bytes == 64 ? 1 : 2;
   target->peak_gflops = 3.6 * target->fma_pipes * (target->vector_bytes / 4) * (target->fma ? 2 : 1);
+  target->byte_gain = machine->vnni512 || machine->vnni ? 4 : 1;
+  target->half_gain = machine->bf16 ? 2 : 0.5;
   target->read_gbps = 28;
 }
 

@@ -65,7 +65,11 @@ static bool check_and_infer(Node *node) {
 }
 
 Node *node_like(Builder *builder, const Node *node, Value *const *operands) {
-  Node *copy = node_new(builder, node->op, operands, node->operand_count);
+  return node_like_on(builder, node, operands, node->operand_count);
+}
+
+Node *node_like_on(Builder *builder, const Node *node, Value *const *operands, int operand_count) {
+  Node *copy = node_new(builder, node->op, operands, operand_count);
   for (int i = 0; i < node->op->attr_count; i++) copy->attrs[i] = node->attrs[i];
   return copy;
 }

@@ -666,6 +666,7 @@ Builder builder_at_end(Graph *graph);
 Node *node_new(Builder *builder, const Op *op, Value *const *operands, int operand_count);
 /* The same op and attributes on other operands, not finished. */
 Node *node_like(Builder *builder, const Node *node, Value *const *operands);
+Node *node_like_on(Builder *builder, const Node *node, Value *const *operands, int operand_count);
 /* Checks operand count, runs infer and the known-value propagation. On failure the node is removed and a Diag
  * recorded. */
 bool node_finish(Node *node);
@@ -788,9 +789,24 @@ bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_
 /* Runs the graph node by node through plain lowerings in the loop-IR interpreter: slow, checked, the
  * reference. Allocates outputs. */
 bool graph_interpret(Graph *graph, const Tensor *inputs, Tensor *outputs);
-/* How passes run a graph fast (compiled); same contract as graph_interpret. NULL function: interpret. */
+/* A graph that was made ready to run, any number of times; it must not change any more. */
+typedef struct Runnable Runnable;
+
+/* What a kernel takes, in seconds. */
+typedef struct KernelTime {
+  const Node *node;
+  double predicted; /* by the cost model of the target */
+  double measured;  /* the least of all runs so far; 0: there was none */
+} KernelTime;
+
+/* How passes run graphs fast: compiled. NULL functions: they are interpreted. */
 typedef struct Executor {
-  bool (*run)(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs);
+  Runnable *(*open)(void *context, Graph *graph); /* NULL with a Diag */
+  /* Same contract as graph_interpret. */
+  bool (*run)(Runnable *runnable, const Tensor *inputs, Tensor *outputs);
+  /* One per kernel of a run, in order; they live as long as the graph's module. Returns their number. */
+  int (*times)(Runnable *runnable, const KernelTime **times);
+  void (*close)(Runnable *runnable); /* NULL is fine */
   void *context;
 } Executor;
 
@@ -817,7 +833,9 @@ typedef struct Target {
   bool fma, mask;       /* fused multiply-add; cheap masked loads and stores */
   int64_t l1_bytes, l2_bytes, l3_bytes;
   double peak_gflops; /* f32, one core */
-  double read_gbps;   /* DRAM, one core */
+  double byte_gain,
+      half_gain;    /* products of bytes summed in i32, and of bf16 in f32, in the time of one of f32 */
+  double read_gbps; /* DRAM, one core */
 } Target;
 
 int target_lanes(const Target *target, Dtype dtype); /* elements per vector register */
@@ -849,11 +867,13 @@ typedef struct Tuning {
 } Tuning;
 
 typedef struct PassOptions {
-  const Target *target; /* the best of the library's; only schedules differ between them */
-  Executor executor;    /* for large constant folds */
+  const Target *target;             /* the best of the library's; only schedules differ between them */
+  Executor executor;                /* for large constant folds, and to run the graph on samples */
+  const struct Pass *const *tables; /* where a pass finds those that optimise a copy, ending with NULL */
   Preference preference;
   bool strict;          /* nothing that computes a result from other sums than the op's own (Winograd) */
   const Tuning *tuning; /* NULL: the cost models decide */
+  struct Quantization *quantization; /* passes.h; NULL: numbers stay as they are */
 } PassOptions;
 
 /* run returns whether it changed the graph; an error is a Diag in graph->module (compare error_count). */

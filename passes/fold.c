@@ -231,6 +231,13 @@ static bool batch_build(Batch *batch, Module *module) {
   return true;
 }
 
+static bool execute(const Executor *executor, Graph *graph, const Tensor *inputs, Tensor *outputs) {
+  Runnable *runnable = executor->open(executor->context, graph);
+  bool ok = runnable && executor->run(runnable, inputs, outputs);
+  executor->close(runnable);
+  return ok;
+}
+
 /* Computes the batch and puts its results into the graph. */
 static bool batch_run(Batch *batch, Module *module, const PassOptions *options) {
   TRY(batch_build(batch, module));
@@ -247,9 +254,8 @@ static bool batch_run(Batch *batch, Module *module, const PassOptions *options) 
   }
   TRY(graph_set_outputs(batch->graph, count, values, names));
   Tensor *outputs = NEW_ARRAY(module->arena, Tensor, count);
-  const Executor *executor = &options->executor;
-  bool fast = executor->run && batch->work > INTERPRET_WORK;
-  TRY(fast ? executor->run(executor->context, batch->graph, batch->inputs, outputs)
+  bool fast = options->executor.open && batch->work > INTERPRET_WORK;
+  TRY(fast ? execute(&options->executor, batch->graph, batch->inputs, outputs)
            : graph_interpret(batch->graph, batch->inputs, outputs));
   for (int i = 0; i < count; i++) batch_replace(wanted[i], outputs[i]);
   return true;

@@ -301,12 +301,6 @@ static Value *integer_bias(const Product *p) {
   return scales_agree(operand(def, 1), p) ? operand(def, 0) : NULL;
 }
 
-static Node *like_conv(Builder *builder, const Node *conv, Value *const *operands) {
-  Node *copy = node_new(builder, &op_conv, operands, 3);
-  memcpy(copy->attrs, conv->attrs, sizeof copy->attrs[0] * (size_t)conv->op->attr_count);
-  return copy;
-}
-
 /* x with the padding of the conv, which is a zero point that only a run knows. */
 static Value *padded(Builder *builder, const Product *p) {
   Module *module = builder->graph->module;
@@ -328,7 +322,7 @@ static Value *integer_conv(Builder *builder, const Product *p, Value *bias) {
   bool pads = p->x.zero && pads_anything(p->node), known = pads && constant_number(p->x.zero, &zero);
   Value *x = pads && !known ? padded(builder, p) : p->x.q;
   if (!x) return NULL;
-  Node *conv = like_conv(builder, p->node, (Value *[]){x, p->w.q, bias});
+  Node *conv = node_like_on(builder, p->node, (Value *[]){x, p->w.q, bias}, 3);
   if (known) node_set_int(conv, "outside", (int64_t)zero);
   if (pads && !known) node_set_ints(conv, "pads", NULL, 0);
   return node_finish(conv) ? result(conv, 0) : NULL;
@@ -359,7 +353,7 @@ static Value *window_sums(Builder *builder, const Product *p, Value *sums) {
   int inner = input_axis(p);
   dims[p->channel] = dims[inner] = dim_const(module, 1);
   Value *ones = build_splat(builder, type_make(module, DTYPE_F32, w->rank, dims), 1);
-  Node *conv = ones ? like_conv(builder, p->node, (Value *[]){sums, ones, NULL}) : NULL;
+  Node *conv = ones ? node_like_on(builder, p->node, (Value *[]){sums, ones, NULL}, 3) : NULL;
   return conv && node_finish(conv) ? result(conv, 0) : NULL;
 }
 

@@ -42,6 +42,54 @@ typedef struct PipelineOptions {
  * failed. */
 bool pipeline_run(Graph *graph, const PipelineOptions *options);
 
+/* ---- Quantization (quantize.c) ---- */
+
+/* What products compute with. */
+typedef enum Precision {
+  PRECISION_F32,
+  PRECISION_BF16, /* weights and x rounded to bf16, sums in f32 */
+  PRECISION_INT8, /* u8 x with one step each, i8 weights with a step per channel, sums in i32 */
+  PRECISION_COUNT
+} Precision;
+extern const char *const precision_names[PRECISION_COUNT];
+
+/* The ledger's row of a product with constant weights. Seconds: of all kernels that are made of it, in a run.
+ */
+typedef struct LedgerRow {
+  const char *name; /* the model's node */
+  const char *kind; /* "conv 3x3", "gemm" */
+  Precision precision;
+  const char *reason;                /* why it is not what was asked for; NULL: it is */
+  double sqnr;                       /* of its results, dB; 0: not measured */
+  int64_t bytes_before, bytes_after; /* of its weights */
+  double predicted_before, predicted_after, measured_before, measured_after;
+} LedgerRow;
+
+/* How much alike the outputs are before and after. */
+typedef enum Likeness {
+  LIKE_LABELS,  /* share of samples whose label is right */
+  LIKE_CLASSES, /* share of rows with the same largest element */
+  LIKE_COSINE   /* least cosine between outputs */
+} Likeness;
+
+/* What is asked for, and the ledger of what was done. */
+typedef struct Quantization {
+  Precision precision;
+  const Samples *samples;
+  RangeMethod range; /* of activations */
+  double max_drop;   /* of the likeness; below 0: any */
+  bool times_decide; /* those measured, instead of those predicted */
+  void (*progress)(void *context, const char *what, int done, int count); /* NULL: silent */
+  void *context;
+
+  LedgerRow *rows; /* in the order of the graph */
+  int row_count;
+  Likeness likeness;
+  double before, after; /* the likeness; before: 1 unless there are labels */
+  double sqnr;          /* of the outputs, dB */
+  LedgerRow total;      /* of the whole graph; bytes: all constants */
+} Quantization;
+
 /* What `plan` decided, as a table: offset, bytes, life (positions in the node order), type and kernel of each
  * result. */
 void plan_print(Graph *graph, FILE *out);

@@ -15,6 +15,7 @@
 
 const Pass graph_passes[] = {
     {"integers", pass_integers, "products of quantized numbers become products of their integers"},
+    {"quantize", pass_quantize, "products of floats become products of integers, as far as that is worth it"},
     {"expand", pass_expand, "ops defined by other ops (batch_norm) become those"},
     {"simplify", pass_simplify, "local algebra to a fixpoint; scales and shifts move into weights"},
     {"fold", pass_fold, "what depends on constants only is computed"},
@@ -39,6 +40,9 @@ const PipelineStep default_pipeline[] = {
     {"fold", "and that algebra's constants in turn"},
     {"cse", "after folding, so that equal computed constants meet"},
     {"dce", "layout should not move what nobody uses"},
+    {"quantize", "needs scales and shifts in the weights, and sees products before they change their layout"},
+    {"integers", "what quantize has made"},
+    {"fold", "weights become panels of integers"},
     {"attention", "needs clean chains between products, and takes their transposes before layout moves them"},
     {"layout", "needs clean chains between convolutions; makes transposes of weights"},
     {"simplify",
@@ -176,6 +180,8 @@ bool pipeline_run(Graph *graph, const PipelineOptions *options) {
   const Pass *steps[MAX_STEPS];
   int count = steps_resolve(graph->module, options, tables, steps);
   if (count < 0) return false;
-  for (int i = 0; i < count; i++) TRY(step_run(graph, steps[i], options));
+  PipelineOptions inner = *options;
+  inner.pass.tables = tables;
+  for (int i = 0; i < count; i++) TRY(step_run(graph, steps[i], &inner));
   return true;
 }

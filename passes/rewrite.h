@@ -12,6 +12,7 @@
  */
 
 bool pass_integers(Graph *graph, const PassOptions *options);
+bool pass_quantize(Graph *graph, const PassOptions *options);
 bool pass_expand(Graph *graph, const PassOptions *options);
 bool pass_simplify(Graph *graph, const PassOptions *options);
 bool pass_fold(Graph *graph, const PassOptions *options);

@@ -856,7 +856,7 @@ static bool random_inputs(Check *check, Tensor *tensors) {
 static bool optimise(Check *check, const Target *target) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   PipelineOptions options = {
-      .pass = {.target = target, .executor = {codegen_execute, (void *)(uintptr_t)target}},
+      .pass = {.target = target, .executor = codegen_executor(target)},
       .tables = tables,
       .verify = true,
   };

@@ -62,7 +62,7 @@ static Module *read_model(void) {
 static bool optimise(Graph *graph, Target *target) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   PipelineOptions options = {
-      .pass = {.target = target, .executor = {codegen_execute, target}}, .tables = tables, .verify = true};
+      .pass = {.target = target, .executor = codegen_executor(target)}, .tables = tables, .verify = true};
   return pipeline_run(graph, &options);
 }
 

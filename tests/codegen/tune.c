@@ -184,7 +184,7 @@ static bool is_right(const Run *run) {
       ((float *)in[i].data)[k] = (float)((k * 7 + i) % 13) / 13 - 0.5f;
   }
   bool ok = graph_interpret(run->module->main, in, &plain) &&
-            codegen_execute((void *)(uintptr_t)&run->target, run->module->main, in, &fast);
+            codegen_execute(&run->target, run->module->main, in, &fast);
   for (int64_t k = 0; ok && k < tensor_count(&plain); k++)
     ok = fabsf(((float *)plain.data)[k] - ((float *)fast.data)[k]) < 1e-5f;
   Tensor *all[] = {&in[0], &in[1], &plain, &fast};

@@ -132,7 +132,7 @@ static bool execute_after(const char *passes, Graph *graph, const Tensor *inputs
   Target target;
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   TRY(target_describe(graph->module, NULL, NULL, &target));
-  PipelineOptions options = {.pass = {.target = &target, .executor = {codegen_execute, &target}},
+  PipelineOptions options = {.pass = {.target = &target, .executor = codegen_executor(&target)},
                              .tables = tables,
                              .passes = passes,
                              .verify = true,

@@ -37,7 +37,7 @@ TEST(unknown_pass_is_an_error_that_lists_the_known) {
   CHECK(!pipeline_run(module->main, &options));
   CHECK_INT(module->error_count, 1);
   CHECK_STRING(module->diags->text,
-               "unknown pass 'nothing'; there are integers, expand, simplify, fold, cse, dce, "
+               "unknown pass 'nothing'; there are integers, quantize, expand, simplify, fold, cse, dce, "
                "attention, layout, subpixel, fuse, place, plan");
   module_free(module);
 }
@@ -92,9 +92,17 @@ TEST(plan_prints_as_a_table) {
   module_free(module);
 }
 
-static bool count_and_interpret(void *context, Graph *graph, const Tensor *inputs, Tensor *outputs) {
+static Runnable *count(void *context, Graph *graph) {
   ++*(int *)context;
-  return graph_interpret(graph, inputs, outputs);
+  return (Runnable *)graph;
+}
+
+static bool interpret(Runnable *graph, const Tensor *inputs, Tensor *outputs) {
+  return graph_interpret((Graph *)graph, inputs, outputs);
+}
+
+static void leave(Runnable *graph) {
+  (void)graph;
 }
 
 TEST(large_folds_go_through_the_executor_in_one_graph) {
@@ -111,7 +119,7 @@ TEST(large_folds_go_through_the_executor_in_one_graph) {
   Value *y = build_binary(&builder, &op_add, build_binary(&builder, &op_mul, x, doubled), negative);
   CHECK(graph_set_outputs(graph, 1, &y, (const char *[]){"y"}));
   int calls = 0;
-  PipelineOptions options = {.passes = "fold,fold", .pass.executor = {count_and_interpret, &calls}};
+  PipelineOptions options = {.passes = "fold,fold", .pass.executor = {count, interpret, NULL, leave, &calls}};
   CHECK(pipeline_run(graph, &options));
   CHECK_INT(calls, 1);
   CHECK_INT(graph_count_nodes(graph), 5); /* two constants, mul, add, return */

@@ -1,0 +1,126 @@
+/* quantize.c -- --quantize: what passes are told, and the ledger for people. */
+#include "cli/program.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- What is asked for ---- */
+
+static int choice_number(const char *text, const char *const *words, int otherwise) {
+  for (int i = 0; text && words[i]; i++)
+    if (strcmp(text, words[i]) == 0) return i;
+  return otherwise;
+}
+
+/* "1%" or "0.01"; -1: not given. */
+static bool read_drop(Module *module, const Arguments *arguments, double *drop) {
+  const char *text = option_text(arguments, "max-drop");
+  char *end;
+  *drop = -1;
+  if (!text) return true;
+  *drop = strtod(text, &end);
+  if (*end == '%') *drop /= 100, end++;
+  bool ok = end > text && !*end && *drop >= 0 && *drop < 1;
+  return ok || fail(module, "--max-drop wants a share such as 1%% or 0.01, not '%s'", text);
+}
+
+/* Sizes that are open are 1. */
+static bool random_tensor(Module *module, const Value *input, uint64_t *state, Tensor *tensor) {
+  const Type *type = input->type;
+  int64_t dims[MAX_RANK];
+  if (!type_is_tensor(type) || type->dtype == DTYPE_STRING)
+    return fail(module, "input '%s' cannot be made up: give samples with --calib", input->name);
+  for (int i = 0; i < type->rank; i++) dims[i] = dim_is_const(type->dims[i]) ? type->dims[i]->value : 1;
+  if (!tensor_new(tensor, type->dtype, type->rank, dims)) return fail(module, "no memory for samples");
+  tensor_random(tensor, state);
+  return true;
+}
+
+static bool random_samples(Module *module, Samples *samples) {
+  enum { COUNT = 8 };
+  const Graph *graph = module->main;
+  uint64_t state = 1;
+  *samples = (Samples){.count = COUNT, .input_count = graph->input_count};
+  samples->tensors = NEW_ARRAY(module->arena, Tensor, COUNT * graph->input_count);
+  for (int i = 0; i < COUNT * graph->input_count; i++)
+    TRY(random_tensor(module, graph->inputs[i % graph->input_count], &state, &samples->tensors[i]));
+  fprintf(stderr,
+          "warning: no --calib: ranges come from %d random inputs, and the results will be bad. Give "
+          "data like that of use.\n",
+          COUNT);
+  return true;
+}
+
+static void show_progress(void *context, const char *what, int done, int count) {
+  (void)context;
+  (void)what;
+  progress_count(done, count);
+}
+
+bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization) {
+  static const char *const ranges[] = {"minmax", "percentile", "mse", "entropy", NULL};
+  static const char *const precisions[] = {"int8", NULL};
+  static const Precision numbers[] = {PRECISION_INT8};
+  const char *precision = option_text(arguments, "quantize");
+  *quantization = NULL;
+  if (!precision) return true;
+  Quantization *q = NEW(module->arena, Quantization);
+  Samples *samples = NEW(module->arena, Samples);
+  q->precision = numbers[choice_number(precision, precisions, 0)];
+  q->range = (RangeMethod)choice_number(option_text(arguments, "range"), ranges, RANGE_MSE);
+  q->times_decide = option_flag(arguments, "tune");
+  q->samples = samples;
+  q->progress = show_progress;
+  TRY(read_drop(module, arguments, &q->max_drop));
+  TRY(samples_from_options(module, arguments, samples));
+  if (samples->count == 0) TRY(random_samples(module, samples));
+  *quantization = q;
+  return true;
+}
+
+/* ---- The ledger ---- */
+
+static const char *micros(double seconds, char text[32]) {
+  if (seconds <= 0) return "-";
+  snprintf(text, 32, "%.*f", seconds < 1e-4 ? 1 : 0, 1e6 * seconds);
+  return text;
+}
+
+static void print_row(FILE *out, const LedgerRow *row, const char *precision, const char *sqnr,
+                      const char *why) {
+  char a[32], b[32], times[4][32];
+  fprintf(out, "%-28.28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s  %s\n", row->name, row->kind, precision, sqnr,
+          bytes_text(row->bytes_before, a), bytes_text(row->bytes_after, b),
+          micros(row->predicted_before, times[0]), micros(row->predicted_after, times[1]),
+          micros(row->measured_before, times[2]), micros(row->measured_after, times[3]), why);
+}
+
+static void print_likeness(FILE *out, const Quantization *q) {
+  static const char *const words[] = {"labels right", "the same class as before",
+                                      "least cosine with the original"};
+  if (q->likeness == LIKE_LABELS)
+    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * q->before, 100 * q->after);
+  else
+    fprintf(out, "%s: %.*f%s", words[q->likeness], q->likeness == LIKE_COSINE ? 5 : 2,
+            (q->likeness == LIKE_COSINE ? 1 : 100) * q->after, q->likeness == LIKE_COSINE ? "" : " %");
+  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->samples->count, q->sqnr);
+}
+
+void quantization_print(const Quantization *q, FILE *out) {
+  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %17s %17s\n", "", "", "", "SQNR", "", "bytes", "predicted us",
+          "measured us");
+  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "", "dB", "before", "after",
+          "before", "after", "before", "after");
+  for (int i = 0; i < q->row_count; i++) {
+    const LedgerRow *row = &q->rows[i];
+    char sqnr[32] = "-";
+    if (row->sqnr != 0 && isfinite(row->sqnr)) snprintf(sqnr, sizeof sqnr, "%.1f", row->sqnr);
+    print_row(out, row, precision_names[row->precision], sqnr, row->reason ? row->reason : "");
+  }
+  LedgerRow total = q->total;
+  total.name = "everything";
+  total.kind = "";
+  print_row(out, &total, "", "", "");
+  print_likeness(out, q);
+}

@@ -1,0 +1,74 @@
+/*
+ * cost.c -- what a kernel takes by the cost model: the longer of its work and its traffic.
+ *
+ * A table says what share of the target's peak each variant reaches on sizes that are neither small nor odd
+ * (the kernels' heads have the measurements), in operations of the plain sums; memory is as fast as the
+ * smallest cache that holds what a kernel touches. It decides between forms of a product that differ by more
+ * than it errs, such as floats and integers.
+ */
+#include "codegen/schedule.h"
+
+#include <string.h>
+
+typedef struct Share {
+  const char *variant;
+  double f32, bf16, bytes; /* of the peak of that dtype */
+} Share;
+
+static const Share shares[] = {{"winograd", 2.4, 0, 0},       {"panels", 0.92, 0.75, 0.9},
+                               {"matmul", 0.85, 0.6, 0.6},    {"attention", 0.8, 0.6, 0.6},
+                               {"depthwise", 0.7, 0.5, 0.25}, {"rnn", 0.7, 0.5, 0.5},
+                               {"", 0.02, 0.02, 0.01}};
+
+static const Share *share_of(const char *schedule) {
+  size_t length = strcspn(schedule, " ");
+  const Share *share = shares;
+  while (*share->variant &&
+         (strlen(share->variant) != length || strncmp(share->variant, schedule, length) != 0))
+    share++;
+  return share;
+}
+
+static double constant_count(const Dim *dim) {
+  return dim && dim_is_const(dim) ? (double)dim->value : 0;
+}
+
+/* Seconds of the products of a node. */
+static double work(const Node *node, const Target *target, const char *schedule) {
+  const Share *share = share_of(schedule);
+  double macs = node->op->macs ? constant_count(node->op->macs(node)) : 0,
+         peak = target->peak_gflops * 1e9 / 2;
+  Dtype dtype = node->operand_count ? operand(node, 0)->type->dtype : DTYPE_F32;
+  if (dtype_is_byte(dtype)) return macs / (peak * target->byte_gain * share->bytes);
+  if (dtype == DTYPE_BF16) return macs / (peak * target->half_gain * share->bf16);
+  return macs / (peak * share->f32);
+}
+
+static double bytes_of(const Value *value) {
+  size_t bytes = 0;
+  int64_t count = value && type_is_tensor(value->type) ? type_static_count(value->type) : 0;
+  return count > 0 && dtype_bytes(value->type->dtype, count, &bytes) ? (double)bytes : 0;
+}
+
+static double traffic(const Node *node, const Target *target) {
+  enum { L2_GBPS = 80, L3_GBPS = 40 };
+  double bytes = 0;
+  for (int i = 0; i < node->operand_count; i++) bytes += bytes_of(operand(node, i));
+  for (int i = 0; i < node->result_count; i++) bytes += bytes_of(result(node, i));
+  double gbps = bytes <= (double)target->l2_bytes   ? L2_GBPS
+                : bytes <= (double)target->l3_bytes ? L3_GBPS
+                                                    : target->read_gbps;
+  return bytes / (gbps * 1e9);
+}
+
+double kernel_seconds(const Node *node, const Target *target) {
+  double seconds = 0, moved = traffic(node, target);
+  int count = 0;
+  for (const Target *each = target; each; each = each->next) count++;
+  const char *schedule = schedule_text(node, target, 0, count);
+  if (!schedule) return 0;
+  if (!node_is(node, &op_kernel)) seconds = work(node, target, schedule);
+  for (int i = 0; i < node->region_count; i++)
+    FOR_EACH_NODE(inner, node->regions[i]) seconds += work(inner, target, schedule);
+  return seconds > moved ? seconds : moved;
+}

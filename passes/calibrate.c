@@ -1,0 +1,187 @@
+/*
+ * calibrate.c -- what the samples say of a plan's values, and the integers that follow.
+ *
+ * The compiled graph runs twice over the samples: first the ranges of the activations are found, then the
+ * means of their channels before and after rounding, from which the weights' rounding knows what each weight
+ * matters, and the bias what it has to make up for.
+ */
+#include "passes/quantize.h"
+#include "passes/rewrite.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Calibration {
+  Plan *plan;
+  Observer observer;
+  Tensor *seen;     /* outputs, then activations */
+  double **squares; /* [activation][channels]: sums of squares */
+  int64_t *counts;  /* elements of each channel */
+} Calibration;
+
+/* ---- ranges ---- */
+
+static bool check_finite(const Plan *plan, const Activation *activation, const Tensor *tensor, int sample) {
+  const float *x = tensor->data;
+  for (int64_t i = 0, count = tensor_count(tensor); i < count; i++)
+    if (!isfinite(x[i]))
+      return fail(
+          plan->graph->module,
+          "calibration: what '%s' reads is %s at element %lld in sample %d: integers cannot stand for "
+          "it; leave such samples out",
+          plan->layers[activation->layer].row->name, isnan(x[i]) ? "NaN" : "infinite", (long long)i,
+          sample + 1);
+  return true;
+}
+
+static bool see_range(Calibration *c, int sample) {
+  Plan *plan = c->plan;
+  for (int i = 0; i < plan->activation_count; i++) {
+    const Tensor *tensor = &c->seen[plan->observed.output_count + i];
+    TRY(check_finite(plan, &plan->activations[i], tensor, sample));
+    histogram_add(&plan->activations[i].seen, tensor->data, tensor_count(tensor));
+  }
+  return true;
+}
+
+static void choose_ranges(Plan *plan) {
+  for (int i = 0; i < plan->activation_count; i++)
+    plan->activations[i].affine =
+        affine_fit(&plan->activations[i].seen, plan->quantization->range, 0, UINT8_MAX, false);
+}
+
+/* ---- means ---- */
+
+/* Elements behind one of the channels. */
+static int64_t behind_channel(const Plan *plan, const Activation *activation) {
+  const Node *node = plan->layers[activation->layer].node;
+  const Type *type = activation->value->type;
+  int64_t count = 1;
+  if (!node_is(node, &op_conv)) return 1;
+  for (int i = node_window(node).channel_axis + 1; i < type->rank; i++)
+    count *= dim_is_const(type->dims[i]) ? type->dims[i]->value : 0;
+  return count;
+}
+
+static void see_means(Calibration *c, int index) {
+  Activation *activation = &c->plan->activations[index];
+  const Tensor *tensor = &c->seen[c->plan->observed.output_count + index];
+  int64_t channels = activation->channels, behind = behind_channel(c->plan, activation);
+  const float *x = tensor->data;
+  if (!activation->is_read || channels <= 0 || behind <= 0) return;
+  for (int64_t i = 0, count = tensor_count(tensor); i < count; i += behind) {
+    int64_t channel = i / behind % channels;
+    for (int64_t j = i; j < i + behind; j++) {
+      activation->mean[channel] += x[j];
+      activation->rounded[channel] +=
+          affine_value(&activation->affine, affine_round(&activation->affine, x[j]));
+      c->squares[index][channel] += (double)x[j] * x[j];
+    }
+  }
+  c->counts[index] += tensor_count(tensor) / channels;
+}
+
+static void finish_means(Calibration *c) {
+  for (int i = 0; i < c->plan->activation_count; i++) {
+    Activation *activation = &c->plan->activations[i];
+    for (int64_t channel = 0; c->counts[i] && channel < activation->channels; channel++) {
+      activation->mean[channel] /= (double)c->counts[i];
+      activation->rounded[channel] /= (double)c->counts[i];
+      c->squares[i][channel] /= (double)c->counts[i];
+    }
+  }
+}
+
+/* ---- weights ---- */
+
+/* [group_rows, k] of per-channel numbers as the columns of a row's weights meet them. */
+static double *spread(Arena *arena, const Layer *layer, int64_t row, const double *channels) {
+  double *columns = NEW_ARRAY(arena, double, layer->k);
+  for (int64_t j = 0; j < layer->k; j++) columns[j] = channels[layer_channel(layer, row, j)];
+  return columns;
+}
+
+static void round_group(Calibration *c, Layer *layer, const float *weights, int64_t first) {
+  enum { BOUND = 127 };
+  Arena *arena = arena_new();
+  int index = layer->activation;
+  const Activation *x = &c->plan->activations[index];
+  const float *w = weights + first * layer->k;
+  Grid grid = {.rows = (int)layer->group_rows,
+               .k = (int)layer->k,
+               .group = (int)layer->k,
+               .low = -BOUND,
+               .high = BOUND,
+               .step = layer->step + first};
+  bool known = c->counts[index] > 0;
+  grid_fit(&grid, w, known ? spread(arena, layer, first, c->squares[index]) : NULL, RANGE_MSE);
+  int8_t *q = layer->q + first * layer->k;
+  grid_round(&grid, w, q);
+  if (known)
+    bias_shift(&grid, w, q, spread(arena, layer, first, x->mean), spread(arena, layer, first, x->rounded),
+               layer->shift + first);
+  arena_free(arena);
+}
+
+static void round_weights(Calibration *c, Layer *layer) {
+  Arena *arena = c->plan->graph->module->arena;
+  layer->q = NEW_ARRAY(arena, int8_t, layer->rows * layer->k);
+  layer->step = NEW_ARRAY(arena, float, layer->rows);
+  layer->shift = NEW_ARRAY(arena, double, layer->rows);
+  float *weights = layer_weights(layer);
+  for (int64_t row = 0; row < layer->rows; row += layer->group_rows) round_group(c, layer, weights, row);
+  free(weights);
+}
+
+/* ---- the runs ---- */
+
+static Calibration begin(Plan *plan) {
+  Arena *arena = plan->graph->module->arena;
+  Calibration c = {.plan = plan,
+                   .seen = NEW_ARRAY(arena, Tensor, plan->observed.output_count + plan->observed.seen_count),
+                   .squares = NEW_ARRAY(arena, double *, plan->activation_count),
+                   .counts = NEW_ARRAY(arena, int64_t, plan->activation_count)};
+  for (int i = 0; i < plan->activation_count; i++) {
+    Activation *activation = &plan->activations[i];
+    activation->mean = NEW_ARRAY(arena, double, activation->channels);
+    activation->rounded = NEW_ARRAY(arena, double, activation->channels);
+    c.squares[i] = NEW_ARRAY(arena, double, activation->channels);
+  }
+  return c;
+}
+
+static void free_seen(Calibration *c) {
+  for (int i = 0; i < c->plan->observed.output_count + c->plan->observed.seen_count; i++)
+    tensor_free(&c->seen[i]);
+}
+
+static bool run_sample(Calibration *c, int sample, bool ranges) {
+  const Samples *samples = c->plan->quantization->samples;
+  TRY(observer_run(&c->plan->observed, &samples->tensors[sample * samples->input_count], c->seen));
+  bool ok = !ranges || see_range(c, sample);
+  for (int i = 0; !ranges && i < c->plan->activation_count; i++) see_means(c, i);
+  free_seen(c);
+  return ok;
+}
+
+static bool run_samples(Calibration *c) {
+  int count = c->plan->quantization->samples->count;
+  for (int i = 0; i < 2 * count; i++) {
+    plan_report(c->plan, "calibrating", i, 2 * count);
+    if (i == count) choose_ranges(c->plan);
+    TRY(run_sample(c, i % count, i < count));
+  }
+  finish_means(c);
+  return true;
+}
+
+bool plan_calibrate(Plan *plan) {
+  Calibration c = begin(plan);
+  TRY(run_samples(&c));
+  for (int i = 0; i < plan->layer_count; i++) {
+    plan_report(plan, "rounding weights", i, plan->layer_count);
+    round_weights(&c, &plan->layers[i]);
+  }
+  return true;
+}

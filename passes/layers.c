@@ -1,0 +1,174 @@
+/*
+ * layers.c -- what can be quantized in a graph: its products with constant weights, and the values between.
+ */
+#include "passes/quantize.h"
+#include "passes/rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_product(const Node *node) {
+  return node_is(node, &op_conv) || node_is(node, &op_gemm) || node_is(node, &op_matmul);
+}
+
+static bool is_layer(const Node *node) {
+  if (!is_product(node) || result(node, 0)->type->dtype != DTYPE_F32) return false;
+  const Value *w = operand(node, 1);
+  const Data *data = value_data(w);
+  if (!data || data->splat || type_static_count(w->type) <= 0) return false;
+  if (node_is(node, &op_conv)) return !node_int(node, "packed") && w->type->rank >= 3;
+  return w->type->rank == 2 && !node_int(node, "packed") &&
+         !(node_is(node, &op_gemm) && node_bool(node, "trans_a"));
+}
+
+static int channel_axis(const Node *node) {
+  int rank = operand(node, 1)->type->rank;
+  if (node_is(node, &op_conv)) return node_string_is(node, "layout", "nhwc") ? rank - 1 : 0;
+  return node_is(node, &op_gemm) && node_bool(node, "trans_b") ? 0 : 1;
+}
+
+static const char *kind_of(const Node *node) {
+  Arena *arena = node->graph->module->arena;
+  if (!node_is(node, &op_conv)) return node->op->name;
+  Window window = node_window(node);
+  char *text = arena_printf(arena, window.group == 1            ? "conv "
+                                   : window.group_channels == 1 ? "depthwise "
+                                                                : "grouped conv ");
+  for (int i = 0; i < window.rank; i++)
+    text = arena_printf(arena, "%s%s%lld", text, i ? "x" : "", (long long)window.kernel[i]);
+  return text;
+}
+
+static bool has_origin(const Plan *plan, const char *origin) {
+  for (int i = 0; i < plan->layer_count; i++)
+    if (strcmp(plan->layers[i].node->origin, origin) == 0) return true;
+  return false;
+}
+
+static void name_layer(const Plan *plan, Node *node) {
+  Module *module = node->graph->module;
+  const char *origin = node->origin;
+  if (!origin) origin = arena_printf(module->arena, "%s_%d", node->op->name, plan->layer_count + 1);
+  for (int i = 2; has_origin(plan, origin); i++)
+    origin = arena_printf(module->arena, "%s#%d", node->origin ? node->origin : node->op->name, i);
+  node->origin = intern(module, origin);
+}
+
+static int64_t channels_of(const Node *node) {
+  const Type *x = operand(node, 0)->type;
+  const Dim *channels = x->dims[node_is(node, &op_conv) ? node_window(node).channel_axis : x->rank - 1];
+  return dim_is_const(channels) ? channels->value : 0;
+}
+
+static int activation_of(Plan *plan, Value *value, int layer) {
+  int i = 0;
+  while (i < plan->activation_count && plan->activations[i].value != value) i++;
+  if (i == plan->activation_count)
+    plan->activations[plan->activation_count++] = (Activation){.value = value, .layer = layer};
+  return i;
+}
+
+static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
+  const Type *w = operand(node, 1)->type;
+  int axis = channel_axis(node);
+  name_layer(plan, node);
+  int number = plan->layer_count++;
+  Layer *layer = &plan->layers[number];
+  *layer = (Layer){.node = node, .rows = w->dims[axis]->value, .inner = 1, .row = row};
+  layer->behind = w->rank - 1 - axis;
+  for (int i = axis + 1; i < w->rank; i++) layer->inner *= w->dims[i]->value;
+  layer->k = type_static_count(w) / layer->rows;
+  layer->group_rows = layer->rows / (node_is(node, &op_conv) ? node_int(node, "group") : 1);
+  layer->activation = activation_of(plan, operand(node, 0), number);
+  Activation *x = &plan->activations[layer->activation];
+  x->is_read = true;
+  x->is_image |= node_is(node, &op_conv);
+  x->channels = channels_of(node);
+  *row = (LedgerRow){.name = node->origin,
+                     .kind = kind_of(node),
+                     .precision = plan->quantization->precision,
+                     .bytes_before = 4 * type_static_count(w)};
+}
+
+/* What an add reads of two convolutions: the first result is stored, as integers it is a quarter. */
+static void add_summand(Plan *plan, const Node *add) {
+  int found[2] = {-1, -1};
+  for (int i = 0; i < 2; i++)
+    for (int l = 0; l < plan->layer_count; l++)
+      if (operand(add, i)->def == plan->layers[l].node) found[i] = l;
+  if (found[0] < 0 || found[1] < 0 || operand(add, 0)->type != operand(add, 1)->type) return;
+  int first = found[0] < found[1] ? found[0] : found[1];
+  Node *node = plan->layers[first].node;
+  if (!node_is(node, &op_conv) || !value_has_one_use(result(node, 0))) return;
+  Activation *sum = &plan->activations[activation_of(plan, result(node, 0), first)];
+  sum->is_image = true;
+}
+
+void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
+  Arena *arena = graph->module->arena;
+  *plan = (Plan){.graph = graph, .options = options, .quantization = options->quantization};
+  int count = 0, adds = 0;
+  FOR_EACH_NODE(node, graph) {
+    count += is_layer(node);
+    adds += node_is(node, &op_add);
+  }
+  plan->layers = NEW_ARRAY(arena, Layer, count);
+  plan->activations = NEW_ARRAY(arena, Activation, count + adds);
+  plan->quantization->rows = NEW_ARRAY(arena, LedgerRow, count);
+  plan->quantization->row_count = count;
+  FOR_EACH_NODE(node, graph)
+  if (is_layer(node)) add_layer(plan, node, &plan->quantization->rows[plan->layer_count]);
+  FOR_EACH_NODE(node, graph)
+  if (node_is(node, &op_add)) add_summand(plan, node);
+}
+
+bool plan_open(Plan *plan) {
+  int activations = plan->activation_count, count = activations + plan->layer_count;
+  Value **values = NEW_ARRAY(plan->graph->module->arena, Value *, count);
+  for (int i = 0; i < count; i++)
+    values[i] = i < activations ? plan->activations[i].value : result(plan->layers[i - activations].node, 0);
+  plan_report(plan, "compiling", 0, 2);
+  TRY(observer_open(&plan->observed, plan->graph, plan->options, values, count));
+  plan_report(plan, "compiling", 1, 2);
+  return observer_open(&plan->original, plan->graph, plan->options, NULL, 0);
+}
+
+void plan_close(Plan *plan) {
+  observer_close(&plan->observed);
+  observer_close(&plan->original);
+}
+
+bool activation_is_rounded(const Plan *plan, const Activation *activation) {
+  for (int i = 0; i < plan->layer_count; i++) {
+    const Layer *layer = &plan->layers[i];
+    bool touches =
+        activation->is_read ? &plan->activations[layer->activation] == activation : i == activation->layer;
+    if (touches && layer->row->precision == PRECISION_INT8) return true;
+  }
+  return false;
+}
+
+float *layer_weights(const Layer *layer) {
+  const Data *data = value_data(operand(layer->node, 1));
+  float *weights = malloc(sizeof *weights * (size_t)(layer->rows * layer->k));
+  if (!weights) abort();
+  int64_t inner = layer->inner, rows = layer->rows;
+  for (int64_t i = 0; i < rows * layer->k; i++) {
+    int64_t row = i / inner % rows, column = i / (inner * rows) * inner + i % inner;
+    weights[row * layer->k + column] = (float)data_get(data, i);
+  }
+  return weights;
+}
+
+int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
+  if (!node_is(layer->node, &op_conv)) return column;
+  Window window = node_window(layer->node);
+  int64_t kernel = layer->k / window.group_channels;
+  int64_t inside = window.channels_last ? column % window.group_channels : column / kernel;
+  return row / layer->group_rows * window.group_channels + inside;
+}
+
+void plan_report(const Plan *plan, const char *what, int done, int count) {
+  const Quantization *quantization = plan->quantization;
+  if (quantization->progress) quantization->progress(quantization->context, what, done, count);
+}

@@ -1,0 +1,232 @@
+/*
+ * ledger.c -- what a plan gains and costs: times of kernels, and how near its numbers are to the original's.
+ */
+#include "passes/quantize.h"
+#include "passes/rewrite.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* The original and the planned graph, side by side on the same samples. */
+typedef struct Pair {
+  Plan *plan;
+  Observer *original, planned;
+  Tensor *a, *b; /* what they gave */
+  int count;
+} Pair;
+
+/* layers: their results are seen, too. */
+static bool pair_open(Pair *pair, Plan *plan, bool layers) {
+  Graph *graph = plan->graph, *copy = graph_clone(graph->module, graph, NULL);
+  Arena *arena = graph->module->arena;
+  int count = layers ? plan->layer_count : 0;
+  Value **found = NEW_ARRAY(arena, Value *, count);
+  Node **nodes = NEW_ARRAY(arena, Node *, plan->layer_count);
+  *pair = (Pair){.plan = plan, .original = layers ? &plan->observed : &plan->original};
+  pair->count = pair->original->output_count + pair->original->seen_count;
+  pair->a = NEW_ARRAY(arena, Tensor, pair->count);
+  pair->b = NEW_ARRAY(arena, Tensor, pair->count);
+  TRY(plan_apply(plan, copy, nodes));
+  for (int i = 0; i < count; i++) found[i] = result(nodes[i], 0);
+  return observer_open(&pair->planned, copy, plan->options, found, count);
+}
+
+static bool pair_run(Pair *pair, int sample) {
+  const Samples *samples = pair->plan->quantization->samples;
+  const Tensor *inputs = &samples->tensors[sample * samples->input_count];
+  return observer_run(pair->original, inputs, pair->a) && observer_run(&pair->planned, inputs, pair->b);
+}
+
+static void pair_free(Pair *pair) {
+  for (int i = 0; i < pair->count; i++) {
+    tensor_free(&pair->a[i]);
+    tensor_free(&pair->b[i]);
+  }
+}
+
+/* ---- times ---- */
+
+static int layer_of_origin(const Plan *plan, const char *origin) {
+  for (int i = 0; origin && i < plan->layer_count; i++)
+    if (strcmp(plan->layers[i].row->name, origin) == 0) return i;
+  return -1;
+}
+
+/* The layer that a kernel was made of; -1: none. */
+static int layer_of_kernel(const Plan *plan, const Node *node) {
+  int found = layer_of_origin(plan, node->origin);
+  for (int i = 0; found < 0 && i < node->region_count; i++) FOR_EACH_NODE(inner, node->regions[i])
+  if (found < 0) found = layer_of_origin(plan, inner->origin);
+  return found;
+}
+
+static void take_times(Plan *plan, Observer *observer, bool after) {
+  const KernelTime *times;
+  LedgerRow *total = &plan->quantization->total;
+  int count = observer_times(observer, &times);
+  for (int i = -1; i < plan->layer_count; i++) {
+    LedgerRow *row = i < 0 ? total : plan->layers[i].row;
+    *(after ? &row->predicted_after : &row->predicted_before) = 0;
+    *(after ? &row->measured_after : &row->measured_before) = 0;
+  }
+  for (int i = 0; i < count; i++) {
+    int layer = layer_of_kernel(plan, times[i].node);
+    LedgerRow *rows[2] = {total, layer < 0 ? NULL : plan->layers[layer].row};
+    for (int r = 0; r < 2 && rows[r]; r++) {
+      *(after ? &rows[r]->predicted_after : &rows[r]->predicted_before) += times[i].predicted;
+      *(after ? &rows[r]->measured_after : &rows[r]->measured_before) += times[i].measured;
+    }
+  }
+}
+
+static void count_bytes(Plan *plan) {
+  for (int i = 0; i < plan->layer_count; i++) {
+    const Layer *layer = &plan->layers[i];
+    bool integers = layer->row->precision == PRECISION_INT8;
+    layer->row->bytes_after = integers ? layer->rows * layer->k + 4 * layer->rows : layer->row->bytes_before;
+  }
+}
+
+/* Bytes of all constants. */
+static int64_t constant_bytes(const Graph *graph) {
+  int64_t bytes = 0;
+  FOR_EACH_NODE(node, graph) {
+    size_t size = 0;
+    if (node->data && !node->data->splat && dtype_bytes(node->data->dtype, node->data->count, &size))
+      bytes += (int64_t)size;
+  }
+  return bytes;
+}
+
+bool plan_predict(Plan *plan) {
+  enum { RUNS = 5 };
+  Pair pair;
+  bool ok = pair_open(&pair, plan, false);
+  for (int run = 0; ok && run < RUNS; run++) {
+    plan_report(plan, "comparing times", run, RUNS);
+    ok = pair_run(&pair, 0);
+    pair_free(&pair);
+  }
+  if (ok) {
+    take_times(plan, pair.original, false);
+    take_times(plan, &pair.planned, true);
+    count_bytes(plan);
+    plan->quantization->total.bytes_before = constant_bytes(pair.original->copy);
+    plan->quantization->total.bytes_after = constant_bytes(pair.planned.copy);
+  }
+  observer_close(&pair.planned);
+  return ok;
+}
+
+/* ---- likeness ---- */
+
+typedef struct Noise {
+  double signal, noise;
+} Noise;
+
+static void noise_add(Noise *noise, const Tensor *a, const Tensor *b) {
+  if (!dtype_is_float(a->dtype)) return;
+  for (int64_t i = 0, count = tensor_count(a); i < count; i++) {
+    double x = dtype_get(a->dtype, a->data, i), error = dtype_get(b->dtype, b->data, i) - x;
+    noise->signal += x * x;
+    noise->noise += error * error;
+  }
+}
+
+static double decibels(const Noise *noise) {
+  return noise->noise > 0 ? 10 * log10((noise->signal + DBL_MIN) / noise->noise) : INFINITY;
+}
+
+static bool has_classes(const Type *type) {
+  return type->dtype == DTYPE_F32 && type->rank >= 1 && type->rank <= 2 &&
+         !dim_is(type->dims[type->rank - 1], 1);
+}
+
+static int64_t largest(const Tensor *tensor, int64_t row, int64_t classes) {
+  const float *x = (const float *)tensor->data + row * classes;
+  int64_t best = 0;
+  for (int64_t i = 1; i < classes; i++)
+    if (x[i] > x[best]) best = i;
+  return best;
+}
+
+static double cosine(const Tensor *a, const Tensor *b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (int64_t i = 0, count = tensor_count(a); i < count; i++) {
+    double x = dtype_get(a->dtype, a->data, i), y = dtype_get(b->dtype, b->data, i);
+    ab += x * y, aa += x * x, bb += y * y;
+  }
+  return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : aa == bb;
+}
+
+typedef struct Tally {
+  double right[2]; /* before, after */
+  int64_t rows;
+  double least;
+  Noise noise;
+} Tally;
+
+static void tally_classes(Tally *tally, const Pair *pair, int sample) {
+  const Samples *samples = pair->plan->quantization->samples;
+  const Tensor *a = pair->a, *b = pair->b;
+  int64_t classes = a->dims[a->rank - 1], rows = classes ? tensor_count(a) / classes : 0;
+  for (int64_t row = 0; row < rows; row++) {
+    int64_t first = largest(a, row, classes), second = largest(b, row, classes);
+    tally->right[0] += !samples->labels || samples->labels[sample] == first;
+    tally->right[1] += (samples->labels ? samples->labels[sample] : first) == second;
+  }
+  tally->rows += rows;
+}
+
+static void tally_sample(Tally *tally, const Pair *pair, int sample) {
+  if (pair->plan->quantization->likeness != LIKE_COSINE) tally_classes(tally, pair, sample);
+  for (int i = 0; i < pair->original->output_count; i++) {
+    noise_add(&tally->noise, &pair->a[i], &pair->b[i]);
+    if (!dtype_is_float(pair->a[i].dtype)) continue;
+    double like = cosine(&pair->a[i], &pair->b[i]);
+    tally->least = like < tally->least ? like : tally->least;
+  }
+}
+
+bool plan_evaluate(Plan *plan) {
+  Quantization *quantization = plan->quantization;
+  int count = quantization->samples->count;
+  Tally tally = {.least = 1};
+  Pair pair;
+  quantization->likeness = quantization->samples->labels                     ? LIKE_LABELS
+                           : has_classes(graph_output(plan->graph, 0)->type) ? LIKE_CLASSES
+                                                                             : LIKE_COSINE;
+  bool ok = pair_open(&pair, plan, false);
+  for (int i = 0; ok && i < count; i++) {
+    plan_report(plan, "comparing outputs", i, count);
+    ok = pair_run(&pair, i);
+    if (ok) tally_sample(&tally, &pair, i);
+    pair_free(&pair);
+  }
+  observer_close(&pair.planned);
+  bool by_cosine = quantization->likeness == LIKE_COSINE;
+  quantization->before = by_cosine ? 1 : tally.right[0] / (double)tally.rows;
+  quantization->after = by_cosine ? tally.least : tally.right[1] / (double)tally.rows;
+  quantization->sqnr = decibels(&tally.noise);
+  return ok;
+}
+
+bool plan_compare_layers(Plan *plan) {
+  enum { MOST = 8 };
+  int samples = plan->quantization->samples->count, count = samples < MOST ? samples : MOST;
+  int outputs = plan->graph->output_count;
+  Noise *noises = NEW_ARRAY(plan->graph->module->arena, Noise, plan->layer_count);
+  Pair pair;
+  bool ok = pair_open(&pair, plan, true);
+  for (int i = 0; ok && i < count; i++) {
+    plan_report(plan, "comparing layers", i, count);
+    ok = pair_run(&pair, i);
+    for (int l = 0; ok && l < plan->layer_count; l++)
+      noise_add(&noises[l], &pair.a[outputs + plan->activation_count + l], &pair.b[outputs + l]);
+    pair_free(&pair);
+  }
+  observer_close(&pair.planned);
+  for (int l = 0; ok && l < plan->layer_count; l++) plan->layers[l].row->sqnr = decibels(&noises[l]);
+  return ok;
+}

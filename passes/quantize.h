@@ -1,0 +1,85 @@
+/*
+ * quantize.h -- what the files of quantization share; private to passes/.
+ *
+ * A Plan speaks of one graph of floats, which does not change: its products with constant weights (layers.c)
+ * and the values that become integers. What is found out about them (calibrate.c) and decided (quantize.c) is
+ * noted there; applying it (quantize_apply) rewrites the graph or a copy of it, as often as one likes.
+ */
+#ifndef TENON_PASSES_QUANTIZE_H
+#define TENON_PASSES_QUANTIZE_H
+
+#include "passes/calibrate.h"
+#include "passes/observe.h"
+
+/* A value that is rounded to integers. */
+typedef struct Activation {
+  Value *value;
+  int layer;        /* the first that reads it; that it is the result of, if none does */
+  bool is_read;     /* by a layer */
+  bool is_image;    /* then whatever reads it reads the integers, so that the floats are not stored */
+  int64_t channels; /* along the axis that the layer sums over */
+  Histogram seen;
+  Affine affine;
+  double *mean, *rounded; /* [channels]: of its elements, and of what the integers stand for */
+} Activation;
+
+/* A conv or gemm with constant weights of static shape. They are a matrix [rows, k]. */
+typedef struct Layer {
+  Node *node;
+  int activation;     /* number of what it multiplies */
+  int64_t rows, k;    /* of a conv with groups: k of one group */
+  int behind;         /* axes of the weights behind that of the rows, */
+  int64_t inner;      /* and their elements */
+  int64_t group_rows; /* rows of a group */
+  int8_t *q;          /* [rows, k] */
+  float *step;        /* [rows] */
+  double *shift;      /* [rows], added to the results; NULL: nothing */
+  LedgerRow *row;
+} Layer;
+
+typedef struct Plan {
+  Graph *graph;
+  const PassOptions *options;
+  Quantization *quantization;
+  Layer *layers;
+  int layer_count;
+  Activation *activations;
+  int activation_count;
+  Observer original; /* the graph as it is */
+  Observer observed; /* that shows the activations, then the layers' results */
+} Plan;
+
+/* ---- layers.c ---- */
+
+/* Finds them, and gives each node of a layer an origin of its own. */
+void plan_find(Plan *plan, Graph *graph, const PassOptions *options);
+/* Compiles the graph, twice. False with a Diag; close the plan in any case. */
+bool plan_open(Plan *plan);
+void plan_close(Plan *plan);
+/* Whether the activation becomes integers by what is decided. */
+bool activation_is_rounded(const Plan *plan, const Activation *activation);
+void plan_report(const Plan *plan, const char *what, int done, int count);
+/* [rows, k] of floats; free it. */
+float *layer_weights(const Layer *layer);
+/* The input channel that column j of the weights meets. */
+int64_t layer_channel(const Layer *layer, int64_t row, int64_t column);
+
+/* ---- calibrate.c ---- */
+
+/* Runs the graph on the samples: ranges, means, integer weights. */
+bool plan_calibrate(Plan *plan);
+
+/* ---- ledger.c ---- */
+
+/* Compares the planned graph with the original: fills in times of the rows and the total. */
+bool plan_predict(Plan *plan);
+bool plan_evaluate(Plan *plan);       /* the likeness */
+bool plan_compare_layers(Plan *plan); /* sqnr of the rows */
+
+/* ---- quantize.c ---- */
+
+/* Rewrites `graph`, which is that of the plan or an unchanged copy of it. `layers` gets its nodes that the
+ * layers have become; NULL: they are not of interest. */
+bool plan_apply(const Plan *plan, Graph *graph, Node **layers);
+
+#endif
