@@ -21,6 +21,8 @@ const Pass graph_passes[] = {
     {"fold", pass_fold, "what depends on constants only is computed"},
     {"cse", pass_cse, "equal nodes become one"},
     {"dce", pass_dce, "nodes without uses disappear"},
+    {"equalize", pass_equalize,
+     "channels that products read get about the same range, by scales in constants"},
     {"attention", pass_attention,
      "products around a softmax become attention, with their scales, masks and transposes"},
     {"layout", pass_layout, "convolutions and pools become channels-last; transposes sink and cancel"},

@@ -1,7 +1,8 @@
 /*
  * rewrite.h -- what the passes share; private to passes/.
  *
- *   1 the passes   2 questions about nodes and values   3 permutations   4 rewriting   5 printing
+ *   1 the passes   2 questions about nodes and values   3 permutations   4 rewriting   5 equalization
+ *   6 printing
  */
 #ifndef TENON_PASSES_REWRITE_H
 #define TENON_PASSES_REWRITE_H
@@ -18,6 +19,7 @@ bool pass_simplify(Graph *graph, const PassOptions *options);
 bool pass_fold(Graph *graph, const PassOptions *options);
 bool pass_cse(Graph *graph, const PassOptions *options);
 bool pass_dce(Graph *graph, const PassOptions *options);
+bool pass_equalize(Graph *graph, const PassOptions *options);
 bool pass_attention(Graph *graph, const PassOptions *options);
 bool pass_layout(Graph *graph, const PassOptions *options);
 bool pass_subpixel(Graph *graph, const PassOptions *options);
@@ -88,7 +90,27 @@ Value *rule_norm_sum(Node *node);      /* x*s + (bias - mean*s): layer_norm */
 Value *rule_sink_reshape(Node *node);  /* pointwise(reshape(x)): reshape(pointwise(x)) */
 Value *rule_sink_reshape_norm(Node *node); /* layer_norm(reshape(x)): reshape(layer_norm(x)) */
 
-/* ---- 5. Printing (diff.c) -------------------------------------------------------------------------------
+/* ---- 5. Equalization (equalize.c) -----------------------------------------------------------------------
+ */
+
+typedef struct Equalizing {
+  double strength; /* 0.5: half of what ranges differ moves into the weights (as a factor), 1: all */
+  /* The largest magnitude of each channel that the product reads, over samples. NULL, also the function: not
+   * known, and guessed from the constants before it. */
+  const float *(*absmax)(const void *context, const Node *product);
+  const void *context;
+} Equalizing;
+
+/* What was done. */
+typedef struct Equalized {
+  int products, norms; /* whose channels were scaled; multiplications count as norms */
+  double largest;      /* by how much at most */
+} Equalized;
+
+/* Needs constants that are folded; absmax is not that of the graph any more when it changed. */
+bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report);
+
+/* ---- 6. Printing (diff.c) -------------------------------------------------------------------------------
  */
 
 void diff_print(const char *before, const char *after, FILE *out);
