@@ -1,5 +1,5 @@
-/* Recognises handwritten digits with the library that `tenon compile mnist.h5 -o mnist.so` made.
- * Usage: mnist IMAGES LABELS [--show N]     (idx files; --show draws the first N digits as text) */
+/* Recognises handwritten digits with the library that `tenon compile mnist.h5 -o mnist.so --dim batch=1`
+ * made. Usage: mnist IMAGES LABELS [--show N]     (idx files; --show draws the first N digits as text) */
 #include "mnist.h"
 #include <stdio.h>
 #include <stdlib.h>

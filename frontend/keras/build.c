@@ -25,40 +25,114 @@ static bool check_input_count(const Call *call) {
   return true;
 }
 
-/* Every layer may enlarge what it gets; nothing sensible has tensors of hundreds of gigabytes. */
+/* Every layer may enlarge what it gets; nothing sensible has tensors of hundreds of gigabytes, even if all
+ * open sizes are 1. */
 static bool check_size(const Call *call, const Value *value) {
-  int64_t count = type_is_static(value->type) ? type_static_count(value->type) : 0;
-  if (count >= 0 && count <= max_elements) return true;
+  int64_t count = 1;
+  bool fits = true;
+  for (int i = 0; i < value->type->rank; i++)
+    if (dim_is_const(value->type->dims[i]))
+      fits &= !__builtin_mul_overflow(count, value->type->dims[i]->value, &count) && count <= max_elements;
+  if (fits) return true;
   return call_fail(call, "its result %s has more than 2^36 elements",
                    type_text(call->import->module, value->type));
 }
 
-static bool call_layer(Import *import, Layer *layer, Value *const *inputs, int input_count, Value ***results,
-                       int *count) {
-  TRY(spend_call(import));
-  if (layer->nested) return model_build(import, layer->nested, inputs, input_count, results, count);
+Value *call_run(Call *call) {
+  if (!spend_call(call->import) || !check_input_count(call)) return NULL;
+  Value *value = call->layer->kind->build(call);
+  if (!value || !check_size(call, value)) return NULL;
+  if (call->layer->kind->masking == MASK_PASSES && call->input_count) call->mask = call->masks[0];
+  return value;
+}
+
+void call_also(Call *call, Value *value) {
+  if (call->more_count == call->more_room) {
+    call->more_room = call->more_room ? 2 * call->more_room : 4;
+    Value **larger = NEW_ARRAY(call->import->module->arena, Value *, call->more_room);
+    if (call->more_count) memcpy(larger, call->more, (size_t)call->more_count * sizeof *larger);
+    call->more = larger;
+  }
+  call->more[call->more_count++] = value;
+}
+
+/* All results, the first with its mask. */
+static Masked *results_of(const Call *call, Value *first) {
+  Masked *results = NEW_ARRAY(call->import->module->arena, Masked, call->more_count + 1);
+  results[0] = (Masked){first, call->mask};
+  for (int i = 0; i < call->more_count; i++) results[i + 1] = (Masked){call->more[i], NULL};
+  return results;
+}
+
+bool call_part(Call *call, Layer *part, Masked x, Masked *y) {
+  Masked *results;
+  int count;
+  if (part->nested) {
+    if (!model_build(call->import, part->nested, &x, 1, &results, &count)) return false;
+    call->import->builder.origin = call->layer->name;
+    *y = results[0];
+    return true;
+  }
+  Call inner = {.import = call->import, .builder = call->builder, .layer = part, .config = part->config};
+  inner.input_count = 1;
+  inner.inputs = &x.value;
+  inner.masks = &x.mask;
+  y->value = x.value ? call_run(&inner) : NULL;
+  y->mask = inner.mask;
+  for (int i = 0; i < inner.more_count; i++) call_also(call, inner.more[i]);
+  return y->value != NULL;
+}
+
+/* The masks that are given by name, for one input or a list, take the place of those that came along. */
+static void take_given_masks(Call *call, Value **masks) {
+  const cJSON *given = call_argument(call, -1, "mask");
+  TensorRef ref;
+  bool several = cJSON_IsArray(given) && !json_tensor(given, &ref);
+  for (int i = 0; given && i < call->input_count; i++) {
+    Masked found;
+    if (call_find(call, several ? json_at(given, i) : i ? NULL : given, &found)) masks[i] = found.value;
+  }
+}
+
+/* `from` NULL: in a Sequential. refs: the tensors in its arguments. */
+static bool call_layer(Import *import, Layer *layer, const LayerCall *from, const Masked *refs, int count,
+                       Masked **results, int *result_count) {
+  if (layer->nested) {
+    TRY(spend_call(import));
+    return model_build(import, layer->nested, refs, count, results, result_count);
+  }
   import->builder.origin = layer->name;
-  Call call = {import, &import->builder, layer, layer->config, input_count, inputs};
-  TRY(check_input_count(&call));
-  Value *value = layer->kind->build(&call);
-  if (!value || !check_size(&call, value)) return false;
+  int inputs = from && from->arg_refs ? from->arg_refs : count;
+  Value **values = NEW_ARRAY(import->module->arena, Value *, 2 * inputs), **masks = values + inputs;
+  for (int i = 0; i < inputs; i++) {
+    values[i] = refs[i].value;
+    masks[i] = refs[i].mask;
+  }
+  Call call = {.import = import, .builder = &import->builder, .layer = layer, .config = layer->config};
+  call.input_count = inputs;
+  call.inputs = values;
+  call.masks = masks;
+  call.from = from;
+  call.refs = refs;
+  take_given_masks(&call, masks);
+  Value *value = call_run(&call);
+  if (!value) return false;
   if (!value->name && value->def) value_set_name(value, layer->name);
-  *results = NEW_ARRAY(import->module->arena, Value *, 1);
-  (*results)[0] = value;
-  *count = 1;
+  *results = results_of(&call, value);
+  *result_count = call.more_count + 1;
   return true;
 }
 
-static bool build_sequential(Import *import, KerasModel *model, Value *const *inputs, int count,
-                             Value ***outputs, int *output_count) {
+static bool build_sequential(Import *import, KerasModel *model, const Masked *inputs, int count,
+                             Masked **outputs, int *output_count) {
   if (count != 1)
     return fail(import->module, "the Sequential model '%s' is called with %d inputs", model->name, count);
-  *outputs = NEW_ARRAY(import->module->arena, Value *, 1);
+  *outputs = NEW_ARRAY(import->module->arena, Masked, 1);
   (*outputs)[0] = inputs[0];
   *output_count = 1;
   for (int i = 0; i < model->layer_count; i++) {
     if (layer_is_input(&model->layers[i])) continue;
-    TRY(call_layer(import, &model->layers[i], *outputs, 1, outputs, output_count));
+    TRY(call_layer(import, &model->layers[i], NULL, *outputs, 1, outputs, output_count));
   }
   return true;
 }
@@ -67,7 +141,7 @@ static bool build_sequential(Import *import, KerasModel *model, Value *const *in
 
 typedef struct Result {
   enum { UNTOUCHED, WAITING, DONE } state;
-  Value **values;
+  Masked *values;
   int count;
 } Result;
 
@@ -115,27 +189,29 @@ static bool push_inputs(Walk *walk, const LayerCall *call) {
   return true;
 }
 
-static Value *value_of(const Walk *walk, const TensorRef *ref) {
+/* NULL with a Diag. */
+static const Masked *value_of(const Walk *walk, const TensorRef *ref) {
   int call = call_of(walk, ref);
   if (call < 0) return NULL;
   const Result *result = &walk->results[call];
   if (ref->tensor < 0 || ref->tensor >= result->count)
     return fail(walk->import->module, "layer '%s' has no output %lld", ref->layer, (long long)ref->tensor),
            NULL;
-  return result->values[ref->tensor];
+  return &result->values[ref->tensor];
 }
 
 static bool finish_call(Walk *walk, int number) {
   const LayerCall *call = &walk->model->calls[number];
-  Value **inputs = NEW_ARRAY(walk->import->module->arena, Value *, call->ref_count);
+  Masked *refs = NEW_ARRAY(walk->import->module->arena, Masked, call->ref_count);
   for (int i = 0; i < call->ref_count; i++) {
-    inputs[i] = value_of(walk, &call->refs[i]);
-    if (!inputs[i]) return false;
+    const Masked *value = value_of(walk, &call->refs[i]);
+    TRY(value);
+    refs[i] = *value;
   }
   Result *result = &walk->results[number];
   result->state = DONE;
-  return call_layer(walk->import, &walk->model->layers[call->layer], inputs, call->ref_count, &result->values,
-                    &result->count);
+  return call_layer(walk->import, &walk->model->layers[call->layer], call, refs, call->ref_count,
+                    &result->values, &result->count);
 }
 
 /* Everything that the calls on the stack need, inputs first. */
@@ -154,7 +230,7 @@ static bool run_stack(Walk *walk) {
   return true;
 }
 
-static bool set_inputs(Walk *walk, Value *const *inputs, int count) {
+static bool set_inputs(Walk *walk, const Masked *inputs, int count) {
   const KerasModel *model = walk->model;
   if (count != model->input_count)
     return fail(walk->import->module, "the model '%s' has %d inputs but is called with %d", model->name,
@@ -162,15 +238,14 @@ static bool set_inputs(Walk *walk, Value *const *inputs, int count) {
   for (int i = 0; i < count; i++) {
     int call = call_of(walk, &model->inputs[i]);
     if (call < 0) return false;
-    Value **values = NEW_ARRAY(walk->import->module->arena, Value *, 1);
-    values[0] = inputs[i];
-    walk->results[call] = (Result){DONE, values, 1};
+    walk->results[call] = (Result){DONE, NEW(walk->import->module->arena, Masked), 1};
+    walk->results[call].values[0] = inputs[i];
   }
   return true;
 }
 
-static bool build_functional(Import *import, KerasModel *model, Value *const *inputs, int count,
-                             Value ***outputs, int *output_count) {
+static bool build_functional(Import *import, KerasModel *model, const Masked *inputs, int count,
+                             Masked **outputs, int *output_count) {
   Walk walk = {.import = import, .model = model};
   walk.results = NEW_ARRAY(import->module->arena, Result, model->call_count);
   TRY(set_inputs(&walk, inputs, count));
@@ -180,14 +255,17 @@ static bool build_functional(Import *import, KerasModel *model, Value *const *in
     push(&walk, call);
   }
   TRY(run_stack(&walk));
-  *outputs = NEW_ARRAY(import->module->arena, Value *, model->output_count);
+  *outputs = NEW_ARRAY(import->module->arena, Masked, model->output_count);
   *output_count = model->output_count;
-  for (int i = 0; i < model->output_count; i++)
-    if (!((*outputs)[i] = value_of(&walk, &model->outputs[i]))) return false;
+  for (int i = 0; i < model->output_count; i++) {
+    const Masked *value = value_of(&walk, &model->outputs[i]);
+    TRY(value);
+    (*outputs)[i] = *value;
+  }
   return true;
 }
 
-bool model_build(Import *import, KerasModel *model, Value *const *inputs, int input_count, Value ***outputs,
+bool model_build(Import *import, KerasModel *model, const Masked *inputs, int input_count, Masked **outputs,
                  int *output_count) {
   return model->sequential ? build_sequential(import, model, inputs, input_count, outputs, output_count)
                            : build_functional(import, model, inputs, input_count, outputs, output_count);

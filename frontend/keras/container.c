@@ -106,6 +106,7 @@ static bool read_keras_archive(Module *module, Archive *archive, Container *cont
 static bool open_archive(Module *module, const char *path, Container *container) {
   Archive *archive = archive_open(module, path);
   bool good = archive && read_keras_archive(module, archive, container);
+  container->archive = path;
   archive_close(archive);
   return good;
 }

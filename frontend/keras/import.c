@@ -1,9 +1,10 @@
 /*
  * import.c -- import_keras: the whole way from a file to module->main, and the inputs of the graph.
  *
- * Keras leaves the batch open (None). It becomes 1 unless `--dim batch=N` or `--input-shape` says otherwise;
- * any other open size is the symbol INPUT_AXIS (`image_1` for the height of `image`), to be given in the same
- * way.
+ * Keras leaves the batch open (None): it is the symbol `batch`, and any other open size INPUT_AXIS (`image_1`
+ * for the height of `image`), unless `--dim batch=N` or `--input-shape` gives them.
+ *
+ * What stateful layers keep from run to run are states of the graph (ir/states.c).
  */
 #include "frontend/keras/keras.h"
 #include <string.h>
@@ -23,10 +24,10 @@ static Dtype dtype_of(const cJSON *config) {
     const char *name;
     Dtype dtype;
   } names[] = {
-      {"float32", DTYPE_F32}, {"float64", DTYPE_F64}, {"float16", DTYPE_F16}, {"bfloat16", DTYPE_BF16},
-      {"int8", DTYPE_I8},     {"int16", DTYPE_I16},   {"int32", DTYPE_I32},   {"int64", DTYPE_I64},
-      {"uint8", DTYPE_U8},    {"uint16", DTYPE_U16},  {"uint32", DTYPE_U32},  {"uint64", DTYPE_U64},
-      {"bool", DTYPE_BOOL},
+      {"float32", DTYPE_F32}, {"float64", DTYPE_F64},   {"float16", DTYPE_F16}, {"bfloat16", DTYPE_BF16},
+      {"int8", DTYPE_I8},     {"int16", DTYPE_I16},     {"int32", DTYPE_I32},   {"int64", DTYPE_I64},
+      {"uint8", DTYPE_U8},    {"uint16", DTYPE_U16},    {"uint32", DTYPE_U32},  {"uint64", DTYPE_U64},
+      {"bool", DTYPE_BOOL},   {"string", DTYPE_STRING},
   };
   const cJSON *item = json_member(config, "dtype");
   const char *name = cJSON_IsObject(item) ? json_text(json_member(item, "config"), "name", "")
@@ -83,9 +84,8 @@ static bool given_dim(Import *import, const char *name, int64_t *size) {
 
 static const Dim *open_dim(Import *import, const Input *input, int axis) {
   const char *name = axis ? arena_printf(import->module->arena, "%s_%d", input->name, axis) : "batch";
-  int64_t size = 1;
-  if (given_dim(import, name, &size) || !axis) return dim_const(import->module, size);
-  return dim_symbol(import->module, name);
+  int64_t size;
+  return given_dim(import, name, &size) ? dim_const(import->module, size) : dim_symbol(import->module, name);
 }
 
 static bool input_dim(Import *import, const Input *input, const cJSON *item, int axis, int64_t given,
@@ -155,15 +155,41 @@ static const char *output_name(const KerasModel *model, int index) {
   return model->sequential ? model->layers[model->layer_count - 1].name : model->outputs[index].layer;
 }
 
-static bool set_outputs(Import *import, const KerasModel *model, Graph *graph, Value *const *values,
+static bool set_outputs(Import *import, const KerasModel *model, Graph *graph, const Masked *outputs,
                         int count) {
-  const char **names = NEW_ARRAY(import->module->arena, const char *, count);
+  Arena *arena = import->module->arena;
+  int total = count;
+  for (const Kept *kept = import->kept; kept; kept = kept->next) total++;
+  const char **names = NEW_ARRAY(arena, const char *, total);
+  Value **values = NEW_ARRAY(arena, Value *, total);
   for (int i = 0; i < count; i++) {
+    values[i] = outputs[i].value;
     names[i] = output_name(model, i);
     for (int k = 0; k < i; k++)
-      if (!strcmp(names[k], names[i])) names[i] = arena_printf(import->module->arena, "%s_%d", names[i], i);
+      if (!strcmp(names[k], names[i])) names[i] = arena_printf(arena, "%s_%d", names[i], i);
+  }
+  for (const Kept *kept = import->kept; kept; kept = kept->next, count++) {
+    values[count] = kept->after;
+    names[count] = arena_printf(arena, "%s.next", kept->name);
   }
   return graph_set_outputs(graph, count, values, names);
+}
+
+/* Before and after are the last inputs and outputs: these in the order of the list, those in the opposite. */
+static bool set_states(Import *import, Graph *graph) {
+  int count = 0;
+  for (const Kept *kept = import->kept; kept; kept = kept->next) count++;
+  if (!count) return true;
+  StatePair *pairs = NEW_ARRAY(import->module->arena, StatePair, count);
+  int output = graph->output_count - count, at = count;
+  for (const Kept *kept = import->kept; kept; kept = kept->next) {
+    StatePair *pair = &pairs[--at];
+    *pair = (StatePair){kept->before->index, output++, kept->before->type};
+    if (!type_is_static(kept->before->type))
+      return fail(import->module, "the state '%s' needs a batch of fixed size: give --dim batch=N",
+                  kept->name);
+  }
+  return graph_set_states(graph, count, pairs);
 }
 
 static bool import_container(Import *import, Graph *graph) {
@@ -173,10 +199,11 @@ static bool import_container(Import *import, Graph *graph) {
   TRY(model_find_weights(import, model));
   graph->name = intern(import->module, model->name);
   TRY(add_inputs(import, model, graph, model->sequential ? 1 : model->input_count));
-  Value **outputs;
-  int count;
-  TRY(model_build(import, model, graph->inputs, graph->input_count, &outputs, &count));
-  return set_outputs(import, model, graph, outputs, count);
+  int inputs = graph->input_count, count;
+  Masked *given = NEW_ARRAY(import->module->arena, Masked, inputs), *outputs;
+  for (int i = 0; i < inputs; i++) given[i].value = graph->inputs[i];
+  TRY(model_build(import, model, given, inputs, &outputs, &count));
+  return set_outputs(import, model, graph, outputs, count) && set_states(import, graph);
 }
 
 bool import_keras(Module *module, const char *path, const ImportOptions *options) {

@@ -8,8 +8,10 @@
 #include <string.h>
 
 static const LayerKind *const families[] = {
-    activation_layers, conv_layers, dense_layers, identity_layers, merge_layers,
-    norm_layers,       pool_layers, rnn_layers,   shape_layers,
+    activation_layers,  attention_layers, category_layers, conv_layers,  conv_lstm_layers,
+    dense_layers,       identity_layers,  image_layers,    local_layers, mask_layers,
+    merge_layers,       norm_layers,      pool_layers,     rnn_layers,   shape_layers,
+    spectrogram_layers, text_layers,      wrapper_layers,
 };
 
 const LayerKind *layer_kind(const char *class_name) {
@@ -19,28 +21,24 @@ const LayerKind *layer_kind(const char *class_name) {
   return NULL;
 }
 
+const LayerKind *operation_kind(const char *name) {
+  for (const LayerKind *kind = operations; kind->class_name; kind++)
+    if (!strcmp(kind->class_name, name)) return kind;
+  return NULL;
+}
+
 bool layer_is_input(const Layer *layer) {
   return !strcmp(layer->class_name, "InputLayer");
 }
 
-const char *layer_way_out(const char *class_name, const char *module) {
-  static const struct {
-    const char *word, *advice;
-  } rows[] = {
-      {"Lambda", "a Lambda layer is Python code inside the file and cannot be imported; write it with "
-                 "layers, or convert the "
-                 "model to ONNX (tf2onnx) and compile that"},
-      {"OpLambda", "an operation called directly on tensors is not supported; use the layer of the same "
-                   "name, or convert the "
-                   "model to ONNX (tf2onnx) and compile that"},
-      {"Vectorization", "text preprocessing is not supported; cut the model behind it"},
-      {"Lookup", "lookup preprocessing is not supported; cut the model behind it"},
-      {"",
-       "this layer is not supported; replace it, or convert the model to ONNX (tf2onnx) and compile that"},
-  };
-  if (strstr(module, ".ops.")) return rows[1].advice;
-  for (int i = 0;; i++)
-    if (strstr(class_name, rows[i].word)) return rows[i].advice;
+const char *layer_way_out(const char *class_name, bool is_operation) {
+  if (!strcmp(class_name, "Lambda"))
+    return "a Lambda layer is Python code inside the file and cannot be imported; give its body as a graph, "
+           "--op NAME=FILE.tn, or write it with layers";
+  if (is_operation)
+    return "this operation on tensors is not supported; give it as a graph, --op NAME=FILE.tn, or use layers";
+  return "this layer is not supported; give its body as a graph, --op NAME=FILE.tn, or convert the model to "
+         "ONNX (tf2onnx) and compile that";
 }
 
 /* ---- errors ---- */
@@ -119,11 +117,19 @@ static bool check_shape(Call *call, const char *name, const StoredArray *array, 
                            shape_text(module, array->rank, array->dims), shape_text(module, rank, dims));
 }
 
+const StoredArray *call_stored(const Call *call, const char *name) {
+  int index = find_weight(call, name);
+  return index < 0 ? NULL : call->layer->weights[index];
+}
+
 Value *call_weight(Call *call, const char *name, Value *like, int rank, const int64_t *dims) {
+  return call_weight_of(call, name, like->type->dtype, rank, dims);
+}
+
+Value *call_weight_of(Call *call, const char *name, Dtype dtype, int rank, const int64_t *dims) {
   int index = find_weight(call, name);
   if (index < 0) return call_null(call, "it needs a weight '%s', which the file does not have", name);
   const StoredArray *array = call->layer->weights[index];
-  Dtype dtype = like->type->dtype;
   if (!check_shape(call, name, array, rank, dims)) return NULL;
   Value **value = &call->layer->values[index];
   if (*value && (*value)->type->dtype == dtype) return *value;
@@ -133,16 +139,53 @@ Value *call_weight(Call *call, const char *name, Value *like, int rank, const in
                               arena_printf(call->import->module->arena, "%s.%s", call->layer->name, name));
 }
 
+Value *call_float(Call *call, Value *x) {
+  return make_cast(call, x, x && x->type->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32);
+}
+
 Value *call_float_input(Call *call, int index) {
-  Value *x = call->inputs[index];
-  Dtype dtype = x->type->dtype;
-  return build_cast(call->builder, x, dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32);
+  return call_float(call, call->inputs[index]);
 }
 
 Value *call_bias(Call *call, Value *x, int64_t units) {
   if (!call_has_weight(call, "bias")) return x;
   Value *bias = call_weight(call, "bias", x, 1, &units);
   return bias ? build_binary(call->builder, &op_add, x, bias) : NULL;
+}
+
+/* ---- arguments ---- */
+
+const cJSON *call_argument(const Call *call, int position, const char *name) {
+  const LayerCall *from = call->from;
+  const cJSON *named = from ? json_member(from->kwargs, name) : NULL;
+  if (named || !from || position < 0) return named;
+  if (!from->is_keras3) return position ? NULL : from->args;
+  const cJSON *item = json_at(from->args, position);
+  return cJSON_IsNull(item) ? NULL : item;
+}
+
+bool call_argument_flag(const Call *call, int position, const char *name) {
+  return cJSON_IsTrue(call_argument(call, position, name));
+}
+
+/* Keras 2 wraps a lone tensor into a list. */
+bool call_find(const Call *call, const cJSON *item, Masked *found) {
+  TensorRef ref;
+  *found = (Masked){0};
+  if (!json_tensor(item, &ref) && !(cJSON_GetArraySize(item) == 1 && json_tensor(json_at(item, 0), &ref)))
+    return false;
+  for (int i = 0; call->from && i < call->from->ref_count; i++) {
+    const TensorRef *other = &call->from->refs[i];
+    if (other->call == ref.call && other->tensor == ref.tensor && !strcmp(other->layer, ref.layer))
+      return *found = call->refs[i], true;
+  }
+  return false;
+}
+
+Masked call_named(Call *call, int position, const char *name) {
+  Masked found;
+  call_find(call, call_argument(call, position, name), &found);
+  return found;
 }
 
 /* ---- configuration ---- */
@@ -207,34 +250,56 @@ Value *call_from_nhwc(Call *call, Value *x) {
 
 /* ---- padding ---- */
 
-/* TensorFlow's rule for "same": ceil(size / stride) windows, the odd element at the end. */
-static bool same_pads(Call *call, const Dim *size, int64_t span, int64_t stride, int64_t *begin,
-                      int64_t *end) {
-  int64_t total = span - 1;
-  if (dim_is_const(size))
-    total = (size->value + stride - 1) / stride * stride - stride + span - size->value;
-  else if (stride != 1)
-    return call_fail(call,
-                     "padding 'same' with stride %lld needs fixed image sizes; give them with --input-shape",
-                     (long long)stride);
-  total = total > 0 ? total : 0;
-  *begin = total / 2;
-  *end = total - total / 2;
-  return true;
+/* TensorFlow's rule for "same": ceil(size / stride) windows, the odd element at the end. *begin and *end get
+ * the padding, which is symbolic where a stride meets an open size. */
+static void same_pads(Module *module, const Dim *size, int64_t span, int64_t stride, const Dim **begin,
+                      const Dim **end) {
+  const Dim *zero = dim_const(module, 0), *step = dim_const(module, stride),
+            *total = dim_const(module, span - 1);
+  if (stride != 1 || dim_is_const(size)) {
+    const Dim *reach =
+        dim_mul(module, dim_sub(module, dim_ceildiv(module, size, step), dim_const(module, 1)), step);
+    total = dim_sub(module, dim_add(module, reach, dim_const(module, span)), size);
+    total = dim_make(module, DIM_MAX, total, zero);
+  }
+  *begin = dim_floordiv(module, total, dim_const(module, 2));
+  *end = dim_sub(module, total, *begin);
 }
 
-bool call_pads(Call *call, const Value *x, int spatial, const int64_t *kernel, const int64_t *strides,
-               const int64_t *dilations, int64_t *pads) {
+/* The padding that is no number is put around x. */
+static Value *pad_open(Call *call, Value *x, int axis, const Dim *begin, const Dim *end, double fill) {
+  Module *module = call->import->module;
+  const Dim *pads[2 * MAX_RANK];
+  int rank = x->type->rank;
+  for (int i = 0; i < 2 * rank; i++) pads[i] = dim_const(module, 0);
+  pads[axis] = begin;
+  pads[rank + axis] = end;
+  Value *value = build_scalar(call->builder, x->type->dtype, fill);
+  Node *node = node_new(call->builder, &op_pad, (Value *[]){x, value}, 2);
+  node_set_dims(node, "pads", pads, 2 * rank);
+  return make(node);
+}
+
+Value *call_pads(Call *call, Value *x, const Windows *w, double fill, int64_t *pads) {
   const char *padding = json_text(call->config, "padding", "valid");
-  for (int i = 0; i < spatial; i++) {
-    int64_t span = (kernel[i] - 1) * dilations[i] + 1;
-    pads[i] = pads[spatial + i] = 0;
-    if (!strcmp(padding, "same"))
-      TRY(same_pads(call, x->type->dims[1 + i], span, strides[i], &pads[i], &pads[spatial + i]));
-    else if (!strcmp(padding, "causal"))
+  const Type *type = x->type;
+  for (int i = 0; x && i < w->spatial; i++) {
+    int64_t span = (w->kernel[i] - 1) * w->dilations[i] + 1;
+    pads[i] = pads[w->spatial + i] = 0;
+    if (!strcmp(padding, "same")) {
+      const Dim *begin, *end;
+      same_pads(call->import->module, type->dims[1 + i], span, w->strides[i], &begin, &end);
+      if (!dim_is_const(begin) || !dim_is_const(end)) {
+        x = pad_open(call, x, 1 + i, begin, end, fill);
+      } else {
+        pads[i] = begin->value;
+        pads[w->spatial + i] = end->value;
+      }
+    } else if (!strcmp(padding, "causal")) {
       pads[i] = span - 1;
-    else if (strcmp(padding, "valid"))
-      return call_fail(call, "padding '%s' is unknown", padding);
+    } else if (strcmp(padding, "valid")) {
+      return call_null(call, "padding '%s' is unknown", padding);
+    }
   }
-  return true;
+  return x;
 }

@@ -1,16 +1,16 @@
 /*
  * model.c -- a Sequential or Functional configuration as layers and their calls.
  *
- * Keras 2 writes the inputs of a call as [["layer", call, tensor, {kwargs}], ...], Keras 3 as {args, kwargs}
- * with objects of class
- * "__keras_tensor__" anywhere inside; both become lists of TensorRef. Layers that tenon does not know are all
- * reported before the import stops.
+ * Keras 2 writes the first argument of a call as ["layer", call, tensor, {kwargs}] or a list of such, with
+ * all other arguments by name; Keras 3 {args, kwargs} with objects of class "__keras_tensor__" anywhere
+ * inside. The tensors in both become lists of TensorRef. Layers that tenon does not know are all reported
+ * before the import stops.
  */
 #include "frontend/keras/keras.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LAYERS = 100000 };
+enum { MAX_LAYERS = 100000, MAX_NESTING = 8 };
 
 static bool is_model(const char *class_name) {
   return !strcmp(class_name, "Sequential") || !strcmp(class_name, "Functional") ||
@@ -39,22 +39,22 @@ static void add_ref(Import *import, Refs *refs, TensorRef ref) {
   refs->list[refs->count++] = ref;
 }
 
-/* ["layer", call, tensor, ...] */
-static bool read_triple(const cJSON *item, TensorRef *ref) {
+bool json_tensor(const cJSON *item, TensorRef *ref) {
+  if (cJSON_IsObject(item)) {
+    if (strcmp(json_text(item, "class_name", ""), "__keras_tensor__")) return false;
+    item = json_member(json_member(item, "config"), "keras_history");
+  }
   const cJSON *name = cJSON_IsArray(item) ? item->child : NULL;
-  if (!cJSON_IsString(name)) return false;
+  if (!cJSON_IsString(name) || !json_integer(name->next, &ref->call) || ref->call < 0) return false;
   ref->layer = name->valuestring;
-  return json_integer(name->next, &ref->call) && name->next && json_integer(name->next->next, &ref->tensor);
+  return json_integer(name->next->next, &ref->tensor);
 }
 
-/* Every triple and every __keras_tensor__ inside, in order. The depth is bounded by JSON_MAX_DEPTH. */
+/* Every tensor inside, in order. The depth is bounded by JSON_MAX_DEPTH. */
 static void collect_refs(Import *import, const cJSON *item, Refs *refs) {
   TensorRef ref;
-  if (read_triple(item, &ref)) {
+  if (json_tensor(item, &ref)) {
     add_ref(import, refs, ref);
-  } else if (!strcmp(json_text(item, "class_name", ""), "__keras_tensor__")) {
-    if (read_triple(json_member(json_member(item, "config"), "keras_history"), &ref))
-      add_ref(import, refs, ref);
   } else if (cJSON_IsArray(item) || cJSON_IsObject(item)) {
     for (const cJSON *child = item->child; child; child = child->next) collect_refs(import, child, refs);
   }
@@ -62,21 +62,86 @@ static void collect_refs(Import *import, const cJSON *item, Refs *refs) {
 
 /* ---- layers ---- */
 
-static bool parse_layer(Import *import, const cJSON *json, Layer *layer) {
+static bool parse_layer(Import *import, const cJSON *json, const char *name, int depth, Layer *layer);
+
+/* The member that a word of LayerKind.weights means, "@backward_layer=layer": the part's own, or that. */
+static const cJSON *part_json(const Layer *layer, const char *word, char *name, size_t size) {
+  size_t length = strcspn(word, "= ");
+  snprintf(name, size, "%.*s", (int)length, word);
+  const cJSON *item = json_member(layer->config, name);
+  char other[64];
+  snprintf(other, sizeof other, "%.*s", (int)strcspn(word + length + 1, " "), word + length + 1);
+  return item || word[length] != '=' ? item : json_member(layer->config, other);
+}
+
+/* "cells/lstm_cell_1": the second of that class. */
+static const char *listed_part(Import *import, const Layer *layer, const char *list, const char *class_name) {
+  char *snake = snake_case(import->module, class_name);
+  int before = 0;
+  for (int i = 0; i < layer->part_count; i++) before += !strcmp(layer->parts[i].class_name, class_name);
+  return before ? arena_printf(import->module->arena, "%s/%s_%d", list, snake, before)
+                : arena_printf(import->module->arena, "%s/%s", list, snake);
+}
+
+static bool parse_part(Import *import, Layer *layer, const cJSON *json, const char *part, int depth) {
+  const char *name = json_text(json_member(json, "config"), "name", part);
+  Layer *inner = &layer->parts[layer->part_count];
+  TRY(parse_layer(import, json, name, depth + 1, inner));
+  layer->part_count++;
+  inner->part = intern(import->module, part);
+  return true;
+}
+
+/* The layers that the layer wraps. */
+static bool parse_parts(Import *import, Layer *layer, int depth) {
+  enum { MAX_PARTS = 64 };
+  const char *word = layer->kind && layer->kind->weights ? strchr(layer->kind->weights, '@') : NULL;
+  if (!word) return true;
+  if (depth > MAX_NESTING) return fail(import->module, "layer '%s' is nested too deep", layer->name);
+  layer->parts = NEW_ARRAY(import->module->arena, Layer, MAX_PARTS);
+  for (; word; word = strchr(word + 1, '@')) {
+    char name[64];
+    const cJSON *json = part_json(layer, word + 1, name, sizeof name), *item = NULL;
+    if (!json || cJSON_GetArraySize(json) == 0)
+      return fail(import->module, "layer '%s' (%s) wraps no '%s'", layer->name, layer->class_name, name);
+    if (!cJSON_IsArray(json)) {
+      TRY(parse_part(import, layer, json, name, depth));
+      continue;
+    }
+    cJSON_ArrayForEach(item, json) {
+      if (layer->part_count == MAX_PARTS)
+        return fail(import->module, "layer '%s' has more than %d parts", layer->name, MAX_PARTS);
+      const char *part = listed_part(import, layer, name, json_text(item, "class_name", ""));
+      TRY(parse_part(import, layer, item, part, depth));
+    }
+  }
+  return true;
+}
+
+/* keras.ops have class names like layers (Add), but other arguments. Of TensorFlow's the function counts. */
+static const char *operation_name(const Layer *layer) {
+  if (strstr(json_text(layer->json, "module", ""), ".ops.")) return layer->class_name;
+  if (!strcmp(layer->class_name, "TFOpLambda")) return json_text(layer->config, "function", "");
+  if (!strcmp(layer->class_name, "SlicingOpLambda")) return "__operators__.getitem";
+  if (!strcmp(layer->class_name, "TensorFlowOpLayer")) return "TensorFlowOpLayer";
+  return NULL;
+}
+
+/* `name` where the configuration has none. */
+static bool parse_layer(Import *import, const cJSON *json, const char *name, int depth, Layer *layer) {
   layer->json = json;
   layer->config = json_member(json, "config");
   const char *class_name = json_text(json, "class_name", NULL);
-  const char *name = json_text(layer->config, "name", json_text(json, "name", NULL));
+  name = json_text(layer->config, "name", json_text(json, "name", name));
   if (!class_name || !name || !*name) return fail(import->module, "a layer has no class_name or no name");
   layer->class_name = intern(import->module, class_name);
   layer->name = intern(import->module, name); /* nodes keep it, the JSON goes */
   if (is_model(layer->class_name)) return (layer->nested = model_parse(import, json)) != NULL;
-  layer->kind = layer_kind(layer->class_name);
-  /* keras.ops have class names like layers (Add), but other arguments. */
-  bool operation = strstr(json_text(json, "module", ""), ".ops.") != NULL;
-  if (!layer->kind || operation)
-    layer_error(import, layer, layer_way_out(layer->class_name, json_text(json, "module", "")));
-  return true; /* reported, but the rest is still looked at */
+  const char *operation = operation_name(layer);
+  layer->kind = operation ? operation_kind(operation) : layer_kind(layer->class_name);
+  if (operation && !layer->kind && *operation) layer->class_name = intern(import->module, operation);
+  if (!layer->kind) layer_error(import, layer, layer_way_out(layer->class_name, operation != NULL));
+  return parse_parts(import, layer, depth); /* reported, but the rest is still looked at */
 }
 
 static int by_layer_name(const void *a, const void *b) {
@@ -106,23 +171,29 @@ static bool parse_layers(Import *import, const cJSON *list, KerasModel *model) {
     return fail(import->module, "the model has %d layers; 1 to %d are read", count, MAX_LAYERS);
   model->layers = NEW_ARRAY(import->module->arena, Layer, count);
   const cJSON *json;
-  cJSON_ArrayForEach(json, list) TRY(parse_layer(import, json, &model->layers[model->layer_count++]));
+  cJSON_ArrayForEach(json, list)
+      TRY(parse_layer(import, json, NULL, 0, &model->layers[model->layer_count++]));
   return index_layers(import, model);
 }
 
 /* ---- calls ---- */
 
+/* What follows the first argument of Keras 2: the last entry of its first tensor. */
+static const cJSON *keras2_kwargs(const cJSON *node) {
+  const cJSON *first = cJSON_IsString(node->child) ? node : node->child;
+  const cJSON *last = json_at(first, 3);
+  return cJSON_IsObject(last) ? last : NULL;
+}
+
+/* What is no tensor may be the first argument, too: ["_CONSTANT_VALUE", -1, 1.0, {kwargs}]. */
 static bool parse_call(Import *import, const Layer *layer, const cJSON *node, LayerCall *call) {
   Refs refs = {0};
-  if (cJSON_IsObject(node)) {
-    const cJSON *kwargs = json_member(node, "kwargs");
-    if (json_member(kwargs, "mask"))
-      layer_error(import, layer, "a mask is passed to it, which is not supported");
-    collect_refs(import, json_member(node, "args"), &refs);
-    collect_refs(import, kwargs, &refs);
-  } else {
-    collect_refs(import, node, &refs);
-  }
+  call->is_keras3 = cJSON_IsObject(node);
+  call->args = call->is_keras3 ? json_member(node, "args") : node;
+  call->kwargs = call->is_keras3 ? json_member(node, "kwargs") : keras2_kwargs(node);
+  collect_refs(import, call->args, &refs);
+  call->arg_refs = refs.count;
+  collect_refs(import, call->kwargs, &refs);
   call->refs = refs.list;
   call->ref_count = refs.count;
   return refs.count > 0 || fail(import->module, "layer '%s' is called without inputs", layer->name);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_WEIGHTS = 32, MAX_SLOTS = 1024 };
+
 /* Where the layers of one model have their weights. */
 typedef struct Scope {
   const char *path;         /* of the container: "model_weights/", "layers/functional/" */
@@ -29,17 +31,28 @@ static bool layer_fail(Import *import, const Layer *layer, const char *text) {
 
 /* ---- what a layer needs ---- */
 
-/* A flag of the configuration, or of a member: "layer.config.use_bias". */
-static bool flag_at(const cJSON *config, const char *path) {
+/* A member of the configuration, or of a member, also if it is null: "layer.config.use_bias". */
+static const cJSON *member_at(const cJSON *config, const char *path) {
   char member[64];
   for (const char *dot; (dot = strchr(path, '.')); path = dot + 1) {
     snprintf(member, sizeof member, "%.*s", (int)(dot - path), path);
     config = json_member(config, member);
   }
-  return json_flag(config, path, true);
+  return cJSON_GetObjectItemCaseSensitive(config, path);
 }
 
-/* One word of LayerKind.weights: "bias?use_bias". */
+/* "use_bias", "!rms_scaling", "score_mode=concat". What is not there at all holds. */
+static bool condition_holds(const cJSON *config, char *text) {
+  bool opposite = text[0] == '!';
+  char *wanted = strchr(text, '=');
+  if (wanted) *wanted++ = 0;
+  const cJSON *item = member_at(config, text + opposite);
+  if (wanted) return cJSON_IsString(item) && !strcmp(item->valuestring, wanted);
+  if (!item) return true;
+  return (cJSON_IsBool(item) ? cJSON_IsTrue(item) : !cJSON_IsNull(item)) != opposite;
+}
+
+/* One word of LayerKind.weights that is none of a part: "bias?use_bias". */
 static bool next_weight(const char **words, const cJSON *config, char *name, size_t size) {
   for (;;) {
     *words += strspn(*words, " ");
@@ -47,30 +60,73 @@ static bool next_weight(const char **words, const cJSON *config, char *name, siz
     if (!length) return false;
     snprintf(name, size, "%.*s", (int)length, *words);
     *words += length;
-    char *flag = strchr(name, '?');
-    if (flag) *flag++ = 0;
-    if (!flag || flag_at(config, flag)) return true;
+    char *condition = strchr(name, '?');
+    if (condition) *condition++ = 0;
+    bool holds = name[0] != '@';
+    while (condition && holds) {
+      char *more = strchr(condition, '&');
+      if (more) *more++ = 0;
+      holds = condition_holds(config, condition);
+      condition = more;
+    }
+    if (holds) return true;
   }
 }
 
 static void list_needed(Import *import, Layer *layer) {
   const char *words = layer->kind && layer->kind->weights ? layer->kind->weights : "";
   char name[64];
-  layer->weight_names = NEW_ARRAY(import->module->arena, const char *, 16);
-  while (layer->weight_count < 16 && next_weight(&words, layer->config, name, sizeof name))
-    layer->weight_names[layer->weight_count++] = intern(import->module, name);
+  layer->weight_names = NEW_ARRAY(import->module->arena, const char *, MAX_WEIGHTS);
+  layer->trainable = NEW_ARRAY(import->module->arena, bool, MAX_WEIGHTS);
+  while (layer->weight_count < MAX_WEIGHTS && next_weight(&words, layer->config, name, sizeof name)) {
+    layer->trainable[layer->weight_count] = name[0] != '~';
+    layer->weight_names[layer->weight_count++] = intern(import->module, name + (name[0] == '~'));
+  }
   layer->weights = NEW_ARRAY(import->module->arena, const StoredArray *, layer->weight_count);
   layer->values = NEW_ARRAY(import->module->arena, Value *, layer->weight_count);
+  for (int i = 0; i < layer->part_count; i++)
+    if (!layer->parts[i].nested) list_needed(import, &layer->parts[i]);
+}
+
+/* Where the weights of a layer and of those inside it go. */
+typedef struct Slots {
+  const StoredArray **at[MAX_SLOTS];
+  int count;
+} Slots;
+
+static void add_slots(const Layer *layer, bool trainable, Slots *slots) {
+  for (int i = 0; i < layer->weight_count; i++)
+    if (layer->trainable[i] == trainable && slots->count < MAX_SLOTS)
+      slots->at[slots->count++] = &layer->weights[i];
+  for (int i = 0; i < layer->part_count; i++) add_slots(&layer->parts[i], trainable, slots);
+}
+
+/* In the order of get_weights(): what is trained comes first. */
+static Slots slots_of(const Layer *layer) {
+  Slots slots = {.count = 0};
+  add_slots(layer, true, &slots);
+  add_slots(layer, false, &slots);
+  return slots;
+}
+
+static bool has_nested(const Layer *layer) {
+  bool found = layer->nested != NULL;
+  for (int i = 0; i < layer->part_count; i++) found |= has_nested(&layer->parts[i]);
+  return found;
+}
+
+static const char *needed_text(Import *import, const Layer *layer, const char *text) {
+  for (int i = 0; i < layer->weight_count; i++)
+    text = arena_printf(import->module->arena, "%s%s%s", text, *text ? ", " : "", layer->weight_names[i]);
+  for (int i = 0; i < layer->part_count; i++) text = needed_text(import, &layer->parts[i], text);
+  return text;
 }
 
 static bool wrong_count(Import *import, const Layer *layer, int found) {
-  const char *needed = "";
-  for (int i = 0; i < layer->weight_count; i++)
-    needed = arena_printf(import->module->arena, "%s%s%s", needed, i ? ", " : "", layer->weight_names[i]);
   return layer_fail(import, layer,
                     arena_printf(import->module->arena,
                                  "the file has %d weights for it, its configuration calls for %d (%s)", found,
-                                 layer->weight_count, needed));
+                                 slots_of(layer).count, needed_text(import, layer, "")));
 }
 
 /* ---- named ---- */
@@ -106,6 +162,7 @@ static bool find_named(Import *import, const Scope *scope, Layer *layer) {
   const char *const *names =
       scope->group ? scope->names : store_list(module, store, group, "weight_names", &count);
   if (count < 0) return find_by_path(import, scope, layer);
+  Slots slots = slots_of(layer);
   for (int i = 0; i < count; i++) {
     if (scope->group && !mentions(names[i], layer->name)) continue;
     const StoredArray *array = store_array(store, arena_printf(module->arena, "%s/%s", group, names[i]));
@@ -113,18 +170,18 @@ static bool find_named(Import *import, const Scope *scope, Layer *layer) {
       return layer_fail(
           import, layer,
           arena_printf(module->arena, "the file lists its weight '%s' but does not hold it", names[i]));
-    if (found < layer->weight_count) layer->weights[found] = array;
+    if (found < slots.count) *slots.at[found] = array;
     found++;
   }
-  return found == layer->weight_count || wrong_count(import, layer, found);
+  return found == slots.count || wrong_count(import, layer, found);
 }
 
 /* ---- counted ---- */
 
 /* Conv2DTranspose -> conv2d_transpose, LSTM -> lstm, PReLU -> p_re_lu: an underscore before a capital that
  * begins a lower-case run or follows a lower-case letter. */
-static char *snake_case(Import *import, const char *name) {
-  char *text = arena_alloc(import->module->arena, 2 * strlen(name) + 1), *out = text;
+char *snake_case(Module *module, const char *name) {
+  char *text = arena_alloc(module->arena, 2 * strlen(name) + 1), *out = text;
   for (size_t i = 0; name[i]; i++) {
     unsigned char c = (unsigned char)name[i], before = i ? (unsigned char)name[i - 1] : 0,
                   after = (unsigned char)name[i + 1];
@@ -146,7 +203,7 @@ static bool has_arrays(const Store *store, const char *group) {
  * weights twice, so that they have dense, dense_2, dense_4. */
 static const char *counted_path(Import *import, const Scope *scope, const Layer *layer, int k) {
   Module *module = import->module;
-  const char *first = arena_printf(module->arena, "%s%s", scope->path, snake_case(import, layer->class_name));
+  const char *first = arena_printf(module->arena, "%s%s", scope->path, snake_case(module, layer->class_name));
   if (!k) return first;
   bool twice = !strcmp(import->container->root, "_layer_checkpoint_dependencies/") &&
                !has_arrays(&import->container->store, arena_printf(module->arena, "%s_1", first));
@@ -170,11 +227,12 @@ static const char *part_variable(Import *import, const char *path, const char *n
   return arena_printf(import->module->arena, "%s/%.*svars/%d", path, (int)part_length(name), name, k);
 }
 
-/* Newer files also say the layer's name, which then must agree. */
+/* Newer files also say the name of a model's layer, which then must agree. */
 static bool find_counted(Import *import, const char *path, Layer *layer) {
   Module *module = import->module;
   const Store *store = &import->container->store;
-  const char *name = store_text(store, arena_printf(module->arena, "%s/vars", path), "name");
+  const char *name =
+      layer->part ? NULL : store_text(store, arena_printf(module->arena, "%s/vars", path), "name");
   if (name && strcmp(name, layer->name))
     return layer_fail(
         import, layer,
@@ -193,10 +251,11 @@ static bool find_counted(Import *import, const char *path, Layer *layer) {
 /* ---- listed ---- */
 
 static bool find_listed(Import *import, Layer *layer) {
-  for (int i = 0; i < layer->weight_count; i++) {
+  Slots slots = slots_of(layer);
+  for (int i = 0; i < slots.count; i++) {
     const char *path = arena_printf(import->module->arena, "arr_%d", import->listed++);
-    layer->weights[i] = store_array(&import->container->store, path);
-    if (!layer->weights[i]) return wrong_count(import, layer, i);
+    *slots.at[i] = store_array(&import->container->store, path);
+    if (!*slots.at[i]) return wrong_count(import, layer, i);
   }
   return true;
 }
@@ -219,18 +278,43 @@ static Scope nested_scope(Import *import, const Scope *scope, const Layer *layer
   return inner;
 }
 
+/* A layer around a model: only the model has weights, which lie in the outer layer's group. */
+static bool find_around(Import *import, const Scope *scope, Layer *layer, const char *path) {
+  for (int i = 0; i < layer->part_count; i++) {
+    Layer *part = &layer->parts[i];
+    const char *inside = path ? arena_printf(import->module->arena, "%s/%s", path, part->part) : NULL;
+    if (part->nested) {
+      Scope inner = nested_scope(import, scope, layer, inside);
+      TRY(find_in(import, part->nested, &inner));
+    } else {
+      TRY(find_around(import, scope, part, inside));
+    }
+  }
+  return true;
+}
+
+static bool find_counted_parts(Import *import, const char *path, Layer *layer) {
+  TRY(!layer->weight_count || find_counted(import, path, layer));
+  for (int i = 0; i < layer->part_count; i++)
+    TRY(find_counted_parts(import, arena_printf(import->module->arena, "%s/%s", path, layer->parts[i].part),
+                           &layer->parts[i]));
+  return true;
+}
+
 static bool find_for_layer(Import *import, const Scope *scope, Layer *layer, int k) {
   const char *path =
       import->container->form == WEIGHTS_COUNTED ? counted_path(import, scope, layer, k) : NULL;
+  layer->path = path;
   if (layer->nested) {
     Scope inner = nested_scope(import, scope, layer, path);
     return find_in(import, layer->nested, &inner);
   }
   list_needed(import, layer);
-  if (!layer->weight_count) return true;
+  if (has_nested(layer)) return find_around(import, scope, layer, path);
+  if (!slots_of(layer).count) return true;
   switch (import->container->form) {
   case WEIGHTS_NAMED: return find_named(import, scope, layer);
-  case WEIGHTS_COUNTED: return find_counted(import, path, layer);
+  case WEIGHTS_COUNTED: return find_counted_parts(import, path, layer);
   default: return find_listed(import, layer);
   }
 }
@@ -254,7 +338,7 @@ static int *count_classes(Import *import, const KerasModel *model) {
   ClassCount *sorted = NEW_ARRAY(arena, ClassCount, model->layer_count);
   for (int i = 0; i < model->layer_count;
        i++) /* a Sequential's InputLayer is not among its layers, but has no weights */
-    sorted[count++] = (ClassCount){snake_case(import, model->layers[i].class_name), i};
+    sorted[count++] = (ClassCount){snake_case(import->module, model->layers[i].class_name), i};
   qsort(sorted, (size_t)count, sizeof *sorted, by_class);
   for (int i = 1; i < count; i++)
     if (!strcmp(sorted[i].class_name, sorted[i - 1].class_name))

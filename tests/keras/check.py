@@ -3,9 +3,9 @@
 
 Usage: check.py [--once] PROGRAM... -- [NAME...]
 
-PROGRAM is called as `PROGRAM MODEL --input NAME=FILE.npy ... --output DIR` and writes DIR/NAME.npy per output: `tenon run`, or
-the interpreter's driver beside this file. NAMEs are rows of models.py, or paths of model files; none means every row, in
-Keras 2's .h5 and Keras 3's .keras, and a few in every form; --once: in one form each.
+PROGRAM is `tenon run`, called as `PROGRAM MODEL --input NAME=FILE.npy ... --output DIR`, which writes DIR/NAME.npy per output; or the
+interpreter's driver beside this file (interpret.c), which runs all cases in one process. NAMEs are rows of models.py, or paths of
+model files; none means every row, in Keras 2's .h5 and Keras 3's .keras, and a few in every form; --once: in one form each.
 """
 import pathlib
 import subprocess
@@ -36,32 +36,55 @@ def configured_inputs(model):
     return found
 
 
+BATCH = 3
+
+
 def random_input(shape, dtype, rng):
     if dtype.startswith(("int", "uint")):
-        return rng.integers(0, 100, (1, *shape)).astype(dtype)
-    return rng.standard_normal((1, *shape)).astype(dtype)
+        return rng.integers(0, 100, (BATCH, *shape)).astype(dtype)
+    return rng.standard_normal((BATCH, *shape)).astype(dtype)
 
 
-def compare(path, same, folder, program):
-    """None when all outputs of `path` are those of forward.py on `same`, else the reason."""
+def prepare(path, same, folder):
+    """Writes the inputs of a case; gives what must come out."""
     rng = np.random.default_rng(11)
     inputs = {name: random_input(shape, dtype, rng) for name, shape, dtype in configured_inputs(forward.load(same)[0])}
-    wanted = forward.run(same, list(inputs.values()))
-    command = [*program, str(path), "--output", str(folder)]
     for name, x in inputs.items():
-        np.save(folder / f"{name}.in.npy", x)
-        command += ["--input", f"{name}={folder / name}.in.npy"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        return f"exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
+        np.save(folder / f"{name}.npy", x)
+    return list(inputs), forward.run(same, list(inputs.values()))
+
+
+def compare(wanted, folder, relative=1e-4):
+    """None when the folder holds these outputs, else the reason."""
+    if (folder / "error").exists():
+        return (folder / "error").read_text(errors="replace").strip()
     for name, y in wanted.items():
+        if not (folder / f"{name}.npy").exists():
+            return f"there is no output {name}"
         got = np.load(folder / f"{name}.npy")
         if got.shape != y.shape:
             return f"{name}: shape {got.shape}, not {y.shape}"
-        error = np.abs(got - y) - 1e-5 - 1e-4 * np.abs(y)
+        error = np.abs(got - y) - relative / 10 - relative * np.abs(y)
         if not (error <= 0).all():
             return f"{name}: off by {np.abs(got - y).max():.3g}, largest value {np.abs(y).max():.3g}"
     return None
+
+
+def run_list(program, rows, folder):
+    """rows: (model, folder, batch or None), all in one process."""
+    (folder / "list").write_text("".join(f"{model} {where} {batch or ''}\n" for model, where, batch in rows))
+    done = subprocess.run([*program, folder / "list"], capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        sys.exit(f"FAIL exit code {done.returncode}: {done.stderr}")
+
+
+def run_single(program, path, names, folder):
+    command = [*program, str(path), "--output", str(folder)]
+    for name in names:
+        command += ["--input", f"{name}={folder / name}.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        (folder / "error").write_text(f"exit code {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def forms_of(name, once):
@@ -77,7 +100,8 @@ def cases(names, folder, once):
             continue
         for form in forms_of(name, once):
             path = models.save(name, form, folder)
-            same = folder / f"{name}-json-3.json" if form == "json-npz" else path  # forward.py reads no .npz
+            same = {"json-npz": "json-3", "npz-2": "json-2"}.get(form)  # forward.py reads no .npz
+            same = folder / f"{name}-{same}.json" if same else path
             yield f"{name} ({form})", path, same
 
 
@@ -87,18 +111,25 @@ def main():
     once = sys.argv[1] == "--once"
     split = sys.argv.index("--")
     program, names = sys.argv[1 + once:split], sys.argv[split + 1:]
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for label, path, same in cases(names, pathlib.Path(folder), once):
-            out = pathlib.Path(folder) / "out"
-            out.mkdir(exist_ok=True)
-            reason = compare(path, same, out, program)
-            passed += reason is None
+    failed, rows = 0, []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for label, path, same in cases(names, folder, once):
+            out = folder / f"case{len(rows)}"
+            out.mkdir()
+            rows.append((label, path, out, *prepare(path, same, out)))
+        if len(program) == 1:
+            run_list(program, [(path, out, None) for _, path, out, _, _ in rows], folder)
+        for label, path, out, inputs, wanted in rows:
+            if len(program) > 1:
+                run_single(program, path, inputs, out)
+            reason = compare(wanted, out)
             failed += reason is not None
             if reason:
                 print(f"FAIL {label}: {reason}")
-    print(f"{passed} passed, {failed} failed")
+    print(f"{len(rows) - failed} passed, {failed} failed")
     sys.exit(failed > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -360,8 +360,10 @@ def rescaling(config, weights, inputs, major):
 
 def reduced(operation):
     def run(config, weights, inputs, major):
-        y = inputs[0]
-        for x in inputs[1:]:
+        rank = max(x.ndim for x in inputs)  # lower ranks get axes behind the batch
+        wide = [x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:]) for x in inputs]
+        y = wide[0]
+        for x in wide[1:]:
             y = operation(y, x)
         return y
     return run
@@ -463,42 +465,122 @@ LAYERS = {
 # ---- the graph ----
 
 
-def tensors_in(value):
-    """Every (layer, node, tensor) in the arguments of a Keras 3 call, in order."""
+class Tensor:
+    """An array, and the mask of its steps that comes along with it (None: all count)."""
+
+    def __init__(self, value, mask=None):
+        self.value, self.mask = value, mask
+
+
+class Call:
+    """What a layer with arguments beyond its inputs sees: REFERENCES[class](call) gives an array or a list of them."""
+
+    def __init__(self, config, weights, args, kwargs, major):
+        self.config, self.weights, self.args, self.kwargs, self.major = config, weights, args, kwargs, major
+        tensors = list(flat(args)) or list(flat(kwargs))
+        self.inputs, self.masks = [t.value for t in tensors], [t.mask for t in tensors]
+        self.mask = None
+        given = kwargs.get("mask")
+        for i, mask in enumerate(given if isinstance(given, list) else [given]):
+            if isinstance(mask, Tensor):
+                self.masks[i] = mask.value
+
+    def argument(self, position, name, default=None):
+        """An argument by name or position."""
+        if self.kwargs.get(name) is not None:
+            return self.kwargs[name]
+        return self.args[position] if position < len(self.args) and self.args[position] is not None else default
+
+
+STATES = {}  # what stateful layers keep: name -> arrays
+REFERENCES = {}  # class -> function of a Call; tests/keras/layers/ adds its own
+PASSING = {"Activation", "ActivityRegularization", "BatchNormalization", "Dense", "Dropout", "ELU", "Identity", "LayerNormalization",
+           "LeakyReLU", "PReLU", "ReLU", "Softmax", "SpatialDropout1D", "Rescaling"}  # hand the mask of their input on
+
+
+def flat(value):
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from flat(item)
+
+
+def history(value):
+    """(layer, node, tensor) if that is a tensor, as Keras 2 or Keras 3 writes it."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        return tuple(value["config"]["keras_history"])
+    if isinstance(value, list) and len(value) > 2 and isinstance(value[0], str) and value[0] != "_CONSTANT_VALUE":
+        return tuple(value[:3])
+    return None
+
+
+def resolve(value, lookup):
+    if history(value):
+        return lookup(history(value))
+    if isinstance(value, list):
+        if value and value[0] == "_CONSTANT_VALUE":
+            return value[2]
+        return [resolve(v, lookup) for v in value]
     if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            return [tuple(value["config"]["keras_history"])]
-        return [t for v in value.values() for t in tensors_in(v)]
-    return [t for v in value for t in tensors_in(v)] if isinstance(value, list) else []
+        return {k: resolve(v, lookup) for k, v in value.items()}
+    return value
 
 
-def calls_of(layer):
-    """The inputs of each call of a layer."""
-    calls = []
-    for node in layer.get("inbound_nodes", []):
-        if isinstance(node, dict):
-            calls.append(tensors_in(node["args"]) + tensors_in(node["kwargs"]))
-        else:
-            calls.append([tuple(t[:3]) for t in node])
-    return calls
+def arguments(node):
+    """The positional and the named arguments of a call."""
+    if isinstance(node, dict):
+        return node["args"], node["kwargs"]
+    first = node if isinstance(node[0], str) else node[0]
+    return [node[0] if len(node) == 1 and not isinstance(node[0], str) else node], first[3] if len(first) > 3 else {}
+
+
+def tensors_in(value):
+    if history(value):
+        return [history(value)]
+    if isinstance(value, (list, dict)):
+        return [t for v in (value.values() if isinstance(value, dict) else value) for t in tensors_in(v)]
+    return []
 
 
 def triples(value):
     return [tuple(value)] if value and isinstance(value[0], str) else [tuple(t) for t in value]
 
 
-def apply(layer, weights, inputs, major):
-    """The outputs of one call, as a list."""
-    mine = weights.get(layer["config"]["name"], []) if weights else []
+def operation(layer):
+    """The name under which REFERENCES has an operation on tensors; None: it is a layer."""
+    if ".ops." in (layer.get("module") or ""):
+        return "ops." + layer["class_name"]
+    if layer["class_name"] == "TFOpLambda":
+        return "tf." + layer["config"]["function"]
+    return "tf.getitem" if layer["class_name"] == "SlicingOpLambda" else None
+
+
+def run_call(layer, weights, args, kwargs, major):
+    """The outputs of one call of a layer, as a list of Tensors."""
+    call = Call({**layer["config"], "_class": layer["class_name"]}, weights, args, kwargs, major)
+    name = operation(layer) or layer["class_name"]
+    if name in REFERENCES:
+        y = REFERENCES[name](call)
+    else:
+        y = LAYERS[name](call.config, weights, call.inputs, major)
+    if name in PASSING:
+        call.mask = call.masks[0]
+    return [Tensor(v, None if i else call.mask) for i, v in enumerate(y if isinstance(y, (list, tuple)) else [y])]
+
+
+def apply(layer, weights, args, kwargs, major):
+    name = layer["config"].get("name") or layer.get("name")
+    mine = weights.get(name, []) if weights else []
     if is_model(layer):
-        return list(run_model(layer, mine, inputs, major).values())
-    return [LAYERS[layer["class_name"]](layer["config"], mine, inputs, major)]
+        return list(run_model(layer, mine, list(flat(args)), major).values())
+    return run_call(layer, mine, args, kwargs, major)
 
 
 def sequential(model, weights, inputs, major):
     x = inputs[0]
     for layer in layers_of(model):
-        x = apply(layer, weights, [x], major)[0]
+        x = apply(layer, weights, [x], {}, major)[0]
     return {layers_of(model)[-1]["config"]["name"]: x}
 
 
@@ -506,20 +588,29 @@ def functional(model, weights, inputs, major):
     """Runs whatever has its inputs ready until nothing is left."""
     config = model["config"]
     values = {source: x for source, x in zip(triples(config["input_layers"]), inputs)}
-    pending = [(layer, i, call) for layer in config["layers"] for i, call in enumerate(calls_of(layer))]
+    pending = [(layer, i, *arguments(node)) for layer in config["layers"] for i, node in enumerate(layer.get("inbound_nodes", []))]
     while pending:
-        ready = [p for p in pending if all(t in values for t in p[2])]
+        ready = [p for p in pending if all(t in values for t in tensors_in([p[2], p[3]]))]
         if not ready:
             sys.exit("forward.py: the graph has a cycle or a missing layer")
-        for layer, i, call in ready:
-            for k, y in enumerate(apply(layer, weights, [values[t] for t in call], major)):
-                values[(layer["config"]["name"], i, k)] = y
+        for layer, i, args, kwargs in ready:
+            made = apply(layer, weights, resolve(args, values.get), resolve(kwargs, values.get), major)
+            for k, y in enumerate(made):
+                values[(layer["config"].get("name") or layer["name"], i, k)] = y
         pending = [p for p in pending if p not in ready]
-    return {t[0]: values[t] for t in triples(config["output_layers"])}
+    outputs, found = triples(config["output_layers"]), {}
+    for i, t in enumerate(outputs):
+        found[t[0] if t[0] not in found else f"{t[0]}_{i}"] = values[t]
+    return found
 
 
 def run_model(model, weights, inputs, major):
+    """inputs: Tensors -> {output name: Tensor}"""
     return (sequential if model["class_name"] == "Sequential" else functional)(model, weights, inputs, major)
+
+
+def arrays(outputs):
+    return {name: y.value for name, y in outputs.items()}
 
 
 def input_names(model):
@@ -535,7 +626,7 @@ def input_names(model):
 def run(path, inputs):
     """inputs: a list of arrays in the model's order -> dict of output arrays."""
     model, major, find = load(pathlib.Path(path))
-    return run_model(model, find(layers_of(model)), [np.asarray(x, np.float64) for x in inputs], major)
+    return arrays(run_model(model, find(layers_of(model)), [Tensor(np.asarray(x, np.float64)) for x in inputs], major))
 
 
 def main():

@@ -194,9 +194,9 @@ def tfjs(folder):
 # ---- configurations ----
 
 
-@case("Lambda", "ConvLSTM2D", "'a'", "'b'", "'mine'")
+@case("Lambda", "Strange", "'a'", "'b'", "'mine'")
 def unsupported_layers_are_all_listed(folder):
-    return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("ConvLSTM2D", "b"), plain("MyLayer", "mine")])
+    return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("Strange", "b"), plain("MyLayer", "mine")])
 
 
 @case("Python code")
@@ -397,9 +397,33 @@ def rnn(folder, first=STEPS, **config):
     return keras2(folder, [first, plain("SimpleRNN", **{"units": 3, **config})], RNN)
 
 
-@case("'return_state' is not supported")
-def rnn_state(folder):
-    return rnn(folder, return_state=True)
+@case("give --dim batch=N")
+def rnn_stateful(folder):
+    return rnn(folder, stateful=True)
+
+
+@case("'cell' (MyCell): this layer is not supported")
+def rnn_own_cell(folder):
+    return keras2(folder, [STEPS, plain("RNN", cell={"class_name": "MyCell", "config": {}})], RNN)
+
+
+@case("wraps no 'cell'")
+def rnn_without_cell(folder):
+    return keras2(folder, [STEPS, plain("RNN")], RNN)
+
+
+@case("nested too deep")
+def wrappers_without_end(folder):
+    inner = {"class_name": "Dense", "config": {"units": 3}}
+    for i in range(40):
+        inner = {"class_name": "TimeDistributed", "config": {"layer": inner}}
+    return keras2(folder, [STEPS, plain("TimeDistributed", layer=inner)])
+
+
+@case("more than 64 parts")
+def cells_without_end(folder):
+    cells = {"class_name": "StackedRNNCells", "config": {"cells": [{"class_name": "LSTMCell", "config": {}}] * 1000}}
+    return keras2(folder, [STEPS, plain("RNN", cell=cells)])
 
 
 @case("'units' makes no sense")
@@ -422,7 +446,7 @@ def rnn_activation(folder):
     return rnn(folder, activation="relu6")
 
 
-@case("around a layer of class 'Dense' it is not supported")
+@case("the file has 6 weights for it, its configuration calls for 4")
 def bidirectional_dense(folder):
     inner = {"class_name": "Dense", "config": {"units": 3, "use_bias": True}}
     return keras2(folder, [STEPS, plain("Bidirectional", layer=inner, merge_mode="concat")], BOTH)

@@ -1,26 +1,22 @@
 /*
- * interpret.c -- runs a Keras model through the importer and the interpreter, without a pass or the code
- * generator between: what fails here is the importer's fault. Usage: interpret MODEL --output DIR --input
- * NAME=FILE.npy ...
+ * interpret.c -- runs Keras models through the importer and the interpreter, without a pass or the code
+ * generator between: what fails here is the importer's fault.
+ *
+ * Usage: interpret LIST. A line of LIST is the path of a model and a folder, which holds NAME.npy for every
+ * input and gets NAME.npy for every output, or the file `error` with what went wrong; an optional third word
+ * is the size of the batch.
  */
 #include "frontend/frontend.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TENSORS = 64 };
-
-static int find_input(const Graph *graph, const char *name, size_t length) {
-  for (int i = 0; i < graph->input_count; i++)
-    if (!strncmp(graph->inputs[i]->name, name, length) && !graph->inputs[i]->name[length]) return i;
-  return -1;
-}
-
-/* NAME=FILE */
-static bool read_input(Module *module, const char *text, Tensor *inputs) {
-  const char *equals = strchr(text, '=');
-  int index = equals ? find_input(module->main, text, (size_t)(equals - text)) : -1;
-  if (index < 0) return fail(module, "no input '%s'", text);
-  return read_npy(module, equals + 1, &inputs[index]);
+static bool read_inputs(Module *module, const char *folder, Tensor *inputs) {
+  for (int i = 0; i < module->main->input_count; i++) {
+    const char *name = module->main->inputs[i]->name;
+    TRY(read_npy(module, arena_printf(module->arena, "%s/%s.npy", folder, name), &inputs[i]));
+  }
+  return true;
 }
 
 static bool write_outputs(Module *module, const char *folder, Tensor *outputs) {
@@ -31,30 +27,38 @@ static bool write_outputs(Module *module, const char *folder, Tensor *outputs) {
   return true;
 }
 
-static bool run(Module *module, int argc, char **argv, Tensor *inputs, Tensor *outputs) {
-  const char *folder = ".";
-  TRY(import_keras(module, argv[1], NULL) && graph_verify(module->main));
-  if (module->main->input_count > MAX_TENSORS || module->main->output_count > MAX_TENSORS)
-    return fail(module, "too many tensors");
-  for (int i = 2; i + 1 < argc; i += 2) {
-    if (!strcmp(argv[i], "--output"))
-      folder = argv[i + 1];
-    else
-      TRY(read_input(module, argv[i + 1], inputs));
+static bool run(Module *module, const char *model, const char *folder, const ImportOptions *options) {
+  TRY(import_keras(module, model, options) && graph_verify(module->main));
+  int input_count = module->main->input_count, output_count = module->main->output_count;
+  Tensor *inputs = NEW_ARRAY(module->arena, Tensor, input_count);
+  Tensor *outputs = NEW_ARRAY(module->arena, Tensor, output_count);
+  bool good = read_inputs(module, folder, inputs) && graph_interpret(module->main, inputs, outputs) &&
+              write_outputs(module, folder, outputs);
+  for (int i = 0; i < input_count; i++) tensor_free(&inputs[i]);
+  for (int i = 0; i < output_count; i++) tensor_free(&outputs[i]);
+  return good;
+}
+
+static void run_line(const char *model, const char *folder, const char *batch) {
+  ImportDim dim = {.name = "batch", .value = batch ? atoll(batch) : 0};
+  ImportOptions options = {.dims = &dim, .dim_count = batch != NULL};
+  Module *module = module_new(model);
+  if (!run(module, model, folder, &options)) {
+    FILE *file = fopen(arena_printf(module->arena, "%s/error", folder), "w");
+    if (file) diags_print(module, file, 20);
+    if (file) fclose(file);
   }
-  return graph_interpret(module->main, inputs, outputs) && write_outputs(module, folder, outputs);
+  module_free(module);
 }
 
 int main(int argc, char **argv) {
-  if (argc < 2) return 2;
-  Tensor inputs[MAX_TENSORS] = {0}, outputs[MAX_TENSORS] = {0};
-  Module *module = module_new(argv[1]);
-  bool good = run(module, argc, argv, inputs, outputs);
-  diags_print(module, stderr, 20);
-  for (int i = 0; i < MAX_TENSORS; i++) {
-    tensor_free(&inputs[i]);
-    tensor_free(&outputs[i]);
+  char line[4096];
+  FILE *list = argc == 2 ? fopen(argv[1], "r") : NULL;
+  if (!list) return fprintf(stderr, "%s: %s\n", argc == 2 ? argv[1] : "no list", strerror(errno)), 2;
+  while (fgets(line, sizeof line, list)) {
+    char *model = strtok(line, " \n"), *folder = strtok(NULL, " \n");
+    if (model && folder) run_line(model, folder, strtok(NULL, " \n"));
   }
-  module_free(module);
-  return good ? 0 : 1;
+  fclose(list);
+  return 0;
 }

@@ -13,13 +13,25 @@ import h5py
 import numpy as np
 
 
+class T(str):
+    """A tensor in the arguments of a call: "a", "a:1" for the second call of a, "a::2" for output 2 of its first."""
+
+
+@dataclass
+class Arguments:
+    """Of a call that has more than inputs; of Keras 2 there is one in args."""
+    args: list
+    kwargs: dict = field(default_factory=dict)
+
+
 @dataclass
 class Layer:
     class_name: str
     config: dict
     weights: list = field(default_factory=list)  # (name, shape), in creation order
-    calls: list = field(default_factory=list)    # per call the names of its inputs, "a" or "a:1" for the second call of a
+    calls: list = field(default_factory=list)    # per call the names of its inputs (see T), or its Arguments
     model: object = None                         # a Model used as a layer
+    module: str = "keras.layers"
 
     @property
     def name(self):
@@ -226,7 +238,7 @@ def weights_of(model, rng):
         if l.model:
             found[l.name] = weights_of(l.model, rng)
         else:
-            found[l.name] = [rng.uniform(0.2, 1.5, shape).astype(np.float32) if name == "moving_variance"
+            found[l.name] = [rng.uniform(0.2, 1.5, shape).astype(np.float32) if name.endswith("moving_variance")
                              else (rng.standard_normal(shape) * 0.4).astype(np.float32) for name, shape in l.weights]
     return found
 
@@ -235,8 +247,8 @@ def weights_of(model, rng):
 
 
 def reference(text):
-    name, _, call = text.partition(":")
-    return [name, int(call or 0), 0]
+    name, call, tensor = (text.split(":") + ["", ""])[:3]
+    return [name, int(call or 0), int(tensor or 0)]
 
 
 def ends(model):
@@ -254,8 +266,31 @@ def keras2_layer(l):
             "inbound_nodes": keras2_calls(l)}
 
 
+def with_tensors(value, write):
+    """The arguments with every T replaced."""
+    if isinstance(value, T):
+        return write(value)
+    if isinstance(value, (list, tuple)):
+        return [with_tensors(v, write) for v in value]
+    if isinstance(value, dict):
+        return {k: with_tensors(v, write) for k, v in value.items()}
+    return value
+
+
+def keras2_call(call):
+    if not isinstance(call, Arguments):
+        return [[*reference(i), {}] for i in call]
+    kwargs = with_tensors(call.kwargs, reference)
+    first = call.args[0]
+    if isinstance(first, T):  # of operations alone, of layers in a list
+        return [*reference(first), kwargs]
+    if not isinstance(first, list):
+        return ["_CONSTANT_VALUE", -1, first, kwargs]
+    return [[*reference(i), kwargs] for i in first]
+
+
 def keras2_calls(l):
-    return [[[*reference(i), {}] for i in call] for call in l.calls]
+    return [keras2_call(c) for c in l.calls]
 
 
 def keras2_model(model):
@@ -272,6 +307,8 @@ def keras3_tensor(text):
 
 
 def keras3_call(call):
+    if isinstance(call, Arguments):
+        return {"args": with_tensors(call.args, keras3_tensor), "kwargs": with_tensors(call.kwargs, keras3_tensor)}
     tensors = [keras3_tensor(i) for i in call]
     return {"args": tensors if len(call) == 1 else [tensors], "kwargs": {"mask": None, "training": False}}
 
@@ -285,7 +322,7 @@ def keras3_layer(l):
             config = renamed(config, "alpha", "negative_slope")
         if "dtype" not in config:
             config["dtype"] = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
-        found = {"module": "keras.layers", "class_name": l.class_name, "config": config, "registered_name": None}
+        found = {"module": l.module, "class_name": l.class_name, "config": config, "registered_name": None}
     return {**found, "name": l.name, "inbound_nodes": [keras3_call(c) for c in l.calls]}
 
 
@@ -305,6 +342,8 @@ def keras3_model(model):
 
 # ---- weights in files ----
 
+UNTRAINED = ("moving_", "vector_u", "_scale", "_zero")
+
 
 def flat_names(model, weights, prefix=""):
     """(name, array), the trainable ones of the whole model first."""
@@ -314,7 +353,7 @@ def flat_names(model, weights, prefix=""):
             pairs += flat_names(l.model, weights[l.name])
         else:
             pairs += [(f"{prefix}{l.name}/{name}", array) for (name, _), array in zip(l.weights, weights[l.name])]
-    return sorted(pairs, key=lambda pair: "moving_" in pair[0])
+    return sorted(pairs, key=lambda pair: any(word in pair[0] for word in UNTRAINED))
 
 
 def save_legacy(group, model, weights, suffix, fixed, split=False):
@@ -412,8 +451,8 @@ def save_json3(path, model, weights):
         save_counted(file, model, weights)
 
 
-def save_npz(path, model, weights):
-    save_json(path, model, 3)
+def save_npz(path, model, weights, version=3):
+    save_json(path, model, version)
     np.savez(path.with_suffix(".npz"), *all_arrays(model, weights))
 
 
@@ -426,6 +465,7 @@ FORMS = {  # form -> (suffix, function)
     "json-2": (".json", save_json2),
     "json-3": (".json", save_json3),
     "json-npz": (".json", save_npz),
+    "npz-2": (".json", lambda *a: save_npz(*a, 2)),
 }
 
 

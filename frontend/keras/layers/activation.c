@@ -22,15 +22,6 @@ static Value *apply_op(Call *call, const Op *op, Value *x, const Parameter *para
   return node_finish(node) ? result(node, 0) : NULL;
 }
 
-/* low or high may be infinite, which means absent. */
-static Value *clip(Call *call, Value *x, double low, double high) {
-  Dtype dtype = x->type->dtype;
-  if (isinf(low) && isinf(high)) return x;
-  Value *operands[3] = {x, isinf(low) ? NULL : build_scalar(call->builder, dtype, low),
-                        isinf(high) ? NULL : build_scalar(call->builder, dtype, high)};
-  return build_op(call->builder, &op_clip, operands, operands[2] ? 3 : 2);
-}
-
 static Value *leaky_relu(Call *call, Value *x, double slope) {
   return apply_op(call, &op_leaky_relu, x, (Parameter[2]){{"alpha", slope}});
 }
@@ -68,7 +59,7 @@ static Value *linear(Call *call, Value *x) {
   return x;
 }
 static Value *relu6(Call *call, Value *x) {
-  return clip(call, x, 0, 6);
+  return make_clip(call, x, 0, 6);
 }
 
 static double hard_slope(const Call *call) {
@@ -206,9 +197,9 @@ static Value *relu_layer(Call *call) {
          threshold = json_number(call->config, "threshold", 0);
   if (!x) return NULL;
   if (threshold == 0 && slope == 0)
-    return isinf(high) ? build_unary(call->builder, &op_relu, x) : clip(call, x, 0, high);
+    return isinf(high) ? build_unary(call->builder, &op_relu, x) : make_clip(call, x, 0, high);
   Value *y = threshold == 0 ? leaky_relu(call, x, slope) : above_threshold(call, x, threshold, slope);
-  return y ? clip(call, y, -INFINITY, high) : NULL;
+  return y ? make_clip(call, y, -INFINITY, high) : NULL;
 }
 
 static Value *prelu_layer(Call *call) {
@@ -216,14 +207,22 @@ static Value *prelu_layer(Call *call) {
   int64_t any[MAX_RANK];
   if (!x) return NULL;
   for (int i = 0; i < MAX_RANK; i++) any[i] = -1;
-  Value *alpha = call_weight(call, "alpha", x, x->type->rank - 1, any);
+  Value *alpha = call_weight(call, "alpha", x, x->type->rank - 1, any); /* 1 along shared axes */
   return alpha ? build_binary(call->builder, &op_prelu, x, alpha) : NULL;
+}
+
+/* What does not count gets a score that vanishes. */
+static Value *without_masked(Call *call, Value *x, Value *mask) {
+  Value *zero = build_scalar(call->builder, x->type->dtype, 0);
+  Value *none = build_scalar(call->builder, x->type->dtype, MASKED_SCORE);
+  return make_binary(call, &op_add, x, make_where(call, mask, zero, none));
 }
 
 static Value *softmax_layer(Call *call) {
   Value *x = call_float_input(call, 0);
   const cJSON *item = json_member(call->config, "axis");
   int64_t axes[MAX_RANK];
+  if (x && call->masks[0]) x = without_masked(call, x, call->masks[0]);
   if (!x || !item) return x ? softmax_last(call, x) : NULL;
   int count = cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 1;
   if (count < 1 || count > x->type->rank) return call_null(call, "it has %d axes", count);
@@ -240,12 +239,12 @@ static Value *thresholded_relu_layer(Call *call) {
 }
 
 const LayerKind activation_layers[] = {
-    {"Activation", activation, 1, 1, NULL},
-    {"ELU", elu_layer, 1, 1, NULL},
-    {"LeakyReLU", leaky_relu_layer, 1, 1, NULL},
-    {"PReLU", prelu_layer, 1, 1, "alpha"},
-    {"ReLU", relu_layer, 1, 1, NULL},
-    {"Softmax", softmax_layer, 1, 1, NULL},
-    {"ThresholdedReLU", thresholded_relu_layer, 1, 1, NULL},
+    {"Activation", activation, 1, 1, NULL, MASK_PASSES},
+    {"ELU", elu_layer, 1, 1, NULL, MASK_PASSES},
+    {"LeakyReLU", leaky_relu_layer, 1, 1, NULL, MASK_PASSES},
+    {"PReLU", prelu_layer, 1, 1, "alpha", MASK_PASSES},
+    {"ReLU", relu_layer, 1, 1, NULL, MASK_PASSES},
+    {"Softmax", softmax_layer, 1, 1, NULL, MASK_PASSES},
+    {"ThresholdedReLU", thresholded_relu_layer, 1, 1, NULL, MASK_PASSES},
     {0},
 };

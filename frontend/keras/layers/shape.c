@@ -1,7 +1,7 @@
 /*
- * shape.c -- layers that move data: Flatten, Reshape, Permute, RepeatVector, padding, cropping, upsampling.
+ * shape.c -- layers that move data: Flatten, Reshape, Permute, RepeatVector, padding, cropping.
  *
- * Padding, cropping and upsampling know where the spatial axes are in either channel order, so they need no
+ * Padding and cropping know where the spatial axes are in either channel order, so they need no
  * transposes.
  */
 #include "frontend/keras/keras.h"
@@ -21,6 +21,20 @@ static Value *flatten(Call *call) {
   return build_reshape(call->builder, x, 2, dims);
 }
 
+/* What a sample has must be what it gets, as far as that is known; one size may be open. */
+static bool check_target(Call *call, const Value *x, const Dim *const *dims, int rank, bool is_open) {
+  int64_t has = 1, wanted = 1;
+  for (int i = 1; i < x->type->rank; i++) {
+    if (!dim_is_const(x->type->dims[i])) return true;
+    has *= x->type->dims[i]->value;
+  }
+  for (int i = 1; i < rank; i++)
+    if (dims[i]->value >= 0 && __builtin_mul_overflow(wanted, dims[i]->value, &wanted))
+      return call_fail(call, "its target is too large");
+  if (is_open ? wanted > 0 && has % wanted == 0 : has == wanted) return true;
+  return call_fail(call, "it makes %lld elements of the %lld of a sample", (long long)wanted, (long long)has);
+}
+
 static Value *reshape(Call *call) {
   Module *module = call->import->module;
   const cJSON *shape = json_member(call->config, "target_shape"), *item;
@@ -35,6 +49,7 @@ static Value *reshape(Call *call) {
       return call_null(call, "'target_shape' is not made of sizes with at most one -1");
     dims[rank++] = dim_const(module, size);
   }
+  if (!check_target(call, call->inputs[0], dims, rank, open)) return NULL;
   return build_reshape(call->builder, call->inputs[0], rank, dims);
 }
 
@@ -143,42 +158,16 @@ static Value *cropping(Call *call) {
   return node_finish(node) ? result(node, 0) : NULL;
 }
 
-static Value *upsampling(Call *call) {
-  Module *module = call->import->module;
-  Value *x = call->inputs[0];
-  int spatial, first, rank = x->type->rank;
-  int64_t factors[3];
-  const Dim *sizes[MAX_RANK];
-  const char *mode = json_text(call->config, "interpolation", "nearest");
-  bool linear = !strcmp(mode, "bilinear");
-  if (!linear && strcmp(mode, "nearest")) return call_null(call, "interpolation '%s' is not supported", mode);
-  if (!first_axis(call, &spatial, &first) || !call_ints(call, "size", spatial, 2, 1, factors)) return NULL;
-  for (int i = 0; i < rank; i++) {
-    bool inside = i >= first && i < first + spatial;
-    sizes[i] =
-        inside ? dim_mul(module, x->type->dims[i], dim_const(module, factors[i - first])) : x->type->dims[i];
-  }
-  Node *node = node_new(call->builder, &op_resize, &x, 1);
-  node_set_dims(node, "sizes", sizes, rank);
-  node_set_string(node, "mode", linear ? "linear" : "nearest");
-  node_set_string(node, "coordinates", linear ? "half_pixel" : "asymmetric");
-  node_set_string(node, "nearest", "floor");
-  return node_finish(node) ? result(node, 0) : NULL;
-}
-
 const LayerKind shape_layers[] = {
-    {"Cropping1D", cropping, 1, 1, NULL},
-    {"Cropping2D", cropping, 1, 1, NULL},
-    {"Cropping3D", cropping, 1, 1, NULL},
-    {"Flatten", flatten, 1, 1, NULL},
-    {"Permute", permute, 1, 1, NULL},
-    {"RepeatVector", repeat_vector, 1, 1, NULL},
-    {"Reshape", reshape, 1, 1, NULL},
-    {"UpSampling1D", upsampling, 1, 1, NULL},
-    {"UpSampling2D", upsampling, 1, 1, NULL},
-    {"UpSampling3D", upsampling, 1, 1, NULL},
-    {"ZeroPadding1D", zero_padding, 1, 1, NULL},
-    {"ZeroPadding2D", zero_padding, 1, 1, NULL},
-    {"ZeroPadding3D", zero_padding, 1, 1, NULL},
+    {"Cropping1D", cropping, 1, 1, NULL, MASK_ENDS},
+    {"Cropping2D", cropping, 1, 1, NULL, MASK_ENDS},
+    {"Cropping3D", cropping, 1, 1, NULL, MASK_ENDS},
+    {"Flatten", flatten, 1, 1, NULL, MASK_ENDS},
+    {"Permute", permute, 1, 1, NULL, MASK_ENDS},
+    {"RepeatVector", repeat_vector, 1, 1, NULL, MASK_ENDS},
+    {"Reshape", reshape, 1, 1, NULL, MASK_ENDS},
+    {"ZeroPadding1D", zero_padding, 1, 1, NULL, MASK_ENDS},
+    {"ZeroPadding2D", zero_padding, 1, 1, NULL, MASK_ENDS},
+    {"ZeroPadding3D", zero_padding, 1, 1, NULL, MASK_ENDS},
     {0},
 };

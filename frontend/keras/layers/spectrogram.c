@@ -1,0 +1,2 @@
+#include "frontend/keras/keras.h"
+const LayerKind spectrogram_layers[] = {{0}};
