@@ -148,8 +148,19 @@ static LLVMValueRef narrow_bits(const Emit *emit, const FloatFormat *format, LLV
   return LLVMBuildTrunc(builder, with_sign, type_of_bits(emit, width, lanes), "");
 }
 
+/* The machine's instruction for that many lanes of f32, which takes subnormal numbers for 0. */
+static const char *bf16_instruction(const Machine *machine, int lanes) {
+  return !machine->bf16 ? NULL
+         : lanes == 16  ? "llvm.x86.avx512bf16.cvtneps2bf16.512"
+         : lanes == 8   ? "llvm.x86.avx512bf16.cvtneps2bf16.256"
+                        : NULL;
+}
+
 static LLVMValueRef narrow_bf16(const Emit *emit, LLVMValueRef value, int lanes) {
   LLVMBuilderRef builder = emit->builder;
+  const char *name = bf16_instruction(emit->machine, lanes);
+  if (name)
+    return bitcast(emit, llvm_intrinsic(emit, name, NULL, 0, &value, 1), type_of_bits(emit, 16, lanes));
   LLVMTypeRef wide = type_of_bits(emit, 32, lanes);
   LLVMValueRef bits = bitcast(emit, value, wide);
   LLVMValueRef quiet =

@@ -178,16 +178,24 @@ static LLVMValueRef dot_of_ints(const Emit *emit, int lanes, LLVMValueRef *args)
   return sum;
 }
 
-static LLVMValueRef dot_of_bf16(const Emit *emit, int lanes, LLVMValueRef *args) {
-  LoopType packed = {DTYPE_BF16, 2 * lanes};
-  LLVMValueRef x = llvm_widen(emit, args[1], packed), y = llvm_widen(emit, args[2], packed), sum = args[0];
-  for (int i = 1; i >= 0; i--) {
-    LLVMValueRef at = llvm_int(i32_type(emit), i);
-    LLVMValueRef pair[] = {
-        lanes == 1 ? LLVMBuildExtractElement(emit->builder, x, at, "") : every(emit, x, i, 2, lanes),
-        lanes == 1 ? LLVMBuildExtractElement(emit->builder, y, at, "") : every(emit, y, i, 2, lanes), sum};
-    LLVMTypeRef type = LLVMTypeOf(sum);
-    sum = llvm_intrinsic(emit, "llvm.fma", &type, 1, pair, 3);
+/* One of each two bf16, the low or the high half of 32 bits, as f32. */
+static LLVMValueRef half_of_pair(const Emit *emit, LLVMValueRef pairs, bool second, LLVMTypeRef type) {
+  LLVMTypeRef whole = LLVMIntTypeInContext(emit->context, 32);
+  if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) whole = llvm_lanes_of(whole, (int)LLVMGetVectorSize(type));
+  LLVMValueRef bits = bitcast(emit, pairs, whole);
+  bits = second ? LLVMBuildAnd(emit->builder, bits, llvm_int(whole, 0xffff0000), "")
+                : LLVMBuildShl(emit->builder, bits, llvm_int(whole, 16), "");
+  return bitcast(emit, bits, type);
+}
+
+static LLVMValueRef dot_of_bf16(const Emit *emit, LLVMValueRef *args) {
+  LLVMTypeRef type = LLVMTypeOf(args[0]);
+  LLVMValueRef sum = args[0];
+  for (int second = 1; second >= 0; second--) {
+    LLVMValueRef x = half_of_pair(emit, args[1], second, type), y = half_of_pair(emit, args[2], second, type);
+    sum = emit->machine->target->fma
+              ? llvm_intrinsic(emit, "llvm.fma", &type, 1, (LLVMValueRef[]){x, y, sum}, 3)
+              : LLVMBuildFAdd(emit->builder, LLVMBuildFMul(emit->builder, x, y, ""), sum, "");
   }
   return sum;
 }
@@ -197,5 +205,5 @@ LLVMValueRef emit_dot(Emit *emit, const Instr *instr) {
   LLVMValueRef args[] = {llvm_arg(emit, instr, 0), llvm_arg(emit, instr, 1), llvm_arg(emit, instr, 2)};
   const char *name = dot_instruction(emit->machine, instr->op, lanes);
   if (name) return dot_by_instruction(emit, name, instr->op, lanes, args);
-  return instr->op == LOOP_DOT_U8S8 ? dot_of_ints(emit, lanes, args) : dot_of_bf16(emit, lanes, args);
+  return instr->op == LOOP_DOT_U8S8 ? dot_of_ints(emit, lanes, args) : dot_of_bf16(emit, args);
 }

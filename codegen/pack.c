@@ -4,7 +4,8 @@
  * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
  * [ceil(N/16)][K][16] panels (`packed=16`) of each group, made by plain pad, reshape and transpose nodes that
  * constant folding evaluates; of 8-bit integers [ceil(N/16)][K/4][16][4], for which the channels are padded
- * to whole fours. Where the width is open, or what lies outside is not 0, a conv's padding is a `pad` node
+ * to whole fours, of bf16 [ceil(N/16)][K/2][16][2]. Other products of 16-bit floats are made of f32
+ * (pack_halves.c). Where the width is open, or what lies outside is not 0, a conv's padding is a `pad` node
  * before it; shallow decision trees are complete (pack_trees.c). Requires: layout was chosen. Keeps: the
  * meaning; what it cannot pack it leaves alone.
  */
@@ -84,7 +85,7 @@ static bool make_pads_explicit(Builder *builder, Node *conv) {
 static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
   Window window = node_window(conv);
   const Type *x = operand(conv, 0)->type, *y = result(conv, 0)->type;
-  if (y->dtype != DTYPE_F32 || options->strict || options->preference == PREFER_SIZE || window.rank != 2 ||
+  if (x->dtype != DTYPE_F32 || options->strict || options->preference == PREFER_SIZE || window.rank != 2 ||
       window.group != 1)
     return 0;
   for (int s = 0; s < 2; s++) {
@@ -130,7 +131,8 @@ static bool pack_weights(Node *conv) {
 
 bool has_fast_products(const Node *node) {
   Dtype sums = result(node, 0)->type->dtype, x = operand(node, 0)->type->dtype;
-  return sums == DTYPE_F32 || (x == DTYPE_U8 && operand(node, 1)->type->dtype == DTYPE_I8);
+  if (sums == DTYPE_F32) return x == DTYPE_F32 || x == DTYPE_BF16;
+  return x == DTYPE_U8 && operand(node, 1)->type->dtype == DTYPE_I8;
 }
 
 /* More of what a pad adds behind the last axis, where it does not matter what that is. */
@@ -240,7 +242,7 @@ static bool pack_cell(Node *node) {
 }
 
 bool pack_run(Graph *graph, const PassOptions *options) {
-  bool changed = false;
+  bool changed = pack_halves(graph);
   FOR_EACH_NODE(node, graph) {
     if (node_is(node, &op_conv))
       changed |= pack_conv(node, options);

@@ -57,12 +57,14 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
  * all channels (kernels/depthwise.c). */
 bool groups_are_small(const Node *conv);
 
-/* Whether a conv or gemm has operands that the fast kernels multiply: f32, or u8 by i8 (pack.c). */
+/* Whether a conv or gemm has operands that the fast kernels multiply: f32, u8 by i8, or bf16 that are summed
+ * in f32 (pack.c). */
 bool has_fast_products(const Node *node);
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
 bool pack_trees(Node *node, const PassOptions *options); /* of a tree_ensemble; part of pack */
+bool pack_halves(Graph *graph);                          /* f16 and bf16; the start of pack */
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);
 

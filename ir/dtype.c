@@ -84,7 +84,7 @@ bool dtype_is_byte(Dtype dtype) {
 }
 
 int panel_depth(Dtype dtype) {
-  return dtype_is_byte(dtype) ? 4 : 1;
+  return dtype_is_byte(dtype) ? 4 : dtype == DTYPE_BF16 ? 2 : 1;
 }
 
 bool dtype_is_int(Dtype dtype) {

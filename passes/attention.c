@@ -39,11 +39,16 @@ static Value *scaled(const Node *node, double *factor) {
   return NULL;
 }
 
+/* Its result has the type of its operands, as attention's has. */
+static bool is_product(const Node *node) {
+  return node_is(node, &op_matmul) && !node_bool(node, "wide");
+}
+
 static bool reaches_product(const Value *value, int depth) {
   const Node *node = value->def;
   double factor;
   if (!node || depth == 0 || !value_has_one_use(value)) return false;
-  if (node_is(node, &op_matmul)) return true;
+  if (is_product(node)) return true;
   const Value *x = scaled(node, &factor);
   if (x) return reaches_product(x, depth - 1);
   if (!node_is(node, &op_add) && !node_is(node, &op_where)) return false;
@@ -80,7 +85,7 @@ static bool scores_find(Builder *builder, Value *value, Scores *s) {
     Node *node = value->def;
     double factor;
     Value *x = scaled(node, &factor);
-    if (node_is(node, &op_matmul)) {
+    if (is_product(node)) {
       s->product = node;
       return true;
     }
@@ -194,7 +199,7 @@ static Node *product_of_weights(const Node *softmax) {
   Value *weights = result(softmax, 0);
   if (!value_has_one_use(weights)) return NULL;
   Node *node = weights->uses->node;
-  return node_is(node, &op_matmul) && operand(node, 0) == weights ? node : NULL;
+  return is_product(node) && operand(node, 0) == weights ? node : NULL;
 }
 
 static Value *attention_build(Builder *builder, Scores *s, Value *v, const int64_t *y_perm,

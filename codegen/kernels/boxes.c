@@ -182,7 +182,7 @@ static bool concat_fits(const Node *concat) {
 
 static bool has_lanes(Dtype dtype) {
   return dtype == DTYPE_F32 || dtype == DTYPE_F64 || dtype == DTYPE_I32 || dtype == DTYPE_I64 ||
-         dtype == DTYPE_U8 || dtype == DTYPE_I8;
+         dtype == DTYPE_F16 || dtype == DTYPE_BF16 || dtype_is_byte(dtype);
 }
 
 static bool boxes_match(const Node *node, const Node *anchor, const Target *target) {

@@ -14,7 +14,8 @@ static bool elements_match(const Node *node, const Node *anchor, const Target *t
   (void)target;
   if (anchor && !anchor->op->element) return false;
   const Type *y = node->results[0]->type;
-  bool fast = y->dtype == DTYPE_F32 || y->dtype == DTYPE_I32 || dtype_is_byte(y->dtype);
+  bool fast = y->dtype == DTYPE_F32 || y->dtype == DTYPE_F16 || y->dtype == DTYPE_BF16 ||
+              y->dtype == DTYPE_I32 || dtype_is_byte(y->dtype);
   return y->rank >= 1 && fast && dim_is_const(y->dims[y->rank - 1]);
 }
 

@@ -61,13 +61,16 @@ bool check_same_dtype(const Node *node, int a, int b) {
 
 bool check_product(const Node *node) {
   TRY(check_kind(node, 0, KIND_NUMBER) && check_kind(node, 1, KIND_NUMBER));
-  bool bytes = dtype_is_byte(operand(node, 0)->type->dtype) && dtype_is_byte(operand(node, 1)->type->dtype);
+  Dtype dtype = operand(node, 0)->type->dtype;
+  if (is_wide(node) && compute_dtype(dtype) == dtype)
+    return node_fail(node, "wide is for products of f16 and bf16, not of %s", dtype_name(dtype));
+  bool bytes = dtype_is_byte(dtype) && dtype_is_byte(operand(node, 1)->type->dtype);
   return bytes || check_same_dtype(node, 0, 1);
 }
 
 bool check_addend(const Node *node, int index) {
   if (!operand(node, index)) return true;
-  Dtype got = operand(node, index)->type->dtype, sums = product_dtype(operand(node, 0)->type->dtype);
+  Dtype got = operand(node, index)->type->dtype, sums = product_dtype(node);
   if (got == sums) return true;
   return node_fail(node, "%s is %s, but the products are summed in %s", operand_name(node, index),
                    dtype_name(got), dtype_name(sums));

@@ -28,12 +28,14 @@ static const AttrSpec conv_attrs[] = {
     {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL},
     {"packed", ATTR_INT, ROLE_NONE, "0",
      "w is in panels of so many columns, [group * ceil(m/group/packed), k.. * c/group, packed]; of 8-bit "
-     "integers [.., k.. * c/group / 4, packed * 4], with c/group divisible by 4",
+     "integers [.., k.. * c/group / 4, packed * 4], with c/group divisible by 4; of bf16 by 2",
      NULL},
     {"kernel", ATTR_INTS, ROLE_NONE, "[]", "sizes of a packed kernel, per spatial axis", NULL},
     {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL},
     {"winograd", ATTR_INT, ROLE_NONE, "0",
-     "w is in panels, and transformed for tiles of so many by so many results (see winograd_weights)", NULL}};
+     "w is in panels, and transformed for tiles of so many by so many results (see winograd_weights)", NULL},
+    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result, and the bias",
+     NULL}};
 
 /* ---- checks ---- */
 
@@ -158,7 +160,7 @@ static bool conv_infer(Node *node) {
     int axis = window.spatial_axis + s;
     TRY(window_output(node, &window, s, x->dims[axis], false, &dims[axis]));
   }
-  result_set(node, 0, type_make(node_module(node), product_dtype(x->dtype), x->rank, dims));
+  result_set(node, 0, type_make(node_module(node), product_dtype(node), x->rank, dims));
   return true;
 }
 
@@ -387,7 +389,7 @@ static bool conv_transpose_infer(Node *node) {
     int axis = window.spatial_axis + s;
     TRY(transposed_size(node, &window, s, x->dims[axis], &dims[axis]));
   }
-  result_set(node, 0, type_make(node_module(node), product_dtype(x->dtype), x->rank, dims));
+  result_set(node, 0, type_make(node_module(node), product_dtype(node), x->rank, dims));
   return true;
 }
 

@@ -15,8 +15,13 @@ Dtype compute_dtype(Dtype dtype) {
   return dtype == DTYPE_F16 || dtype == DTYPE_BF16 ? DTYPE_F32 : dtype;
 }
 
-Dtype product_dtype(Dtype dtype) {
-  return dtype_is_byte(dtype) ? DTYPE_I32 : dtype;
+bool is_wide(const Node *node) {
+  return op_attr_index(node->op, "wide") >= 0 && node_bool(node, "wide");
+}
+
+Dtype product_dtype(const Node *node) {
+  Dtype dtype = operand(node, 0)->type->dtype;
+  return dtype_is_byte(dtype) ? DTYPE_I32 : is_wide(node) ? DTYPE_F32 : dtype;
 }
 
 Reg *compute(Lower *lower, Reg *x) {

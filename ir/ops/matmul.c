@@ -4,8 +4,8 @@
  *
  * Both take a right operand that is packed for the fast kernels: panels of `packed` columns, [ceil(n/packed),
  * k, packed], whose tail is zero. Of 8-bit integers four rows lie side by side, [.., k/4, packed * 4], as
- * their products are summed by four. The plain nest reads through the panels, so that the interpreter checks
- * the packing, too.
+ * their products are summed by four; of bf16 two. The plain nest reads through the panels, so that the
+ * interpreter checks the packing, too.
  */
 #include "ir/ops/ops.h"
 
@@ -54,9 +54,10 @@ static const OperandSpec matmul_operands[] = {{"a", false, "[.., m, k], or [k]"}
 static const AttrSpec matmul_attrs[] = {
     {"packed", ATTR_INT, ROLE_NONE, "0",
      "b is a matrix in panels of so many columns, [ceil(n/packed), k, packed]; of 8-bit integers "
-     "[.., k/4, packed * 4]",
+     "[.., k/4, packed * 4], of bf16 [.., k/2, packed * 2]",
      NULL},
-    {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL}};
+    {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL},
+    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result", NULL}};
 
 static bool matmul_sizes(const Node *node, Sizes *sizes) {
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type;
@@ -90,7 +91,7 @@ static bool matmul_infer(Node *node) {
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type, *batch;
   Sizes sizes;
   TRY(check_product(node) && matmul_sizes(node, &sizes));
-  Dtype dtype = product_dtype(a->dtype);
+  Dtype dtype = product_dtype(node);
   const Type *batch_a = type_make(module, dtype, batch_rank(node, 0), a->dims);
   const Type *batch_b = type_make(module, dtype, batch_rank(node, 1), b->dims);
   if (!type_broadcast(module, batch_a, batch_b, dtype, &batch))
@@ -207,9 +208,9 @@ static const OperandSpec gemm_operands[] = {{"a", false, "[m,k], or [k,m] with t
 static const AttrSpec gemm_attrs[] = {
     {"trans_a", ATTR_BOOL, ROLE_NONE, "false", "a is stored transposed", NULL},
     {"trans_b", ATTR_BOOL, ROLE_NONE, "false", "b is stored transposed", NULL},
-    {"packed", ATTR_INT, ROLE_NONE, "0", "b is in panels of so many columns, [ceil(n/packed), k, packed]",
-     NULL},
-    {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL}};
+    {"packed", ATTR_INT, ROLE_NONE, "0", "b is in panels of so many columns, as of matmul", NULL},
+    {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL},
+    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result, and c", NULL}};
 
 static bool gemm_sizes(const Node *node, Sizes *sizes) {
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type;
@@ -240,7 +241,7 @@ static bool gemm_infer(Node *node) {
   TRY(check_product(node) && check_addend(node, 2));
   TRY(gemm_sizes(node, &sizes));
   const Dim *dims[] = {sizes.m, sizes.n};
-  const Type *type = type_make(module, product_dtype(operand(node, 0)->type->dtype), 2, dims);
+  const Type *type = type_make(module, product_dtype(node), 2, dims);
   if (operand(node, 2) && !spreads_to(node, operand(node, 2)->type, type))
     return node_fail(node, "c of shape %s does not broadcast to %s", operand_text(node, 2),
                      type_text(module, type));

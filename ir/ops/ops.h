@@ -98,8 +98,11 @@ Reg *elementwise_element(Lower *lower, const Node *node, int which, const Index 
 /* The dtype that arithmetic on `dtype` runs in: f32 for the 16-bit floats, else itself. */
 Dtype compute_dtype(Dtype dtype);
 Reg *compute(Lower *lower, Reg *x); /* x cast to it */
-/* The dtype of sums of products of `dtype`: i32 for 8-bit integers, else itself. */
-Dtype product_dtype(Dtype dtype);
+bool is_wide(const Node *node);     /* a product with that attribute set */
+/* The dtype of a product's result and addend: i32 for 8-bit integers, f32 with `wide`, else that of operand
+ * 0.
+ */
+Dtype product_dtype(const Node *node);
 /* A constant of the type of x. */
 Reg *constant_like(Lower *lower, const Reg *x, double value);
 /* max and min that give NaN when either is NaN, whatever the order. */

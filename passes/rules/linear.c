@@ -19,7 +19,9 @@ Value *rule_matmul_to_gemm(Node *node) {
   for (int i = 0; i + 1 < rank; i++) flat[0] = dim_mul(builder.graph->module, flat[0], a->type->dims[i]);
   operands[0] = rank == 2 ? a : build_reshape(&builder, a, 2, flat);
   operands[1] = b;
-  Value *product = build_op(&builder, &op_gemm, operands, 2);
+  Node *gemm = node_new(&builder, &op_gemm, operands, 2);
+  node_set_bool(gemm, "wide", node_bool(node, "wide"));
+  Value *product = node_finish(gemm) ? result(gemm, 0) : NULL;
   return rank == 2 ? product : build_reshape(&builder, product, type->rank, type->dims);
 }
 

@@ -32,12 +32,12 @@ static const Linear *linear_find(const Node *node) {
   return NULL;
 }
 
-/* `node` is linear, its weights and bias are constants and floats. */
+/* `node` is linear, its weights and bias are constants and floats, of the type of its result. */
 static const Linear *linear_foldable(const Node *node) {
   const Linear *linear = linear_find(node);
   if (!linear || !value_is_constant(operand(node, 1))) return NULL;
-  if (!dtype_is_float(result(node, 0)->type->dtype) || !dtype_is_float(operand(node, 1)->type->dtype))
-    return NULL;
+  Dtype dtype = result(node, 0)->type->dtype;
+  if (!dtype_is_float(dtype) || operand(node, 1)->type->dtype != dtype) return NULL;
   return !operand(node, 2) || value_is_constant(operand(node, 2)) ? linear : NULL;
 }
 

@@ -826,6 +826,82 @@ static void integer_cases(Check *check) {
   for (int i = 0; i < COUNT_OF(channels); i++) add_byte_pool(check, channels[i], i % 2);
 }
 
+/* ---- 16-bit floats: small whole numbers, so that every order of summing gives the same */
+
+static Value *half_input(Check *check, Dtype dtype, int rank, const int64_t *dims) {
+  Builder *builder = &check->builder;
+  const Type *type = type_with_dtype(check->module, open_shape(check, rank, dims), dtype);
+  int64_t whole[MAX_RANK];
+  for (int i = 0; i < rank; i++) whole[i] = dims[i] + (check->parts && i == rank - 1 ? 3 : 0);
+  Value *x = graph_add_input(check->module->main, "x", open_shape(check, rank, whole));
+  x = build_binary(builder, &op_mul, x, build_scalar(builder, DTYPE_F32, 7));
+  x = x ? build_unary(builder, &op_round, x) : NULL;
+  x = x ? build_cast(builder, x, dtype) : NULL;
+  return check->parts && x ? middle_columns(check, x, type) : x;
+}
+
+static Value *half_weight(Check *check, Dtype dtype, int rank, const int64_t *dims) {
+  const Type *type = type_static(check->module, dtype, rank, dims);
+  Data *data = data_new(check->module, dtype, type_static_count(type));
+  for (int64_t i = 0; i < data->count; i++)
+    dtype_set(dtype, data_bytes(data), i, floor(9 * next_random(check)));
+  return build_const(&check->builder, type, data, NULL);
+}
+
+/* Behind it relu, and for wide sums a rounding of their own. */
+static void half_done(Check *check, Node *node, Dtype dtype, char *name) {
+  Value *y = node_finish(node) ? build_unary(&check->builder, &op_relu, result(node, 0)) : NULL;
+  y = y ? build_cast(&check->builder, y, dtype) : NULL;
+  done(check, y ? build_cast(&check->builder, y, DTYPE_F32) : NULL, name);
+}
+
+static void add_half_gemm(Check *check, Dtype dtype, bool wide, int64_t m, int64_t k, int64_t n) {
+  Value *operands[] = {half_input(check, dtype, 2, (int64_t[]){m, k}),
+                       half_weight(check, dtype, 2, (int64_t[]){k, n}),
+                       half_weight(check, wide ? DTYPE_F32 : dtype, 1, &n)};
+  Node *node = node_new(&check->builder, &op_gemm, operands, 3);
+  node_set_bool(node, "wide", wide);
+  half_done(check, node, dtype,
+            NAME("%s_gemm_m%d_k%d_n%d%s", dtype_name(dtype), (int)m, (int)k, (int)n, wide ? "_wide" : ""));
+}
+
+static void add_half_conv(Check *check, Dtype dtype, bool wide, const ConvCase *c) {
+  Value *operands[] = {half_input(check, dtype, 4, (int64_t[]){c->n, c->h, c->w, c->c}),
+                       half_weight(check, dtype, 4, (int64_t[]){c->kh, c->kw, c->c / c->group, c->m}),
+                       half_weight(check, wide ? DTYPE_F32 : dtype, 1, &c->m)};
+  Node *node = node_new(&check->builder, &op_conv, operands, 3);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "strides", (int64_t[]){c->stride, c->stride}, 2);
+  node_set_ints(node, "dilations", (int64_t[]){c->dilation, c->dilation}, 2);
+  node_set_ints(node, "pads", (int64_t[]){c->pad, c->pad, c->pad, c->pad / 2}, 4);
+  node_set_int(node, "group", c->group);
+  node_set_bool(node, "wide", wide);
+  half_done(check, node, dtype,
+            NAME("%s_conv_%dx%d_c%d_m%d_k%dx%d_s%d_g%d%s", dtype_name(dtype), (int)c->h, (int)c->w, (int)c->c,
+                 (int)c->m, (int)c->kh, (int)c->kw, (int)c->stride, (int)c->group, wide ? "_wide" : ""));
+}
+
+static void half_cases(Check *check) {
+  static const ConvCase cases[] = {{1, 9, 9, 8, 32, 3, 3, 1, 1, 1, 1},  {2, 7, 8, 3, 17, 7, 7, 2, 1, 3, 1},
+                                   {1, 7, 5, 64, 33, 1, 1, 1, 1, 0, 1}, {1, 6, 17, 5, 5, 1, 5, 1, 2, 2, 1},
+                                   {1, 8, 8, 20, 48, 3, 3, 1, 1, 1, 2}, {1, 6, 5, 6, 4, 3, 3, 1, 1, 1, 2},
+                                   {1, 9, 7, 32, 32, 3, 3, 1, 1, 1, 32}};
+  const int64_t ms[] = {1, 3, 29}, ks[] = {1, 2, 7, 64}, ns[] = {1, 16, 33};
+  for (int i = 0; i < 4; i++) {
+    Dtype dtype = i / 2 ? DTYPE_F16 : DTYPE_BF16;
+    bool wide = i % 2;
+    for (int j = 0; j < COUNT_OF(ms) * COUNT_OF(ks) * COUNT_OF(ns); j += i / 2 ? 5 : 1)
+      add_half_gemm(check, dtype, wide, ms[j % 3], ks[j / 9], ns[j / 3 % 3]);
+    add_half_gemm(check, dtype, wide, OPEN, 36, 40);
+    for (int j = 0; j < COUNT_OF(cases); j++) add_half_conv(check, dtype, wide, &cases[j]);
+    Value *x[] = {half_input(check, dtype, 3, (int64_t[]){2, 13, 6}),
+                  half_input(check, dtype, 3, (int64_t[]){2, 6, 33})};
+    Node *product = node_new(&check->builder, &op_matmul, x, 2);
+    node_set_bool(product, "wide", wide);
+    half_done(check, product, dtype, NAME("%s_matmul%s", dtype_name(dtype), wide ? "_wide" : ""));
+  }
+}
+
 static const struct {
   const char *name;
   void (*add)(Check *);
@@ -834,7 +910,7 @@ static const struct {
     {"conv", conv_cases},           {"winograd", winograd_cases}, {"transposed", transposed_cases},
     {"depthwise", depthwise_cases}, {"pool", pool_cases},         {"rows", row_cases},
     {"movement", movement_cases},   {"rnn", cell_cases},          {"attention", attention_cases},
-    {"trees", tree_cases},
+    {"trees", tree_cases},          {"halves", half_cases},
 };
 
 /* ---- running ------------------------------------------------------------------------------------------- */

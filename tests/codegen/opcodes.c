@@ -440,7 +440,8 @@ static bool equal(const Case *c, Dtype dtype, const void *got, const void *want,
   if (memcmp(bits[0], bits[1], sizeof bits[0]) == 0) return true;
   if (!dtype_is_float(dtype)) return false;
   double x = dtype_get(dtype, got, i), y = dtype_get(dtype, want, i);
-  if (isnan(x) && isnan(y)) return true; /* NaNs need not have the same bits */
+  if (isnan(x) && isnan(y)) return true;                                /* NaNs need not have the same bits */
+  if (dtype == DTYPE_BF16 && x == 0 && fabs(y) < 0x1p-126) return true; /* subnormal */
   if (c->tolerance == 0) return false;
   double smallest = dtype == DTYPE_F64 ? 0x1p-1022 : dtype == DTYPE_F16 ? 0x1p-23 : 0x1p-126;
   return x == y || fabs(x - y) <= c->tolerance * fabs(y) + smallest;
