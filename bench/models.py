@@ -111,6 +111,7 @@ MODELS = {
     "mobilenet_v2_qdq": Model(float_model="mobilenet_v2", how="static"),
     "bert_base_qdq": Model(float_model="bert_base", how="static", inputs=BERT_INPUTS),
     "minilm_l6_dynamic": Model(float_model="minilm_l6", how="dynamic", inputs=BERT_INPUTS),
+    "gpt2_decode_int4": Model(float_model="gpt2_decode", how="int4", inputs={"ids": words(1, 0, 50257), **PAST}),
     "minilm_l6_v2_q": Model(is_quantized=True, dims=("batch_size=1", "sequence_length=128"),
                             inputs={"input_ids": words(128), "attention_mask": words(128, 1, 2), "token_type_ids": words(128, 0, 2)}),
     "efficientwordnet": Model(is_quantized=True),

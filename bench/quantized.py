@@ -2,7 +2,7 @@
 
 static(path, part, words): QuantizeLinear and DequantizeLinear around what has integer kernels: u8 activations, i8 weights by channel, i32 biases.
 Convolution networks are quantized throughout, others at their products with constant weights only. dynamic: such products
-become DynamicQuantizeLinear and MatMulInteger with u8 weights.
+become DynamicQuantizeLinear and MatMulInteger with u8 weights. int4: they get weights of 4 bits.
 """
 import pathlib
 import subprocess
@@ -160,4 +160,40 @@ def dynamic(path, part, words):
         graph.add("Cast", [y + "_sums"], [y + "_cast"], to=TensorProto.FLOAT)
         graph.add("Mul", [x + "_scale", graph.constant(name + "_scale", scale)], [y + "_scale"])
         graph.add("Mul", [y + "_cast", y + "_scale"], [y])
+    graph.save(part)
+
+
+def int4(path, part, words):
+    """Products with constant matrices become com.microsoft.MatMulNBits: 4 bits, blocks of 32 rows with an f32 scale, 8 for zero; so do rows that are gathered."""
+    graph, size = Graph(path), 32
+
+    def blocks(name, transposed):
+        """[n][k/2] and [n][k/32]"""
+        w = graph.constants[name] if transposed else graph.constants[name].T
+        groups = w.reshape(w.shape[0], -1, size)
+        largest = numpy.take_along_axis(groups, numpy.abs(groups).argmax(-1)[..., None], -1)
+        scale = numpy.where(largest == 0, 1, largest / -8).astype(numpy.float32)
+        q = numpy.clip(numpy.rint(groups / scale) + 8, 0, 15).astype(numpy.uint8)
+        packed = (q[..., 0::2] | q[..., 1::2] << 4).reshape(w.shape[0], -1, size // 2)
+        mark = name + ("_t" if transposed else "")
+        if mark + "_q" not in {t.name for t in graph.graph.initializer}:
+            graph.constant(mark + "_q", packed)
+            graph.constant(mark + "_scale", scale[..., 0])
+        return [mark + "_q", mark + "_scale"], w.shape
+
+    for node in graph.graph.node:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        w = graph.constants.get(node.input[1]) if len(node.input) > 1 else None
+        fits = w is not None and w.ndim == 2 and w.dtype == numpy.float32
+        transposed = bool(attributes.get("transB"))
+        if node.op_type in ("MatMul", "Gemm") and fits and w.shape[1 if transposed else 0] % size == 0:
+            names, (n, k) = blocks(node.input[1], transposed)
+            bias = list(node.input[2:])
+            product = node.output[0] + ("_product" if bias else "")
+            graph.add("MatMulNBits", [node.input[0], *names], [product], domain="com.microsoft", N=n, K=k, bits=4, block_size=size)
+            if bias:
+                graph.add("Add", [product, *bias], node.output)
+        else:
+            graph.nodes.append(node)
+    graph.model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     graph.save(part)

@@ -4,17 +4,16 @@
  * IR before: channels-last conv, gemm with constant weights, lstm, gru, rnn. IR after: the weights are
  * [ceil(N/16)][K][16] panels (`packed=16`) of each group, made by plain pad, reshape and transpose nodes that
  * constant folding evaluates; of 8-bit integers [ceil(N/16)][K/4][16][4], for which the channels are padded
- * to whole fours, of bf16 [ceil(N/16)][K/2][16][2]. Other products of 16-bit floats are made of f32
- * (pack_halves.c). Where the width is open, or what lies outside is not 0, a conv's padding is a `pad` node
- * before it; shallow decision trees are complete (pack_trees.c). Requires: layout was chosen. Keeps: the
- * meaning; what it cannot pack it leaves alone.
+ * to whole fours, of bf16 [ceil(N/16)][K/2][16][2], of fewer bits words (pack_blocks.c). Other products of
+ * 16-bit floats are made of f32 (pack_halves.c). Where the width is open, or what lies outside is not 0, a
+ * conv's padding is a `pad` node before it; shallow decision trees are complete (pack_trees.c). Requires:
+ * layout was chosen. Keeps: the meaning; what it cannot pack it leaves alone.
  */
 #include "codegen/schedule.h"
 
 enum { PANEL = 16 };
 
-/* x with zeros behind an axis, up to a multiple of `unit`. */
-static Value *whole_units(Builder *builder, Value *x, int axis, int64_t unit) {
+Value *pad_to_units(Builder *builder, Value *x, int axis, int64_t unit) {
   Module *module = builder->graph->module;
   int rank = x->type->rank;
   int64_t rest = x->type->dims[axis]->value % unit;
@@ -26,8 +25,17 @@ static Value *whole_units(Builder *builder, Value *x, int axis, int64_t unit) {
   return node_finish(pad) ? result(pad, 0) : NULL;
 }
 
+void pack_replace(Node *node, Value *by) {
+  Value *old = result(node, 0);
+  const char *name = old->name;
+  value_replace(old, by);
+  node_remove(node);
+  old->name = NULL; /* free for its heir */
+  if (name) value_set_name(by, name);
+}
+
 static Value *whole_panels(Builder *builder, Value *x) {
-  return whole_units(builder, x, x->type->rank - 1, PANEL);
+  return pad_to_units(builder, x, x->type->rank - 1, PANEL);
 }
 
 static const Dim *panel_count(Module *module, const Dim *columns) {
@@ -155,8 +163,8 @@ static bool fill_channels(Node *conv) {
   if (node_is(x->def, &op_pad) && node_string_is(x->def, "mode", "constant") && value_has_one_use(x))
     TRY(widen_pad(x->def, (depth - channels % depth) % depth));
   else
-    TRY(x = whole_units(&builder, x, rank - 1, depth));
-  TRY(w = whole_units(&builder, w, rank - 2, depth));
+    TRY(x = pad_to_units(&builder, x, rank - 1, depth));
+  TRY(w = pad_to_units(&builder, w, rank - 2, depth));
   operand_set(conv, 0, x);
   operand_set(conv, 1, w);
   return node_reinfer(conv);
@@ -211,8 +219,8 @@ static bool pack_gemm(Node *gemm) {
   }
   int64_t n = b->type->dims[1]->value;
   if (n == 0) return false;
-  if (depth > 1) TRY(a = whole_units(&builder, a, 1, depth));
-  TRY(b = whole_units(&builder, b, 0, depth));
+  if (depth > 1) TRY(a = pad_to_units(&builder, a, 1, depth));
+  TRY(b = pad_to_units(&builder, b, 0, depth));
   Value *panels = packed_panels(&builder, b, 1);
   TRY(panels);
   node_set_bool(gemm, "trans_b", false);
@@ -243,11 +251,13 @@ static bool pack_cell(Node *node) {
 
 bool pack_run(Graph *graph, const PassOptions *options) {
   bool changed = pack_halves(graph);
-  FOR_EACH_NODE(node, graph) {
+  FOR_EACH_NODE_SAFE(node, graph) {
     if (node_is(node, &op_conv))
       changed |= pack_conv(node, options);
     else if (node_is(node, &op_gemm))
       changed |= pack_gemm(node);
+    else if (node_is(node, &op_gemm_blocks))
+      changed |= pack_blocks(node);
     else if (node_is_cell(node))
       changed |= pack_cell(node);
     else if (node_is(node, &op_tree_ensemble))

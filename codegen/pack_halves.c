@@ -69,13 +69,9 @@ static bool pack_half(Node *node) {
   bool narrow = has_narrow_panels(node);
   if (narrow && node_bool(node, "wide")) return false;
   enum { ADDEND = 2 };
-  Value *old = result(node, 0), *wide = computed_wide(node, narrow ? ADDEND : 0);
-  const char *name = old->name;
-  if (!wide || wide->type != old->type) return false;
-  value_replace(old, wide);
-  node_remove(node);
-  old->name = NULL; /* free for its heir */
-  if (name) value_set_name(wide, name);
+  Value *wide = computed_wide(node, narrow ? ADDEND : 0);
+  if (!wide || wide->type != result(node, 0)->type) return false;
+  pack_replace(node, wide);
   return true;
 }
 

@@ -35,6 +35,7 @@ typedef struct Variant {
 /* In the order of preference; ends with NULL. */
 extern const Variant *const variant_table[];
 extern const Variant variant_attention;
+extern const Variant variant_blocks;
 extern const Variant variant_boxes;
 extern const Variant variant_depthwise;
 extern const Variant variant_elements;
@@ -65,6 +66,11 @@ bool has_fast_products(const Node *node);
 bool pack_run(Graph *graph, const PassOptions *options);
 bool pack_trees(Node *node, const PassOptions *options); /* of a tree_ensemble; part of pack */
 bool pack_halves(Graph *graph);                          /* f16 and bf16; the start of pack */
+bool pack_blocks(Node *node);                            /* of a gemm_blocks */
+/* x with zeros behind an axis, up to a multiple of `unit`. */
+Value *pad_to_units(Builder *builder, Value *x, int axis, int64_t unit);
+/* Uses of the node's only result become uses of `by`, which inherits the name; the node goes. */
+void pack_replace(Node *node, Value *by);
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);
 

@@ -197,6 +197,7 @@ static void describe_vectors(Target *target, const Machine *machine) {
   target->vector_registers = avx512 || !x86 ? 32 : 16;
   target->fma = !x86 || has(machine, "fma");
   target->mask = avx512;
+  target->dots = has(machine, "avx512vnni") && avx512;
   /* Two vector pipes near 3.6 GHz, 512-bit operations in halves or in one pipe's place: a round number for
    * the cost models. */
   target->fma_pipes = target->vector_bytes == 64 ? 1 : 2;

@@ -831,6 +831,7 @@ typedef struct Target {
   int fma_pipes;        /* vectors multiplied in a cycle */
   int feature_count;    /* of those in runtime/cpu.def */
   bool fma, mask;       /* fused multiply-add; cheap masked loads and stores */
+  bool dots;            /* four products of bytes are summed by one instruction */
   int64_t l1_bytes, l2_bytes, l3_bytes;
   double peak_gflops; /* f32, one core */
   double byte_gain,

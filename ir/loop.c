@@ -326,8 +326,9 @@ Reg *loop_cast(Loops *loops, Reg *x, Dtype dtype) {
 
 Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype) {
   if (x->type.dtype == dtype) return x;
-  assert(dtype_bits(dtype) == dtype_bits(x->type.dtype));
-  return simple(loops, LOOP_BITCAST, (LoopType){dtype, x->type.lanes}, 1, &x)->results[0];
+  int bits = dtype_bits(x->type.dtype) * x->type.lanes;
+  assert(bits % dtype_bits(dtype) == 0);
+  return simple(loops, LOOP_BITCAST, (LoopType){dtype, bits / dtype_bits(dtype)}, 1, &x)->results[0];
 }
 
 /* ---- across lanes ---- */

@@ -197,7 +197,7 @@ Reg *loop_fma(Loops *loops, Reg *a, Reg *b, Reg *c);     /* a*b + c, rounded onc
 Reg *loop_mul_add(Loops *loops, Reg *a, Reg *b, Reg *c); /* or twice: whatever the target is fast at */
 Reg *loop_select(Loops *loops, Reg *condition, Reg *x, Reg *y);
 Reg *loop_cast(Loops *loops, Reg *x, Dtype dtype);    /* x itself when it has that dtype */
-Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype); /* same width */
+Reg *loop_bitcast(Loops *loops, Reg *x, Dtype dtype); /* as many bits: the lanes may be others */
 Reg *loop_iota(Loops *loops, int lanes);              /* i64 0, 1, 2, ... */
 Reg *loop_lanes_below(Loops *loops, Reg *n,
                       int lanes); /* mask: lane < n; n is i64 and may be <= 0 or > lanes */

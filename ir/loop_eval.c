@@ -187,12 +187,6 @@ Lane lane_cast(Lane x, Dtype from, Dtype to) {
   return (Lane){.i = wrap(to, (uint64_t)x.i)};
 }
 
-Lane lane_bitcast(Lane x, Dtype from, Dtype to) {
-  uint64_t slot = 0;
-  lane_store(from, &slot, 0, x);
-  return lane_load(to, &slot, 0);
-}
-
 /* ---- memory ---- */
 
 static Lane load_storage(Dtype dtype, const void *memory, int64_t index) {

@@ -15,7 +15,6 @@ typedef union Lane {
  * division by zero. */
 bool lane_compute(Opcode op, Dtype dtype, Lane x, Lane y, Lane z, Lane *result);
 Lane lane_cast(Lane x, Dtype from, Dtype to);
-Lane lane_bitcast(Lane x, Dtype from, Dtype to);
 /* Element `index` of packed memory of any alignment. */
 Lane lane_load(Dtype dtype, const void *memory, int64_t index);
 void lane_store(Dtype dtype, void *memory, int64_t index, Lane value);

@@ -482,6 +482,14 @@ static bool shuffle(Run *run, const Step *step) {
   return true;
 }
 
+static bool reinterpret(Run *run, const Step *step) {
+  LoopType from = step->instr->args[0]->type, to = step->instr->results[0]->type;
+  uint64_t bits[MAX_LANES] = {0};
+  for (int l = 0; l < from.lanes; l++) lane_store(from.dtype, bits, l, run->slots[step->args[0] + l]);
+  for (int l = 0; l < to.lanes; l++) run->slots[step->result + l] = lane_load(to.dtype, bits, l);
+  return true;
+}
+
 static bool rearrange(Run *run, const Step *step) {
   Lane *slots = run->slots, *result = slots + step->result;
   const Lane *x = slots + step->args[0], *y = slots + step->args[1], *z = slots + step->args[2];
@@ -492,7 +500,6 @@ static bool rearrange(Run *run, const Step *step) {
     case LOOP_LANES_BELOW: result[l].i = l < x->i; break;
     case LOOP_SELECT: result[l] = x[l].i ? y[l] : z[l]; break;
     case LOOP_CAST: result[l] = lane_cast(x[l], step->dtype, to); break;
-    case LOOP_BITCAST: result[l] = lane_bitcast(x[l], step->dtype, to); break;
     default: result[l] = x[step->instr->imm]; break; /* extract */
     }
   }
@@ -544,8 +551,8 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_LANES_BELOW:
   case LOOP_SELECT:
   case LOOP_CAST:
-  case LOOP_BITCAST:
   case LOOP_EXTRACT: return rearrange(run, step);
+  case LOOP_BITCAST: return reinterpret(run, step);
   case LOOP_SHUFFLE: return shuffle(run, step);
   case LOOP_REDUCE_ADD:
   case LOOP_REDUCE_MAX:

@@ -149,14 +149,17 @@ static bool is_opaque(Dtype dtype) {
 
 static bool check_convert(const Verifier *v, const Instr *instr) {
   LoopType from = instr->args[0]->type, to = instr->results[0]->type;
-  if (from.lanes != to.lanes) return bad(v, instr, "%d lanes become %d", from.lanes, to.lanes);
+  if (instr->op == LOOP_CAST && from.lanes != to.lanes)
+    return bad(v, instr, "%d lanes become %d", from.lanes, to.lanes);
   if (is_opaque(from.dtype) || is_opaque(to.dtype))
     return bad(v, instr, "complex numbers and strings are not converted");
   if (instr->op == LOOP_CAST)
     return to.dtype != DTYPE_F8E8M0 || from.dtype == to.dtype ||
            bad(v, instr, "rounding to f8e8m0 is no cast: it is spelled out");
-  if (dtype_bits(from.dtype) != dtype_bits(to.dtype) || from.dtype == DTYPE_BOOL || to.dtype == DTYPE_BOOL)
-    return bad(v, instr, "%s and %s differ in width", dtype_name(from.dtype), dtype_name(to.dtype));
+  bool fits = dtype_bits(from.dtype) * from.lanes == dtype_bits(to.dtype) * to.lanes;
+  if (!fits || from.dtype == DTYPE_BOOL || to.dtype == DTYPE_BOOL)
+    return bad(v, instr, "%d lanes of %s and %d of %s differ in width", from.lanes, dtype_name(from.dtype),
+               to.lanes, dtype_name(to.dtype));
   return true;
 }
 

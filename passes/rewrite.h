@@ -75,6 +75,8 @@ bool graph_sweep(Graph *graph);
 typedef Value *(*Rule)(Node *node);
 Value *rule_known(Node *node);            /* known integers become a constant */
 Value *rule_matmul_to_gemm(Node *node);   /* matmul with a 2-D right side: one gemm over all rows */
+Value *rule_gemm_blocks(Node *node);      /* weights of few bits stay so */
+Value *rule_gather_blocks(Node *node);    /* and rows of them */
 Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
 Value *rule_pool_before_conv(Node *node); /* average_pool(conv1x1(x)): conv1x1(average_pool(x)) */
 Value *rule_join_conv_axes(Node *node);   /* axes where the kernel has one element join the batch */

@@ -28,6 +28,8 @@ static const struct {
     {&op_conv, rule_scale_before},
     {&op_conv, rule_shift_before},
     {&op_conv_transpose, rule_scale_before},
+    {&op_gather, rule_gather_blocks},
+    {&op_gemm, rule_gemm_blocks}, /* before w is something else */
     {&op_gemm, rule_gemm_untranspose},
     {&op_gemm, rule_gemm_flatten},
     {&op_gemm, rule_scale_before},

@@ -221,13 +221,18 @@ static const Type *with_dim(OnnxNode *node, const Type *type, Dtype dtype, int a
   return type_make(node->module, dtype, type->rank, dims);
 }
 
-/* Of a scale or zero point per block: one per element of the data. */
-static Value *per_element(OnnxNode *node, Value *x, const Type *data, int axis, int64_t size) {
+/* Rows of scales or zero points per block, one per element of what was gathered from the data. They are
+ * gathered before they are repeated, unless it is blocks that rows are of. */
+static Value *gathered_numbers(OnnxNode *node, Value *x, const Type *data, int64_t gather, int axis,
+                               int64_t size) {
   const Dim *full = data->dims[axis],
             *blocks = dim_ceildiv(node->module, full, dim_const(node->module, size));
   if (!x) return NULL;
   x = emit_broadcast(node, x, with_dim(node, data, x->type->dtype, axis, blocks));
-  return emit_repeat_blocks(node, x, axis, size, full);
+  if (gather == axis)
+    return emit_gather(node, emit_repeat_blocks(node, x, axis, size, full), input(node, 1), gather);
+  int behind = axis > gather ? axis - 1 + input(node, 1)->type->rank : axis;
+  return emit_repeat_blocks(node, emit_gather(node, x, input(node, 1), gather), behind, size, full);
 }
 
 static bool import_gather_block_quantized(OnnxNode *node) {
@@ -250,10 +255,9 @@ static bool import_gather_block_quantized(OnnxNode *node) {
   const Dim *full = x->type->dims[axis];
   if (size == 0 && dim_is_const(full)) size = full->value > 0 ? full->value : 1;
   if (size < 1) return onnx_fail(node, "block_size is %lld", (long long)size);
-  scales = emit_gather(node, per_element(node, scales, x->type, (int)axis, size), input(node, 1), gather);
+  scales = gathered_numbers(node, scales, x->type, gather, (int)axis, size);
   if (zeros && zeros->type->rank > 0)
-    TRY(zeros =
-            emit_gather(node, per_element(node, zeros, x->type, (int)axis, size), input(node, 1), gather));
+    TRY(zeros = gathered_numbers(node, zeros, x->type, gather, (int)axis, size));
   x = emit_gather(node, x, input(node, 1), gather);
   return set_output(node, emit_dequantize(node, x, scales, zeros, input(node, 2)->type->dtype));
 }

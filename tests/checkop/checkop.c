@@ -902,6 +902,101 @@ static void half_cases(Check *check) {
   }
 }
 
+/* ---- weights of few bits */
+
+typedef struct BlocksCase {
+  int64_t m, k, n, size;
+  Dtype dtype, scales, zeros; /* DTYPE_NONE: no zero point */
+  bool one_zero;
+} BlocksCase;
+
+static Value *random_bits(Check *check, Dtype dtype, int rank, const int64_t *dims) {
+  const Type *type = type_static(check->module, dtype, rank, dims);
+  Data *data = data_new(check->module, dtype, type_static_count(type));
+  double size = 1 << (dtype_bits(dtype) - 1), middle = dtype_is_signed_int(dtype) ? 0 : size;
+  for (int64_t i = 0; i < data->count; i++)
+    dtype_set_int(dtype, data_bytes(data), i, (int64_t)floor(middle + size * next_random(check)));
+  return build_const(&check->builder, type, data, NULL);
+}
+
+static Value *random_scales(Check *check, Dtype dtype, int rank, const int64_t *dims) {
+  const Type *type = type_static(check->module, dtype, rank, dims);
+  Data *data = data_new(check->module, dtype, type_static_count(type));
+  for (int64_t i = 0; i < data->count; i++) dtype_set(dtype, data_bytes(data), i, 0.02 * next_random(check));
+  return build_const(&check->builder, type, data, NULL);
+}
+
+static void add_blocks(Check *check, const BlocksCase *c, int number) {
+  int64_t q[] = {c->n, c->k}, blocks[] = {c->n, (c->k + c->size - 1) / c->size};
+  Value *zero = c->zeros == DTYPE_NONE ? NULL
+                : c->one_zero          ? build_scalar(&check->builder, c->zeros, 5)
+                                       : random_bits(check, c->zeros, 2, blocks);
+  Value *operands[] = {input(check, 2, (int64_t[]){c->m, c->k}), random_bits(check, c->dtype, 2, q),
+                       number % 2 ? weight(check, 1, &c->n) : NULL,
+                       random_scales(check, c->scales, 2, blocks), zero};
+  Node *node = node_new(&check->builder, &op_gemm_blocks, operands, 5);
+  node_set_int(node, "size", c->size);
+  Value *y = node_finish(node) ? result(node, 0) : NULL;
+  done(check, y && number % 3 == 0 ? build_unary(&check->builder, &op_relu, y) : y,
+       NAME("blocks_%d_m%d", number, (int)c->m));
+}
+
+/* As models have them: with blocks behind each other, per column, per block along axis 0; and gathered rows.
+ */
+static void add_blocks_model(Check *check, int form) {
+  enum { K = 192, N = 100, SIZE = 32, ROWS = 5 };
+  Builder *builder = &check->builder;
+  Module *module = check->module;
+  const Dim *k = dim_const(module, K), *n = dim_const(module, N), *size = dim_const(module, SIZE),
+            *count = dim_const(module, K / SIZE), *one = dim_const(module, 1);
+  Value *w, *x = input(check, 2, (int64_t[]){ROWS, K});
+  if (form % 3 == 0) {
+    Value *parts[] = {random_bits(check, DTYPE_U4, 3, (int64_t[]){N, K / SIZE, SIZE}),
+                      random_scales(check, DTYPE_F32, 3, (int64_t[]){N, K / SIZE, 1}),
+                      random_bits(check, DTYPE_U4, 3, (int64_t[]){N, K / SIZE, 1})};
+    w = build_reshape(builder, build_op(builder, &op_dequantize, parts, 3), 2, (const Dim *[]){n, k});
+  } else if (form % 3 == 1) {
+    Value *parts[] = {random_bits(check, DTYPE_I8, 2, (int64_t[]){N, K}),
+                      random_scales(check, DTYPE_F32, 2, (int64_t[]){N, 1}), NULL};
+    w = build_op(builder, &op_dequantize, parts, 3);
+  } else {
+    Value *scale = random_scales(check, DTYPE_F32, 2, (int64_t[]){K / SIZE, N});
+    scale = build_reshape(builder, scale, 3, (const Dim *[]){count, one, n});
+    scale = build_broadcast(builder, scale, 3, (const Dim *[]){count, size, n});
+    scale = build_reshape(builder, scale, 2, (const Dim *[]){k, n});
+    Value *parts[] = {random_bits(check, DTYPE_I4, 2, (int64_t[]){K, N}), scale, NULL};
+    w = build_transpose(builder, build_op(builder, &op_dequantize, parts, 3), (int64_t[]){1, 0});
+  }
+  if (form >= 3) {
+    Value *index = build_cast(builder,
+                              build_binary(builder, &op_mul, input(check, 2, (int64_t[]){2, 3}),
+                                           build_scalar(builder, DTYPE_F32, N - 1)),
+                              DTYPE_I64);
+    done(check, build_op(builder, &op_gather, (Value *[]){w, index}, 2), NAME("blocks_gather_%d", form));
+    return;
+  }
+  w = build_transpose(builder, w, (int64_t[]){1, 0});
+  done(check, build_op(builder, &op_matmul, (Value *[]){x, w}, 2), NAME("blocks_model_%d", form));
+}
+
+static void blocks_cases(Check *check) {
+  static const BlocksCase cases[] = {{1, 64, 130, 32, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
+                                     {2, 64, 64, 16, DTYPE_I4, DTYPE_F16, DTYPE_NONE, false},
+                                     {3, 72, 65, 32, DTYPE_U4, DTYPE_F32, DTYPE_F32, true},
+                                     {5, 40, 33, 8, DTYPE_U8, DTYPE_BF16, DTYPE_U8, false},
+                                     {8, 96, 16, 96, DTYPE_I8, DTYPE_F32, DTYPE_NONE, false},
+                                     {9, 64, 100, 64, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
+                                     {29, 56, 129, 24, DTYPE_I8, DTYPE_F16, DTYPE_I8, false},
+                                     {14, 8, 1, 1000, DTYPE_I4, DTYPE_F32, DTYPE_I4, true},
+                                     {1, 136, 70, 1000, DTYPE_U8, DTYPE_F32, DTYPE_U8, true},
+                                     {1, 12, 48, 4, DTYPE_I8, DTYPE_F32, DTYPE_I8, false},
+                                     {4, 64, 20, 32, DTYPE_U2, DTYPE_F32, DTYPE_U2, false},
+                                     {OPEN, 64, 70, 16, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
+                                     {1, 7, 20, 3, DTYPE_U4, DTYPE_F32, DTYPE_NONE, false}};
+  for (int i = 0; i < COUNT_OF(cases); i++) add_blocks(check, &cases[i], i);
+  for (int form = 0; form < 6; form++) add_blocks_model(check, form);
+}
+
 static const struct {
   const char *name;
   void (*add)(Check *);
@@ -910,7 +1005,7 @@ static const struct {
     {"conv", conv_cases},           {"winograd", winograd_cases}, {"transposed", transposed_cases},
     {"depthwise", depthwise_cases}, {"pool", pool_cases},         {"rows", row_cases},
     {"movement", movement_cases},   {"rnn", cell_cases},          {"attention", attention_cases},
-    {"trees", tree_cases},          {"halves", half_cases},
+    {"trees", tree_cases},          {"halves", half_cases},       {"blocks", blocks_cases},
 };
 
 /* ---- running ------------------------------------------------------------------------------------------- */
