@@ -4,7 +4,7 @@
  *   HDF5          configuration in the root attribute model_config, weights in the group model_weights
  *   zip (.keras)  metadata.json, config.json, model.weights.h5
  *   JSON          the configuration; the weights lie beside it in NAME.weights.h5, NAME.h5, NAME_weights.h5
- * or NAME.npz
+ *                 or NAME.npz; of TensorFlow.js, with modelTopology, in shards (tfjs.c)
  *
  * The form is told by the first bytes, not by the suffix.
  */
@@ -148,14 +148,33 @@ static bool open_beside(Module *module, const char *path, Container *container) 
               stem, path);
 }
 
+/* modelTopology is the model's configuration, or has it as model_config, and its version. */
+static bool open_tfjs(Module *module, const char *path, cJSON *json, Container *container) {
+  cJSON *topology = cJSON_DetachItemFromObjectCaseSensitive(json, "modelTopology");
+  cJSON *config = cJSON_DetachItemFromObjectCaseSensitive(topology, "model_config");
+  const char *format = json_text(json, "format", "layers-model");
+  bool good = !strcmp(format, "layers-model") || fail(module,
+                                                      "a TensorFlow.js model of format '%s' is a graph of "
+                                                      "TensorFlow; convert the original to ONNX",
+                                                      format);
+  container->config = config ? config : topology;
+  tell_version(container, module, json_text(topology, "keras_version", NULL));
+  if (config) cJSON_Delete(topology);
+  return good && tfjs_read(module, path, json, container);
+}
+
 static bool open_json(Module *module, const char *path, Container *container) {
   size_t length;
   char *text = read_text_file(module, path, JSON_MAX_BYTES, &length);
-  container->config = text ? json_parse(module, "the file", text, length) : NULL;
+  cJSON *json = text ? json_parse(module, "the file", text, length) : NULL;
   free(text);
-  if (!container->config) return false;
-  if (json_member(container->config, "modelTopology"))
-    return fail(module, "this is a TensorFlow.js model; tenon reads Keras' own .h5, .keras and .json");
+  if (!json) return false;
+  if (json_member(json, "modelTopology")) {
+    bool good = open_tfjs(module, path, json, container);
+    cJSON_Delete(json);
+    return good;
+  }
+  container->config = json;
   tell_version(container, module, json_text(container->config, "keras_version", NULL));
   return open_beside(module, path, container);
 }
@@ -179,7 +198,7 @@ bool container_open(Module *module, const char *path, Container *container) {
     good = open_json(module, path, container);
   else
     return fail(module, "it is neither HDF5 nor a zip archive nor JSON");
-  if (good) tell_weights(container);
+  if (good && !container->names) tell_weights(container);
   return good;
 }
 

@@ -3,6 +3,8 @@
  * passes.
  *
  *   container.c   a model file, whatever its form -> Container (configuration, weights, version)
+ *   tfjs.c        the weights of a TensorFlow.js model
+ *   vocabulary.c  vocabularies of text layers, in the configuration or an archive's assets
  *   json.c        limits that are checked before cJSON parses; typed access afterwards
  *   h5.c          an HDF5 file -> Store, read by a child process; h5_child.c is what runs there
  *   model.c       a Sequential or Functional configuration -> KerasModel
@@ -10,7 +12,7 @@
  *   build.c       the calls of a model's layers in order; import_keras
  *   layers.c      what all layers share; layers/<family>.c turn one call into nodes
  *   make.c        short forms to build nodes
- *   operations.c  operations on tensors (keras.ops, TFOpLambda), which look like layers
+ *   operations.c  operations on tensors (keras.ops, TFOpLambda), which look like layers; operations_shape.c
  *
  * Keras keeps images as NHWC and so does the graph: conv and pool nodes get layout=nhwc, and a channels_first
  * layer is wrapped in transposes, which the layout pass removes again.
@@ -123,9 +125,14 @@ typedef struct Container {
   } form;              /* legacy h5; Keras 3 paths; arr_0, arr_1, ... */
   const char *root;    /* of the weights in the store, "" or "model_weights/" and the like */
   const char *version; /* as the file says, NULL unknown */
+  const char *const
+      *names; /* of all weights in the group "manifest", in order; NULL: each layer has its own */
+  int name_count;
   const char *archive; /* the path of the .keras file, NULL: it is none */
 } Container;
 
+/* The weights of a TensorFlow.js model, whose model.json is at `path` (tfjs.c). */
+bool tfjs_read(Module *module, const char *path, const cJSON *json, Container *container);
 bool container_open(Module *module, const char *path, Container *container);
 void container_close(Container *container);
 
@@ -265,7 +272,7 @@ extern const LayerKind activation_layers[], attention_layers[], category_layers[
     merge_layers[], norm_layers[], pool_layers[], rnn_layers[], shape_layers[], spectrogram_layers[],
     text_layers[], wrapper_layers[];
 /* Operations on tensors: of keras.ops by class name, of TensorFlow by their function's name. */
-extern const LayerKind operations[];
+extern const LayerKind element_operations[], shape_operations[];
 
 const LayerKind *layer_kind(const char *class_name); /* NULL when unknown */
 const LayerKind *operation_kind(const char *name);

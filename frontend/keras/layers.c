@@ -14,17 +14,21 @@ static const LayerKind *const families[] = {
     spectrogram_layers, text_layers,      wrapper_layers,
 };
 
-const LayerKind *layer_kind(const char *class_name) {
-  for (int i = 0; i < COUNT_OF(families); i++)
-    for (const LayerKind *kind = families[i]; kind->class_name; kind++)
-      if (!strcmp(kind->class_name, class_name)) return kind;
+static const LayerKind *const operations[] = {element_operations, shape_operations};
+
+static const LayerKind *kind_named(const LayerKind *const *tables, int count, const char *name) {
+  for (int i = 0; i < count; i++)
+    for (const LayerKind *kind = tables[i]; kind->class_name; kind++)
+      if (!strcmp(kind->class_name, name)) return kind;
   return NULL;
 }
 
+const LayerKind *layer_kind(const char *class_name) {
+  return kind_named(families, COUNT_OF(families), class_name);
+}
+
 const LayerKind *operation_kind(const char *name) {
-  for (const LayerKind *kind = operations; kind->class_name; kind++)
-    if (!strcmp(kind->class_name, name)) return kind;
-  return NULL;
+  return kind_named(operations, COUNT_OF(operations), name);
 }
 
 bool layer_is_input(const Layer *layer) {

@@ -153,6 +153,15 @@ static bool find_by_path(Import *import, const Scope *scope, Layer *layer) {
   return true;
 }
 
+/* In a group of several layers a name begins with its layer's, or at least has it. */
+static bool is_named_after(const Scope *scope, const Layer *layer, const char *name) {
+  size_t length = strlen(layer->name);
+  for (int i = 0; i < scope->name_count; i++)
+    if (!strncmp(scope->names[i], layer->name, length) && scope->names[i][length] == '/')
+      return !strncmp(name, layer->name, length) && name[length] == '/';
+  return mentions(name, layer->name);
+}
+
 static bool find_named(Import *import, const Scope *scope, Layer *layer) {
   Module *module = import->module;
   const Store *store = &import->container->store;
@@ -164,7 +173,7 @@ static bool find_named(Import *import, const Scope *scope, Layer *layer) {
   if (count < 0) return find_by_path(import, scope, layer);
   Slots slots = slots_of(layer);
   for (int i = 0; i < count; i++) {
-    if (scope->group && !mentions(names[i], layer->name)) continue;
+    if (scope->group && !is_named_after(scope, layer, names[i])) continue;
     const StoredArray *array = store_array(store, arena_printf(module->arena, "%s/%s", group, names[i]));
     if (!array)
       return layer_fail(
@@ -357,5 +366,8 @@ static bool find_in(Import *import, KerasModel *model, const Scope *scope) {
 bool model_find_weights(Import *import, KerasModel *model) {
   const Container *container = import->container;
   Scope scope = {.path = container->root};
+  if (container->names)
+    scope = (Scope){
+        .path = "", .group = "manifest", .names = container->names, .name_count = container->name_count};
   return find_in(import, model, &scope);
 }

@@ -185,10 +185,77 @@ def archive_bomb(folder):
     return archive(folder, {"config.json": " " * (65 << 20) + CONFIG, "model.weights.h5": b""}, zipfile.ZIP_DEFLATED)
 
 
-@case("TensorFlow.js")
-def tfjs(folder):
-    (folder / "model.json").write_text('{"format": "layers-model", "modelTopology": {}, "weightsManifest": []}')
+def tfjs(folder, shards, paths=("a.bin",), weights=(("y/kernel", [4, 3]),), **model):
+    """A Dense of TensorFlow.js; shards: {name: size}."""
+    for name, size in shards.items():
+        (folder / name).write_bytes(bytes(size))
+    entries = [{"name": n, "shape": s, "dtype": "float32"} if isinstance(s, list) else {"name": n, **s} for n, s in weights]
+    layers = [plain("InputLayer", "image", batch_input_shape=[None, 4]), plain("Dense", units=3, use_bias=False)]
+    topology = {"class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+    (folder / "model.json").write_text(json.dumps({"format": "layers-model", "modelTopology": topology,
+                                                   "weightsManifest": [{"paths": list(paths), "weights": entries}], **model}))
     return folder / "model.json"
+
+
+@case("cannot read the shard 'a.bin'")
+def shard_missing(folder):
+    return tfjs(folder, {})
+
+
+@case("the shards have 47 bytes, their weights need 48")
+def shard_short(folder):
+    return tfjs(folder, {"a.bin": 40, "b.bin": 7}, ["a.bin", "b.bin"])
+
+
+@case("the shards have 49 bytes")
+def shard_long(folder):
+    return tfjs(folder, {"a.bin": 49})
+
+
+@case("does not lie beside the model")
+def shard_elsewhere(folder):
+    return tfjs(folder, {}, ["../../../../etc/passwd"])
+
+
+@case("does not lie beside the model")
+def shard_absolute(folder):
+    return tfjs(folder, {}, ["/etc/passwd"])
+
+
+@case("it is no file")
+def shard_is_a_folder(folder):
+    (folder / "sub").mkdir()
+    return tfjs(folder, {}, ["sub"])
+
+
+@case("shape that makes no sense")
+def shard_weight_absurd(folder):
+    return tfjs(folder, {"a.bin": 48}, weights=[("y/kernel", [1 << 40, 1 << 40])])
+
+
+@case("their weights need")
+def shard_weight_huge(folder):
+    return tfjs(folder, {"a.bin": 48}, weights=[("y/kernel", [1 << 20, 1 << 20])])
+
+
+@case("a dtype that is not read")
+def shard_dtype(folder):
+    return tfjs(folder, {"a.bin": 48}, weights=[("y/kernel", {"shape": [4, 3], "dtype": "complex64"})])
+
+
+@case("no weightsManifest")
+def tfjs_without_weights(folder):
+    return tfjs(folder, {}, weightsManifest=None)
+
+
+@case("convert the original to ONNX")
+def tfjs_graph(folder):
+    return tfjs(folder, {"a.bin": 48}, format="graph-model")
+
+
+@case("its configuration calls for 1")
+def tfjs_other_names(folder):
+    return tfjs(folder, {"a.bin": 48}, weights=[("z/kernel", [4, 3])])
 
 
 # ---- configurations ----

@@ -456,6 +456,32 @@ def save_npz(path, model, weights, version=3):
     np.savez(path.with_suffix(".npz"), *all_arrays(model, weights))
 
 
+def save_tfjs(path, model, weights, quantize=None):
+    """model.json and two shards, cut in the middle of a weight. quantize: None, "uint8", "uint16" or "float16"."""
+    entries, data = [], b""
+    for l in model.layers:
+        for name, array in flat_names(Model("", [l], []), weights):
+            entry = {"name": name, "shape": list(array.shape), "dtype": {"f": "float32", "i": "int32"}[array.dtype.kind]}
+            if quantize == "float16":
+                array = array.astype(np.float16)
+                entry["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
+            elif quantize and array.dtype.kind == "f":
+                steps = np.iinfo(quantize).max
+                low, scale = float(array.min()), float(array.max() - array.min()) / steps or 1.0
+                array = np.round((array - low) / scale).astype(quantize)
+                entry["quantization"] = {"dtype": quantize, "min": low, "scale": scale, "original_dtype": "float32"}
+            entries.append(entry)
+            data += array.tobytes()
+    cut = len(data) * 3 // 7
+    path = path.with_name(path.stem + ".json")
+    shards = [f"{path.stem}-{i + 1}.bin" for i in range(2)]
+    (path.parent / shards[0]).write_bytes(data[:cut])
+    (path.parent / shards[1]).write_bytes(data[cut:])
+    topology = {"keras_version": "tfjs-layers 4.22.0", "backend": "tensor_flow.js", "model_config": keras2_model(model)}
+    path.write_text(json.dumps({"format": "layers-model", "generatedBy": "", "convertedBy": None, "modelTopology": topology,
+                                "weightsManifest": [{"paths": shards, "weights": entries}]}))
+
+
 FORMS = {  # form -> (suffix, function)
     "h5-2": (".h5", lambda *a: save_h5(*a, 2)),
     "h5-3": (".h5", lambda *a: save_h5(*a, 3)),
@@ -465,6 +491,8 @@ FORMS = {  # form -> (suffix, function)
     "json-2": (".json", save_json2),
     "json-3": (".json", save_json3),
     "json-npz": (".json", save_npz),
+    "tfjs": (".json", save_tfjs),
+    **{f"tfjs-{how}": (".json", lambda *a, how=how: save_tfjs(*a, how)) for how in ("uint8", "uint16", "float16")},
     "npz-2": (".json", lambda *a: save_npz(*a, 2)),
 }
 

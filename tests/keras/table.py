@@ -23,25 +23,25 @@ import forward
 import models
 
 BATCH = 3
-FORMS = {2: ("npz-2", "h5-2", "npz-2", "json-2"), 3: ("json-npz", "keras", "json-npz", "h5-3")}  # HDF5 is slower
+FORMS = {2: ("npz-2", "h5-2", "tfjs", "json-2"), 3: ("json-npz", "keras", "json-npz", "h5-3")}  # HDF5 is slower
 CASES = []
 
 
 class Case:
-    def __init__(self, name, model, inputs, versions, batch, weights, states, error):
-        self.name, self.model, self.inputs, self.versions = name, model, inputs, versions
+    def __init__(self, name, model, inputs, versions, batch, weights, states, form, error):
+        self.form, self.name, self.model, self.inputs, self.versions = form, name, model, inputs, versions
         self.batch, self.weights, self.states, self.error = batch, weights, states, error
         model.name = name
 
 
-def case(name, *layers, shape=(6, 7, 4), model=None, inputs=None, versions=(2, 3), batch=None, weights=None, states=None, error=None):
+def case(name, *layers, shape=(6, 7, 4), model=None, inputs=None, versions=(2, 3), batch=None, weights=None, states=None, form=None, error=None):
     """layers: a Sequential on an image of that shape, or the model. inputs: {name: array, or a number: integers below it}.
 
     batch: it has to be given. weights: {layer: arrays} instead of random ones. states: {layer: {state: shape}}, which are inputs, and
-    outputs NAME.next, of the graph. error: what the importer must say.
+    outputs NAME.next, of the graph. form: of the file, a row of models.FORMS. error: what the importer must say.
     """
     assert all(name != c.name for c in CASES), name
-    CASES.append(Case(name, model or models.one(*layers, shape=shape), inputs or {}, versions, batch, weights or {}, states or {}, error))
+    CASES.append(Case(name, model or models.one(*layers, shape=shape), inputs or {}, versions, batch, weights or {}, states or {}, form, error))
 
 
 def reference(*names, passing=False):
@@ -103,7 +103,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         for c in CASES:
             for version in c.versions if len(sys.argv) < 3 or sys.argv[2] in c.name else ():
-                form = FORMS[version][turn[version] % len(FORMS[version])]
+                form = c.form or FORMS[version][turn[version] % len(FORMS[version])]
                 turn[version] += 1
                 folder = pathlib.Path(name) / f"{len(rows)}"
                 folder.mkdir()
