@@ -109,6 +109,17 @@ static void tune_summary(const TuneTalk *talk) {
   fprintf(stderr, ", %d not scheduled as predicted\n", talk->changed);
 }
 
+bool emits_onnx(const Arguments *arguments) {
+  const Option *option = arguments->verb->options;
+  while (option->name && strcmp(option->name, "emit") != 0) option++;
+  const char *emit = option->name ? option_text(arguments, "emit") : NULL;
+  return emit && strcmp(emit, "onnx") == 0;
+}
+
+bool emit_onnx(Module *module, const Arguments *arguments) {
+  return onnx_write(module->main, option_text(arguments, "output"), option_flag(arguments, "external-data"));
+}
+
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
                     Quantization *quantization) {
   const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
@@ -124,6 +135,7 @@ bool build_optimise(Module *module, const Arguments *arguments, const Target *ta
       .pass = {.target = target,
                .executor = codegen_executor(target),
                .preference = preference(arguments),
+               .portable = emits_onnx(arguments),
                .strict = precision && strcmp(precision, "strict") == 0,
                .tuning = tune ? &tuning : NULL,
                .quantization = quantization},

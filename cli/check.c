@@ -6,7 +6,7 @@
  * then with small float inputs (scales) too; those are no inputs of the program then. Inputs that the data
  * has with another number of axes than the model declares get the shapes of the first data set. The same
  * models serve as tests of other things: of sizes that are open when all are made so (--symbolic), of the
- * folding of constants when all inputs are (--constants).
+ * folding of constants when all inputs are (--constants), of the writer of models (--rewritten).
  *
  * Every folder is tested in a process of its own, with a time limit: a model that brings tenon down is one
  * failure among others. What went wrong comes back through a pipe.
@@ -28,6 +28,7 @@ static const Option options[] = {
     INTERPRET_OPTION,
     {"symbolic", 0, OPTION_FLAG, NULL, "leave every size of the inputs open"},
     {"constants", 0, OPTION_FLAG, NULL, "take all inputs of the first data set as constants"},
+    {"rewritten", 0, OPTION_FLAG, NULL, "write each model as ONNX (--emit onnx), and test what was written"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
     STATE_OPTIONS,
@@ -248,12 +249,32 @@ static bool open_model(Check *check, const char *model, const Arguments *argumen
   return known != KNOWN_NONE || reshape(check, model, arguments);
 }
 
+/* Opens what the writer makes of the model instead. */
+static bool rewrite(Check *check, const Arguments *arguments) {
+  const char *parent = getenv("TMPDIR");
+  char path[4096];
+  if (!option_flag(arguments, "rewritten")) return true;
+  Module *module = check->program.module;
+  snprintf(path, sizeof path, "%s/tenon.XXXXXX", parent && *parent ? parent : "/tmp");
+  int file = mkstemp(path);
+  if (file < 0) return fail(module, "cannot make '%s': %s", path, strerror(errno));
+  close(file);
+  bool ok = onnx_write(module->main, path, false);
+  if (ok) {
+    program_close(&check->program);
+    ok = program_open(&check->program, intern(check->kept, path), arguments);
+  }
+  unlink(path);
+  return ok;
+}
+
 /* Whether the folder passes; the reason says why not. */
 static bool check_folder(const char *directory, const Arguments *arguments, char *reason) {
   char model[4096];
   Check check = {.directory = directory, .reason = reason};
   snprintf(model, sizeof model, "%s/model.onnx", directory);
   bool ok = open_model(&check, model, arguments);
+  ok = ok && rewrite(&check, arguments);
   check.program.interpret = option_flag(arguments, "interpret");
   ok = ok && program_prepare(&check.program, false) && run_sets(&check);
   if (!ok) explain(&check);

@@ -10,8 +10,9 @@
 static const Option options[] = {
     {"output", 'o', OPTION_TEXT, "FILE", "the file to write; a library gets its header beside it"},
     MODEL_OPTIONS,
-    {"emit", 0, OPTION_CHOICE, "so|obj|llvm|asm|tn|loops", "what to write (default so)"},
+    {"emit", 0, OPTION_CHOICE, "so|obj|llvm|asm|tn|loops|onnx", "what to write (default so)"},
     {"name", 0, OPTION_TEXT, "NAME", "prefix of all C names (default: the model's file name)"},
+    EXTERNAL_OPTION,
     BUILD_OPTIONS,
     QUANTIZE_OPTIONS,
     STATE_OPTIONS,
@@ -43,6 +44,7 @@ static bool is_identifier(const char *name) {
 static bool emit(Module *module, Compilation *c, CodegenOptions *code) {
   const char *emit = c->emit;
   if (strcmp(emit, "tn") == 0) return module_write_file(module, c->output);
+  if (emits_onnx(c->arguments)) return emit_onnx(module, c->arguments);
   int row = 0;
   while (strcmp(kinds[row].name, emit) != 0) row++;
   progress_begin(c->arguments, "compiling", c->path);
@@ -121,7 +123,8 @@ const Verb verb_compile = {
         "library holds the weights and needs libc only; the header beside it declares one typed function to "
         "call.\n"
         "For several processors, --cpu A,B,..., it has the kernels of each and runs the best that it meets.\n"
-        "--emit writes another stage: obj (to be linked), llvm, asm, loops (the kernels) or tn (the graph).",
+        "--emit writes another stage: obj (to be linked), llvm, asm, loops (the kernels), tn (the graph)\n"
+        "or onnx: the graph before it is made for a processor, in standard operators, for other tools.",
     .options = options,
     .min_words = 1,
     .max_words = 1,

@@ -6,7 +6,10 @@
 #include <string.h>
 
 static const Option options[] = {
-    {"output", 'o', OPTION_TEXT, "OUT.tn", "write the graph there, its weights beside it (.safetensors)"},
+    {"output", 'o', OPTION_TEXT, "FILE", "write the graph there, its weights beside it (.safetensors)"},
+    {"emit", 0, OPTION_CHOICE, "tn|onnx",
+     "what to write (default tn); onnx: standard operators, after passes that other tools understand"},
+    EXTERNAL_OPTION,
     {"print-after", 0, OPTION_TEXT, "A,B,...|all", "print the graph after these passes"},
     {"print-changed", 0, OPTION_FLAG, NULL, "print what each pass changed, as a diff"},
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
@@ -43,6 +46,7 @@ static bool optimise(Program *program) {
   TRY(build_quantization(module, arguments, &quantization));
   TRY(build_optimise(module, arguments, &target, quantization));
   if (quantization) quantization_print(quantization, stderr);
+  if (emits_onnx(arguments)) return emit_onnx(module, arguments);
   if (output) return module_write_file(module, output);
   bool printed = option_text(arguments, "print-after") || option_flag(arguments, "print-changed");
   if (!printed) graph_print(module->main, stdout);
@@ -52,6 +56,8 @@ static bool optimise(Program *program) {
 static int run(const Arguments *arguments) {
   if (option_flag(arguments, "list")) return list_passes();
   if (arguments->word_count == 0) return usage_error(arguments->verb, "which model?");
+  if (emits_onnx(arguments) && !option_text(arguments, "output"))
+    return usage_error(arguments->verb, "say where to write: -o OUT.onnx");
   Program program;
   bool ok = program_open(&program, arguments->words[0], arguments) && optimise(&program);
   return program_finish(&program, ok, DONE);
@@ -68,6 +74,7 @@ const Verb verb_opt = {
     .min_words = 0,
     .max_words = 1,
     .examples = "tenon opt model.onnx --passes=simplify,fold,dce -o model.tn\n"
+                "tenon opt model.h5 --emit onnx -o model.onnx\n"
                 "tenon opt model.tn --print-changed",
     .run = run,
 };

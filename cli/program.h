@@ -82,6 +82,8 @@ typedef struct Program {
       {"image-std", 0, OPTION_TEXT, "S|R,G,B", "divided by this (default 1)"},                               \
       {"image-layout", 0, OPTION_CHOICE, "nchw|nhwc", "where channels are (default: as the input looks)"},   \
       {"image-channels", 0, OPTION_CHOICE, "rgb|bgr", "their order (default rgb)"}
+#define EXTERNAL_OPTION                                                                                      \
+  {"external-data", 0, OPTION_FLAG, NULL, "with --emit onnx: weights beside the model, in OUT.onnx.data"}
 #define THREADS_OPTION {"threads", 't', OPTION_COUNT, "N", "threads to run with (default 1)"}
 #define INTERPRET_OPTION                                                                                     \
   {"interpret", 0, OPTION_FLAG, NULL, "run models in the interpreter: slow, checked, the reference"}
@@ -130,6 +132,11 @@ bool build_optimise(Module *module, const Arguments *arguments, const Target *ta
 /* Of --quantize and what belongs to it; NULL: not given. Reads the samples. */
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
 void quantization_print(const Quantization *quantization, FILE *out);
+/* Whether --emit wants a file for other tools, for which build_optimise stops early; of verbs that have it.
+ */
+bool emits_onnx(const Arguments *arguments);
+/* Writes it, to --output. */
+bool emit_onnx(Module *module, const Arguments *arguments);
 bool build_target(Module *module, const Arguments *arguments, Target *target);
 /* A C identifier out of a file's name. */
 char *build_name(Module *module, const char *path);

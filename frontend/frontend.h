@@ -48,6 +48,9 @@ typedef struct ImportOptions {
 bool import_model(Module *module, const char *path, const ImportOptions *options);
 bool import_onnx(Module *module, const char *path, const ImportOptions *options);
 bool import_keras(Module *module, const char *path, const ImportOptions *options);
+/* Writes the graph as a model of standard ONNX operators (onnx/write.c). external: weights lie in PATH.data
+ * beside it, as they do anyhow when there are many. */
+bool onnx_write(const Graph *graph, const char *path, bool external);
 
 /* Tensors for `run`, `check` and calibration; data from malloc, released by tensor_free. */
 /* ONNX's TensorProto, SequenceProto or OptionalProto. */

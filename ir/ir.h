@@ -872,8 +872,9 @@ typedef struct PassOptions {
   Executor executor;                /* for large constant folds, and to run the graph on samples */
   const struct Pass *const *tables; /* where a pass finds those that optimise a copy, ending with NULL */
   Preference preference;
-  bool strict;          /* nothing that computes a result from other sums than the op's own (Winograd) */
-  const Tuning *tuning; /* NULL: the cost models decide */
+  bool portable; /* the graph is for other tools: by default few passes, and what is quantized stays so */
+  bool strict;   /* nothing that computes a result from other sums than the op's own (Winograd) */
+  const Tuning *tuning;              /* NULL: the cost models decide */
   struct Quantization *quantization; /* passes.h; NULL: numbers stay as they are */
 } PassOptions;
 

@@ -94,6 +94,11 @@ static Data *pointwise_scalar(const Node *node) {
   return data;
 }
 
+/* Other tools look for quantized weights, not for what they stand for. */
+static bool must_stay(const Node *node, const PassOptions *options) {
+  return options->portable && node_is(node, &op_dequantize);
+}
+
 static bool splat_fold(Node *node) {
   if (node->op->traits & TRAIT_STRUCTURE || !single_result_static(node)) return false;
   int64_t count = type_static_count(result(node, 0)->type);
@@ -153,7 +158,7 @@ static bool is_worth_storing(const Node *node, const PassOptions *options) {
 
 static bool must_fold(const Node *node, const PassOptions *options) {
   return !(node->op->traits & TRAIT_STRUCTURE) && !node->region_count && single_result_static(node) &&
-         operands_are_constant(node) && is_worth_storing(node, options);
+         operands_are_constant(node) && is_worth_storing(node, options) && !must_stay(node, options);
 }
 
 static Batch batch_collect(Graph *graph, const PassOptions *options) {
@@ -271,7 +276,9 @@ static bool batch_try(Batch *batch, Module *module, const PassOptions *options) 
 
 bool pass_fold(Graph *graph, const PassOptions *options) {
   bool changed = false;
-  FOR_EACH_NODE_SAFE(node, graph) changed |= node->data ? const_compress(node) : splat_fold(node);
+  FOR_EACH_NODE_SAFE(node, graph) {
+    if (!must_stay(node, options)) changed |= node->data ? const_compress(node) : splat_fold(node);
+  }
   Batch batch = batch_collect(graph, options);
   if (batch.count > 0 && batch_try(&batch, graph->module, options)) changed = true;
   if (changed) graph_sweep(graph);

@@ -47,6 +47,7 @@ static bool optimise(Graph *graph, const PassOptions *options) {
   PipelineOptions pipeline = {.pass = *options, .tables = options->tables};
   pipeline.pass.quantization = NULL;
   pipeline.pass.tuning = NULL;
+  pipeline.pass.portable = false;
   return pipeline_run(graph, &pipeline);
 }
 

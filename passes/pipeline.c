@@ -63,6 +63,9 @@ const PipelineStep default_pipeline[] = {
     {NULL, NULL},
 };
 
+/* As far as other tools can follow: before integers, layouts, panels and kernels of a processor's. */
+static const char portable_pipeline[] = "expand,simplify,fold,simplify,fold,cse,dce,quantize,fold,cse,dce";
+
 enum { MAX_STEPS = 256 };
 
 static const Pass *pass_find(const Pass *const *tables, const char *name, size_t length) {
@@ -85,14 +88,15 @@ static char *pass_names(Module *module, const Pass *const *tables) {
 static int steps_resolve(Module *module, const PipelineOptions *options, const Pass *const *tables,
                          const Pass **steps) {
   int count = 0;
-  if (!options->passes) {
+  const char *given = options->passes ? options->passes : options->pass.portable ? portable_pipeline : NULL;
+  if (!given) {
     for (const PipelineStep *step = default_pipeline; step->pass; step++) {
       const Pass *pass = pass_find(tables, step->pass, strlen(step->pass));
       if (pass) steps[count++] = pass;
     }
     return count;
   }
-  for (const char *name = options->passes; *name;) {
+  for (const char *name = given; *name;) {
     size_t length = strcspn(name, ",");
     const Pass *pass = length ? pass_find(tables, name, length) : NULL;
     if (length && !pass) {

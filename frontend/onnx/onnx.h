@@ -64,6 +64,7 @@ typedef struct TensorInfo {
   size_t size;   /* bytes */
 } TensorInfo;
 
+int64_t onnx_of_dtype(Dtype dtype);     /* 0: it has none */
 Dtype dtype_of_onnx(int64_t data_type); /* DTYPE_NONE when unknown */
 bool tensor_info(Module *module, const Onnx__TensorProto *tensor, TensorInfo *info);
 Data *tensor_data(TensorSource *source, const Onnx__TensorProto *tensor, const TensorInfo *info);

@@ -62,6 +62,12 @@ Dtype dtype_of_onnx(int64_t data_type) {
   return data_type < 0 || data_type >= COUNT_OF(storages) ? DTYPE_NONE : storages[data_type].dtype;
 }
 
+int64_t onnx_of_dtype(Dtype dtype) {
+  int data_type = COUNT_OF(storages) - 1;
+  while (data_type > 0 && storages[data_type].dtype != dtype) data_type--;
+  return data_type;
+}
+
 static const char *name_of(const Onnx__TensorProto *tensor) {
   return tensor->name ? tensor->name : "";
 }
