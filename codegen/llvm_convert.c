@@ -87,7 +87,10 @@ LLVMValueRef llvm_widen(const Emit *emit, LLVMValueRef value, LoopType type) {
   if (type.dtype != DTYPE_F16 || !emit->machine->f16c)
     return widen_bits(emit, dtype_format(type.dtype), value, type.lanes);
   LLVMTypeRef half = llvm_lanes_of(LLVMHalfTypeInContext(emit->context), type.lanes);
-  return LLVMBuildFPExt(emit->builder, bitcast(emit, value, half), float_type(emit, type.lanes), "");
+  /* LLVM would compare the halves instead, for which there are no vectors. */
+  LLVMTypeRef real = float_type(emit, type.lanes);
+  LLVMValueRef wide = LLVMBuildFPExt(emit->builder, bitcast(emit, value, half), real, "");
+  return llvm_intrinsic(emit, "llvm.arithmetic.fence", &real, 1, &wide, 1);
 }
 
 /* ---- f32 to narrow floats ---- */

@@ -108,10 +108,12 @@ static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
 static bool transform_conv(Node *conv, int64_t tile) {
   Builder builder = builder_before(conv);
   int64_t channels = operand(conv, 1)->type->dims[3]->value;
-  Node *weights = node_new(&builder, &op_winograd_weights, (Value *[]){operand(conv, 1)}, 1);
+  Value *w = build_cast(&builder, operand(conv, 1), DTYPE_F32);
+  Node *weights = node_new(&builder, &op_winograd_weights, &w, 1);
   node_set_int(weights, "tile", tile);
   TRY(node_finish(weights));
   operand_set(conv, 1, result(weights, 0));
+  node_set_bool(conv, "wide", false);
   node_set_int(conv, "packed", PANEL);
   node_set_int(conv, "winograd", tile);
   node_set_ints(conv, "kernel", (int64_t[]){3, 3}, 2);
@@ -138,9 +140,12 @@ static bool pack_weights(Node *conv) {
 }
 
 bool has_fast_products(const Node *node) {
-  Dtype sums = result(node, 0)->type->dtype, x = operand(node, 0)->type->dtype;
-  if (sums == DTYPE_F32) return x == DTYPE_F32 || x == DTYPE_BF16;
-  return x == DTYPE_U8 && operand(node, 1)->type->dtype == DTYPE_I8;
+  Dtype x = operand(node, 0)->type->dtype, w = operand(node, 1)->type->dtype;
+  switch (x) {
+  case DTYPE_F32: return w == DTYPE_F32 || w == DTYPE_F16;
+  case DTYPE_BF16: return w == DTYPE_BF16 && result(node, 0)->type->dtype == DTYPE_F32;
+  default: return x == DTYPE_U8 && w == DTYPE_I8;
+  }
 }
 
 /* More of what a pad adds behind the last axis, where it does not matter what that is. */
@@ -153,14 +158,31 @@ static bool widen_pad(Node *pad, int64_t more) {
   return node_reinfer(pad);
 }
 
+/* The last axis, which is `groups` groups, with zeros behind each, up to a multiple of `unit`. */
+static Value *whole_groups(Builder *builder, Value *x, int64_t groups, int64_t unit) {
+  Module *module = builder->graph->module;
+  const Dim *dims[MAX_RANK], *count = dim_const(module, groups);
+  int rank = x->type->rank;
+  for (int i = 0; i < rank; i++) dims[i] = x->type->dims[i];
+  dims[rank] = dim_floordiv(module, dims[rank - 1], count);
+  dims[rank - 1] = count;
+  x = build_reshape(builder, x, rank + 1, dims);
+  x = x ? pad_to_units(builder, x, rank, unit) : NULL;
+  if (!x) return NULL;
+  dims[rank - 1] = dim_mul(module, count, x->type->dims[rank]);
+  return build_reshape(builder, x, rank, dims);
+}
+
 /* Channels in whole groups of those that are multiplied at once. */
 static bool fill_channels(Node *conv) {
   Builder builder = builder_before(conv);
   Value *x = operand(conv, 0), *w = operand(conv, 1);
   int rank = x->type->rank, depth = panel_depth(w->type->dtype);
-  if (node_int(conv, "group") != 1 || w->type->dims[rank - 2]->value % depth == 0) return true;
-  int64_t channels = x->type->dims[rank - 1]->value;
-  if (node_is(x->def, &op_pad) && node_string_is(x->def, "mode", "constant") && value_has_one_use(x))
+  int64_t groups = node_int(conv, "group"), channels = x->type->dims[rank - 1]->value;
+  if (w->type->dims[rank - 2]->value % depth == 0) return true;
+  if (groups > 1)
+    TRY(x = whole_groups(&builder, x, groups, depth));
+  else if (node_is(x->def, &op_pad) && node_string_is(x->def, "mode", "constant") && value_has_one_use(x))
     TRY(widen_pad(x->def, (depth - channels % depth) % depth));
   else
     TRY(x = pad_to_units(&builder, x, rank - 1, depth));
@@ -177,13 +199,13 @@ static bool pack_conv(Node *conv, const PassOptions *options) {
   int64_t tile = winograd_tile(conv, options);
   if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
-  int rank = w->type->rank, depth = panel_depth(w->type->dtype);
+  int rank = w->type->rank;
   bool open_width = !dim_is_const(operand(conv, 0)->type->dims[rank - 2]);
   bool padded = (open_width || node_int(conv, "outside")) && attr_has_other(conv, "pads", 0);
   if (padded) TRY(make_pads_explicit(&builder, conv));
   if (groups_are_small(conv)) return padded;
   TRY(fill_channels(conv));
-  return operand(conv, 1)->type->dims[rank - 2]->value % depth ? padded : pack_weights(conv);
+  return pack_weights(conv);
 }
 
 /* gemm with transposed operands that are no constants -> transpose, gemm: a row that is read often is to be
@@ -250,7 +272,7 @@ static bool pack_cell(Node *node) {
 }
 
 bool pack_run(Graph *graph, const PassOptions *options) {
-  bool changed = pack_halves(graph);
+  bool changed = pack_halves(graph, options);
   FOR_EACH_NODE_SAFE(node, graph) {
     if (node_is(node, &op_conv))
       changed |= pack_conv(node, options);

@@ -64,9 +64,9 @@ bool has_fast_products(const Node *node);
 
 /* The passes of this folder (see codegen_passes). */
 bool pack_run(Graph *graph, const PassOptions *options);
-bool pack_trees(Node *node, const PassOptions *options); /* of a tree_ensemble; part of pack */
-bool pack_halves(Graph *graph);                          /* f16 and bf16; the start of pack */
-bool pack_blocks(Node *node);                            /* of a gemm_blocks */
+bool pack_trees(Node *node, const PassOptions *options);    /* of a tree_ensemble; part of pack */
+bool pack_halves(Graph *graph, const PassOptions *options); /* f16 and bf16; the start of pack */
+bool pack_blocks(Node *node);                               /* of a gemm_blocks */
 /* x with zeros behind an axis, up to a multiple of `unit`. */
 Value *pad_to_units(Builder *builder, Value *x, int axis, int64_t unit);
 /* Uses of the node's only result become uses of `by`, which inherits the name; the node goes. */

@@ -38,7 +38,7 @@ static bool matmul_match(const Node *node, const Node *anchor, const Target *tar
   if (!anchor || !(node_is(anchor, &op_matmul) || node_is(anchor, &op_gemm))) return false;
   const Value *a = operand(anchor, 0), *b = operand(anchor, 1);
   const Type *y = result(anchor, 0)->type;
-  if (node_int(anchor, "packed") || a->type->dtype != DTYPE_F32) return false;
+  if (node_int(anchor, "packed") || a->type->dtype != DTYPE_F32 || b->type->dtype != DTYPE_F32) return false;
   if (!is_matrix(node, a) || !is_matrix(node, b)) return false;
   if (node_is(anchor, &op_gemm)) return !node_bool(anchor, "trans_a") && !node_bool(anchor, "trans_b");
   return batches_fit(a->type, y) && batches_fit(b->type, y);

@@ -18,7 +18,8 @@
  *
  *   for each row, each 4 k: broadcast x, one dot_u8s8 per vector
  *
- * and those of bf16 by twos, summed in f32 (dot_bf16).
+ * and those of bf16 by twos, summed in f32 (dot_bf16). Weights in f16 become f32 as they are loaded, which
+ * the fma of a tile hide.
  *
  * Padding is not read: a tap of an outer kernel axis that is outside of x is left out by the bounds of its
  * loop; tiles at the first and last columns of x are code of their own, in which each tap of the last kernel
@@ -345,6 +346,7 @@ static void step_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
     Reg *at[3] = {scaled(e, panel, 1, v / e->per_panel), k,
                   loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes * depth)};
     w[v] = loop_load(loops_of(e), e->w, at, lanes_of(e, tile, v) * depth, NULL);
+    if (depth == 1) w[v] = loop_cast(loops_of(e), w[v], DTYPE_F32); /* of f16 */
   }
   for (int r = 0; r < tile->height; r++) {
     Reg *at[MAX_TAPS + 2];

@@ -59,11 +59,19 @@ bool check_same_dtype(const Node *node, int a, int b) {
                    dtype_name(first), operand_name(node, b), dtype_name(second));
 }
 
+/* 16-bit floats, of which the first may have been made f32 before. */
+static bool check_wide(const Node *node) {
+  Dtype x = operand(node, 0)->type->dtype, w = operand(node, 1)->type->dtype;
+  bool is_half = dtype_is_float(w) && compute_dtype(w) != w;
+  if (is_half && (x == w || x == DTYPE_F32)) return true;
+  return node_fail(node, "wide is for products of f16 and bf16, or of f32 by these, not of %s by %s",
+                   dtype_name(x), dtype_name(w));
+}
+
 bool check_product(const Node *node) {
   TRY(check_kind(node, 0, KIND_NUMBER) && check_kind(node, 1, KIND_NUMBER));
   Dtype dtype = operand(node, 0)->type->dtype;
-  if (is_wide(node) && compute_dtype(dtype) == dtype)
-    return node_fail(node, "wide is for products of f16 and bf16, not of %s", dtype_name(dtype));
+  if (is_wide(node)) return check_wide(node);
   bool bytes = dtype_is_byte(dtype) && dtype_is_byte(operand(node, 1)->type->dtype);
   return bytes || check_same_dtype(node, 0, 1);
 }

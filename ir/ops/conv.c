@@ -34,8 +34,8 @@ static const AttrSpec conv_attrs[] = {
     {"channels", ATTR_INT, ROLE_NONE, "0", "m of a packed w", NULL},
     {"winograd", ATTR_INT, ROLE_NONE, "0",
      "w is in panels, and transformed for tiles of so many by so many results (see winograd_weights)", NULL},
-    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result, and the bias",
-     NULL}};
+    {"wide", ATTR_BOOL, ROLE_NONE, "false",
+     "the sums of f16 and bf16 stay f32: the result, and the bias; x may be f32, too", NULL}};
 
 /* ---- checks ---- */
 

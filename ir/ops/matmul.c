@@ -57,7 +57,8 @@ static const AttrSpec matmul_attrs[] = {
      "[.., k/4, packed * 4], of bf16 [.., k/2, packed * 2]",
      NULL},
     {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL},
-    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result", NULL}};
+    {"wide", ATTR_BOOL, ROLE_NONE, "false",
+     "the sums of f16 and bf16 stay f32: the result; a may be f32, too", NULL}};
 
 static bool matmul_sizes(const Node *node, Sizes *sizes) {
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type;
@@ -210,7 +211,8 @@ static const AttrSpec gemm_attrs[] = {
     {"trans_b", ATTR_BOOL, ROLE_NONE, "false", "b is stored transposed", NULL},
     {"packed", ATTR_INT, ROLE_NONE, "0", "b is in panels of so many columns, as of matmul", NULL},
     {"n", ATTR_INT, ROLE_NONE, "0", "columns of a packed b", NULL},
-    {"wide", ATTR_BOOL, ROLE_NONE, "false", "the sums of f16 and bf16 stay f32: the result, and c", NULL}};
+    {"wide", ATTR_BOOL, ROLE_NONE, "false",
+     "the sums of f16 and bf16 stay f32: the result, and c; a may be f32, too", NULL}};
 
 static bool gemm_sizes(const Node *node, Sizes *sizes) {
   const Type *a = operand(node, 0)->type, *b = operand(node, 1)->type;
