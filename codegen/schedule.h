@@ -58,8 +58,8 @@ int64_t winograd_choose_tile(const Target *target, int64_t rows, int64_t columns
  * all channels (kernels/depthwise.c). */
 bool groups_are_small(const Node *conv);
 
-/* Whether a conv or gemm has operands that the fast kernels multiply: f32, u8 by i8, or bf16 that are summed
- * in f32 (pack.c). */
+/* Whether a conv or gemm has operands that the fast kernels multiply: f32 by f32 or f16, u8 by i8, or bf16
+ * that are summed in f32 (pack.c). */
 bool has_fast_products(const Node *node);
 
 /* The passes of this folder (see codegen_passes). */

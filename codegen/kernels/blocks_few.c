@@ -1,16 +1,20 @@
 /*
  * blocks_few.c -- gemm_blocks of few rows, which wait for their weights: these are multiplied as they come.
  *
- * With dot products of bytes, in whole numbers: the x of a block are rounded to 24 bits of its largest, as
- * exact as floats are, and taken apart into three signed digits of base 256. Weights are 0 to 15 (or to 255),
- * as they lie:
+ * With dot products of bytes, in whole numbers: the x of a block are rounded to 22 bits below its largest
+ * and a sign, about as exact as floats are, and taken apart into three signed digits of base 256. Weights are
+ * 0 to 15 (or to 255), as they lie:
  *
  *   for each block: for each word: mask (and shift, mask); for each row: three dot_u8s8 for every 4 weights
  *                   total += (d2 * 65536 + d1 * 256 + d0) * step * scale
  *
  * Without: each number in a word becomes a float (blocks.c), with one fma per row. In both the zero point is
- * taken off once for a block: times the sum of its x. Several panels at once, so that no accumulator waits
- * for itself.
+ * taken off once for a block: times the sum of its x. Several vectors at once, so that no accumulator waits
+ * for itself; panels are wide, so that they are one stream from memory.
+ *
+ * Measured on Zen 4, one row, 4 bits with f32 scales for blocks of 32: 58e9 weights a second from L3 (36
+ * GB/s), 31e9 as floats; from memory as fast as that gives them, 25 GB/s. The results of 768 products are
+ * within 4e-7 of their size of exact ones (rms), those of f32 sums within 2e-7.
  *
  * Digits of a word of 8 lie as its bytes do: those of rows 0, 2, 4, 6 in the low halves, then 1, 3, 5, 7.
  */
