@@ -48,10 +48,11 @@ static Node *dequantize_behind(const Value *w, bool *k_last) {
   for (Node *node = w->def; node; node = operand(node, 0)->def) {
     const Type *type = node->result_count == 1 ? result(node, 0)->type : NULL;
     if (node_is(node, &op_dequantize)) return node;
+    if (is_float_cast(node)) continue;
     if (!type || type->rank != 2) return NULL;
     if (node_is(node, &op_transpose))
       *k_last ^= node_perm(node)[0] == 1;
-    else if (!is_float_cast(node) && !(node_is(node, &op_slice) && cuts_end(node, *k_last)) &&
+    else if (!(node_is(node, &op_slice) && cuts_end(node, *k_last)) &&
              !(node_is(node, &op_reshape) && *k_last && joins_blocks(node)))
       return NULL;
   }
@@ -60,8 +61,11 @@ static Node *dequantize_behind(const Value *w, bool *k_last) {
 
 /* ---- numbers of blocks ---- */
 
+/* Before it was made wider. */
 static Value *without_cast(Value *x) {
-  return x->def && is_float_cast(x->def) ? operand(x->def, 0) : x;
+  bool widens = x->def && is_float_cast(x->def) &&
+                dtype_bits(operand(x->def, 0)->type->dtype) < dtype_bits(x->type->dtype);
+  return widens ? operand(x->def, 0) : x;
 }
 
 /* x, of which every number was repeated `size` times along an axis: what was repeated; NULL: nothing was. */
