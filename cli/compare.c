@@ -1,5 +1,5 @@
 /* compare.c -- `tenon compare`: how far two models or libraries are apart on the same input. */
-#include "cli/program.h"
+#include "cli/compare.h"
 #include "cli/verbs.h"
 
 #include <string.h>
@@ -8,6 +8,8 @@ static const Option options[] = {
     INPUT_OPTIONS,
     THREADS_OPTION,
     {"tolerance", 0, OPTION_TEXT, "A,R", "exit with 1 unless |a-b| <= A + R |b| everywhere"},
+    {"per-node", 0, OPTION_FLAG, NULL, "compare all values that have the same name in both models"},
+    {"reference", 0, OPTION_FLAG, NULL, "run B in the interpreter, A as it is"},
     INTERPRET_OPTION,
     MODEL_OPTIONS,
     BUILD_OPTIONS,
@@ -21,14 +23,19 @@ typedef struct Side {
 } Side;
 
 static bool open_side(Side *side, const char *path, const Arguments *arguments) {
-  TRY(program_open(&side->program, path, arguments));
+  Program *program = &side->program;
+  TRY(program_open(program, path, arguments));
+  if (option_flag(arguments, "per-node") && !program->is_library) {
+    TRY(expose_values(program->module->main));
+    model_ports(program);
+  }
   /* --interpret makes models run in the interpreter; libraries cannot */
   side->program.interpret = option_flag(arguments, "interpret") && !side->program.is_library;
   side->outputs = tensors_new(side->program.output_count);
   return true;
 }
 
-static int find_port(const Port *ports, int count, const char *name) {
+int find_port(const Port *ports, int count, const char *name) {
   for (int i = 0; i < count; i++)
     if (strcmp(ports[i].name, name) == 0) return i;
   return -1;
@@ -43,8 +50,9 @@ static int partner(const Port *a, int index, const Port *b, int count) {
 
 static bool run_side(Side *side, const Side *first, Tensor *inputs) {
   Program *program = &side->program;
+  bool all_values = option_flag(program->arguments, "per-node");
   if (program->input_count != first->program.input_count ||
-      program->output_count != first->program.output_count)
+      (program->output_count != first->program.output_count && !all_values))
     return fail(program->module, "%d inputs and %d outputs, but '%s' has %d and %d", program->input_count,
                 program->output_count, first->program.path, first->program.input_count,
                 first->program.output_count);
@@ -96,15 +104,19 @@ static int run(const Arguments *arguments) {
   double atol = -1, rtol = 0;
   const char *tolerance = option_text(arguments, "tolerance");
   char rest;
+  bool per_node = option_flag(arguments, "per-node");
+  if (per_node) atol = 1e-4, rtol = 1e-3;
   if (tolerance && (sscanf(tolerance, "%lf,%lf%c", &atol, &rtol, &rest) != 2 || atol < 0 || rtol < 0))
     return usage_error(arguments->verb, "--tolerance wants A,R, not '%s'", tolerance);
   Side a = {0}, b = {0};
   bool a_open = open_side(&a, arguments->words[0], arguments);
   bool b_open = a_open && open_side(&b, arguments->words[1], arguments);
+  if (option_flag(arguments, "reference")) b.program.interpret = true;
   Tensor *inputs = tensors_new(a.program.input_count);
   bool a_ok = b_open && program_inputs(&a.program, inputs) && run_side(&a, &a, inputs);
   bool b_ok = a_ok && run_side(&b, &a, inputs);
-  bool same = b_ok && compare_outputs(&a, &b, atol, rtol);
+  bool same = b_ok && (per_node ? compare_values(&a.program, a.outputs, &b.program, b.outputs, atol, rtol)
+                                : compare_outputs(&a, &b, atol, rtol));
   tensors_free(inputs, a.program.input_count);
   int code = finish(&a, true);
   if (b.program.module) code |= finish(&b, true);
@@ -117,11 +129,16 @@ const Verb verb_compare = {
     .usage = "A B [options]",
     .text = "Prints per output the largest absolute and relative difference and the ratio of signal to "
             "noise, B being\n"
-            "the reference. Inputs and outputs are matched by name, or by position when the names differ.",
+            "the reference. Inputs and outputs are matched by name, or by position when the names differ.\n"
+            "--per-node compares whatever value both models have by name, and says where they part first, "
+            "beyond a\n"
+            "tolerance of 1e-4,1e-3 if none is given.",
     .options = options,
     .min_words = 2,
     .max_words = 2,
     .examples = "tenon compare ./sface.so sface.onnx --seed 7\n"
-                "tenon compare model.tn model.onnx --interpret --tolerance 1e-4,1e-3",
+                "tenon compare model.tn model.onnx --interpret --tolerance 1e-4,1e-3\n"
+                "tenon compare int8.onnx model.onnx --per-node\n"
+                "tenon compare model.onnx model.onnx --per-node --reference",
     .run = run,
 };

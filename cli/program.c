@@ -38,7 +38,7 @@ static void make_ports(Program *program, int input_count, int output_count, int 
   program->states = NEW_ARRAY(program->module->arena, Port, state_count);
 }
 
-static void model_ports(Program *program) {
+void model_ports(Program *program) {
   Graph *graph = program->module->main;
   Module *module = program->module;
   int states = graph->state_count;

@@ -94,6 +94,7 @@ bool program_open(Program *program, const char *path, const Arguments *arguments
 /* The same for a model of which some inputs (`known`: constants), or their shapes, are known. */
 bool program_open_with(Program *program, const char *path, const Arguments *arguments,
                        const ImportOptions *known);
+void model_ports(Program *program);               /* of a model: anew, when its graph has got other outputs */
 uint32_t program_threads(const Program *program); /* of --threads; 1 or more */
 /* Gets ready to run: compiles a model, opens a session. profile: count the time of each kernel. */
 bool program_prepare(Program *program, bool profile);

@@ -157,43 +157,55 @@ static void keep_used(Writer *writer, Onnx__GraphProto *graph) {
   graph->n_initializer = count;
 }
 
-/* Its inputs have names; `output_names` NULL: any. */
-static Onnx__GraphProto *write_graph(Writer *writer, const Graph *graph, int inputs,
-                                     const char *const *output_names) {
-  Arena *arena = writer->module->arena;
-  OutGraph *out = NEW(arena, OutGraph);
-  out->outer = writer->graph;
-  writer->graph = out;
-  Onnx__GraphProto *proto = NEW(arena, Onnx__GraphProto);
-  onnx__graph_proto__init(proto);
-  proto->name = arena_printf(arena, "%s", graph->name && *graph->name ? graph->name : "graph");
-  proto->input = NEW_ARRAY(arena, Onnx__ValueInfoProto *, inputs);
-  for (int i = 0; i < inputs; i++) {
+static void put_inputs(Writer *writer, const Graph *graph, int count, Onnx__GraphProto *proto) {
+  proto->input = NEW_ARRAY(writer->module->arena, Onnx__ValueInfoProto *, count);
+  for (int i = 0; i < count; i++) {
     const Value *input = graph->inputs[i];
     offer_sizes(writer, input);
     proto->input[proto->n_input++] = value_info(writer, name_of(writer, input), input->type);
   }
-  bool ok = write_nodes(writer, graph);
-  proto->output = NEW_ARRAY(arena, Onnx__ValueInfoProto *, graph->output_count);
-  for (int i = 0; ok && i < graph->output_count; i++) {
+}
+
+/* The value under another name. */
+static const char *put_copy(Writer *writer, const char *name, const char *wanted) {
+  const char *copy = put1(writer, "Identity", name);
+  if (!wanted) return copy;
+  OutNode *node = writer->graph->nodes.items[writer->graph->nodes.count - 1];
+  node->output[0] = node->name = (char *)wanted;
+  return wanted;
+}
+
+/* In a node all outputs are copies, for they may be values of the graph around it. */
+static void put_outputs(Writer *writer, const Graph *graph, const char *const *names,
+                        Onnx__GraphProto *proto) {
+  proto->output = NEW_ARRAY(writer->module->arena, Onnx__ValueInfoProto *, graph->output_count);
+  for (int i = 0; i < graph->output_count; i++) {
     const Value *value = graph_output(graph, i);
-    const char *name = name_of(writer, value), *wanted = output_names ? output_names[i] : NULL;
-    if (name != wanted) { /* an input, a constant, or twice the same */
-      const char *copy = put1(writer, "Identity", name);
-      if (wanted) {
-        OutNode *node = out->nodes.items[out->nodes.count - 1];
-        node->output[0] = node->name = (char *)wanted;
-      }
-      name = wanted ? wanted : copy;
-    }
+    const char *name = name_of(writer, value), *wanted = names ? names[i] : NULL;
+    if (name != wanted) name = put_copy(writer, name, wanted); /* an input, a constant, or twice the same */
     proto->output[proto->n_output++] = value_info(writer, name, value->type);
   }
+}
+
+/* The first `inputs` of the graph are its own; output_names NULL: any. */
+static Onnx__GraphProto *write_graph(Writer *writer, const Graph *graph, int inputs,
+                                     const char *const *output_names) {
+  Arena *arena = writer->module->arena;
+  OutGraph *out = NEW(arena, OutGraph);
+  Onnx__GraphProto *proto = NEW(arena, Onnx__GraphProto);
+  onnx__graph_proto__init(proto);
+  proto->name = arena_printf(arena, "%s", graph->name && *graph->name ? graph->name : "graph");
+  out->outer = writer->graph;
+  writer->graph = out;
+  put_inputs(writer, graph, inputs, proto);
+  bool ok = write_nodes(writer, graph);
+  if (ok) put_outputs(writer, graph, output_names, proto);
+  writer->graph = out->outer;
   proto->node = (Onnx__NodeProto **)out->nodes.items;
   proto->n_node = (size_t)out->nodes.count;
   proto->initializer = (Onnx__TensorProto **)out->initializers.items;
   proto->n_initializer = (size_t)out->initializers.count;
   if (ok) keep_used(writer, proto);
-  writer->graph = out->outer;
   return ok ? proto : NULL;
 }
 

@@ -268,18 +268,6 @@ static void name_results(Writer *writer, const Node *node) {
   }
 }
 
-static bool write_constant(Writer *writer, const Node *node) {
-  const Value *value = result(node, 0);
-  int64_t dims[MAX_RANK];
-  for (int i = 0; i < value->type->rank; i++) dims[i] = value->type->dims[i]->value;
-  const char *name = put_shared(writer, node->data, value->type->rank, dims, value->name);
-  if (!names_get(&writer->names, (const char *)value))
-    names_set(writer->module, &writer->names, (const char *)value, name);
-  else
-    name_give(writer, value, name);
-  return true;
-}
-
 void needs_opset(Writer *writer, int opset) {
   if (opset > writer->opset) writer->opset = opset;
 }
@@ -294,6 +282,15 @@ static bool check_type(Writer *writer, const Value *value) {
   return true;
 }
 
+static bool write_constant(Writer *writer, const Node *node) {
+  const Value *value = result(node, 0);
+  int64_t dims[MAX_RANK];
+  for (int i = 0; i < value->type->rank; i++) dims[i] = value->type->dims[i]->value;
+  const char *name = put_shared(writer, node->data, value->type->rank, dims, value->name);
+  names_set(writer->module, &writer->names, (const char *)value, name);
+  return check_type(writer, value);
+}
+
 static bool write_node(Writer *writer, const Node *node) {
   const WriteRow *row = row_of(node->op);
   writer->node = node;
@@ -304,9 +301,9 @@ static bool write_node(Writer *writer, const Node *node) {
            false;
   for (int i = 0; i < node->operand_count; i++) TRY(check_type(writer, operand(node, i)));
   for (int i = 0; i < node->result_count; i++) TRY(check_type(writer, result(node, i)));
-  bool of_bools = node_is(node, &op_reduce_max) || node_is(node, &op_reduce_min);
-  of_bools = of_bools && result(node, 0)->type->dtype == DTYPE_BOOL;
-  needs_opset(writer, of_bools ? 20 : row->opset);
+  bool is_bound = node_is(node, &op_reduce_max) || node_is(node, &op_reduce_min);
+  bool is_of_bools = is_bound && result(node, 0)->type->dtype == DTYPE_BOOL;
+  needs_opset(writer, is_of_bools ? 20 : row->opset);
   const char *first = row->write ? row->write(writer, node) : write_row(writer, row, node);
   if (!first) return false;
   if (first != name_of(writer, result(node, 0))) name_give(writer, result(node, 0), first);

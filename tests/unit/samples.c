@@ -345,7 +345,7 @@ static uint32_t crc_of(const unsigned char *bytes, size_t size) {
 }
 
 static void put(FILE *file, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; i++) fputc((int)(value >> 8 * i & 255), file);
+  for (int i = 0; i < bytes; i++) fputc(i < 8 ? (int)(value >> 8 * i & 255) : 0, file);
 }
 
 static void put_entry(FILE *file, const char *name, uint32_t crc, size_t size, long offset) {
