@@ -14,6 +14,8 @@
  * A weight counts in parts of the largest of its result's channel, whose step it shares. Depthwise
  * convolutions have a step for each channel anyhow, so there the strength is 1. The largest s is 1.
  *
+ * With samples, a product that alone reads its x and has no such source gets one: a multiplication.
+ *
  * In between may stand what keeps channels apart and f(x s) = f(x) s for s > 0: relu, pools, means. Bounds
  * become one for each channel: clip(x, 0, 6) is min(relu(x), 6 / s). Everything that reads a channel on the
  * way must end in such a product. Requires weights to be constants (fold), and no padding but zeros. Keeps
@@ -158,13 +160,13 @@ static bool keeps_scales(const Node *node) {
   return false;
 }
 
-/* Along the whole axis of x, the axis of the weights that is multiplied with it; -1: there is none. */
-static int product_axis(const Node *node, int axis, int64_t channels, bool *mixes) {
+/* Of a product whose x has channels along an axis, the axis of the weights that is multiplied with them; -1:
+ * there is none. */
+static int product_axis(const Node *node, int axis, int64_t channels) {
   AxisLink x[MAX_RANK], w[MAX_RANK];
   if (!is_product(node) || !float_data(operand(node, 1))) return -1;
   op_axes(node, 0, x);
   op_axes(node, 1, w);
-  *mixes = x[axis].role == AXIS_CONTRACT;
   if (x[axis].role != AXIS_CONTRACT && x[axis].role != AXIS_SAME) return -1;
   for (int i = 0; i < operand(node, 1)->type->rank; i++)
     if (w[i].role == x[axis].role && w[i].axis == x[axis].axis &&
@@ -173,13 +175,23 @@ static int product_axis(const Node *node, int axis, int64_t channels, bool *mixe
   return -1;
 }
 
+/* The axis of x along which a product has weights of their own; -1: there is none. */
+static int product_channel_axis(const Node *product) {
+  if (!is_product(product)) return -1;
+  const Type *x = operand(product, 0)->type;
+  for (int axis = x->rank - 1; axis >= 0; axis--)
+    if (dim_is_const(x->dims[axis]) && product_axis(product, axis, x->dims[axis]->value) >= 0) return axis;
+  return -1;
+}
+
 static bool add_product(Span *span, Node *node, int axis) {
-  bool mixes = false;
-  int weight_axis = product_axis(node, axis, span->channels, &mixes);
+  int weight_axis = product_axis(node, axis, span->channels);
   if (weight_axis < 0 || span->product_count == MAX_ENDS) return false;
+  AxisLink links[MAX_RANK];
+  op_axes(node, 0, links);
+  span->mixes |= links[axis].role == AXIS_CONTRACT;
   span->weight_axis[span->product_count] = weight_axis;
   span->products[span->product_count++] = node;
-  span->mixes |= mixes;
   return true;
 }
 
@@ -314,24 +326,64 @@ static void apply(const Span *span, const double *scales, double *inverse) {
   for (int i = 0; i < span->bound_count; i++) scale_bound(span->bounds[i], span->bound_axis[i], inverse);
 }
 
-bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report) {
+/* Whether the node is a source of channels that differ enough. */
+static bool equalize_behind(Node *node, const Equalizing *options, Equalized *report) {
+  Span span;
+  int axis;
+  if (!read_source(node, &span, &axis) || !follow(&span, result(node, 0), axis) || !span.product_count)
+    return false;
   Arena *arena = arena_new();
+  double *scales = NEW_ARRAY(arena, double, span.channels),
+         *inverse = NEW_ARRAY(arena, double, span.channels);
+  bool differ = find_scales(arena, &span, options, scales);
+  if (differ) apply(&span, scales, inverse);
+  for (int64_t c = 0; differ && c < span.channels; c++) report->largest = fmax(report->largest, inverse[c]);
+  for (int i = 0; i < span.product_count; i++) span.products[i]->mark = true;
+  arena_free(arena);
+  return differ;
+}
+
+/* ---- sources that are not there ---- */
+
+/* A multiplication by ones in front of a product that alone reads its x; NULL: others do, too. */
+static Node *multiply_by_ones(Node *product) {
+  Module *module = product->graph->module;
+  int axis = product_channel_axis(product);
+  if (axis < 0) return NULL;
+  Value *x = operand(product, 0);
+  if (!x->def || !value_has_one_use(x)) return NULL;
+  const Dim *dims[MAX_RANK], *one = dim_const(module, 1);
+  int rank = x->type->rank - axis;
+  for (int i = 0; i < rank; i++) dims[i] = i == 0 ? x->type->dims[axis] : one;
+  Builder builder = builder_before(product);
+  Value *ones = build_splat(&builder, type_make(module, DTYPE_F32, rank, dims), 1);
+  Value *y = build_binary(&builder, &op_mul, x, ones);
+  operand_set(product, 0, y);
+  return y->def;
+}
+
+static void remove_multiplication(Node *mul) {
+  Node *ones = operand(mul, 1)->def;
+  node_replace(mul, operand(mul, 0));
+  node_remove(ones);
+}
+
+bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report) {
   *report = (Equalized){.largest = 1};
+  FOR_EACH_NODE(node, graph) node->mark = false;
   FOR_EACH_NODE(node, graph) {
-    Span span;
-    int axis;
-    if (!read_source(node, &span, &axis) || !follow(&span, result(node, 0), axis) || !span.product_count)
-      continue;
-    double *scales = NEW_ARRAY(arena, double, span.channels);
-    double *inverse = NEW_ARRAY(arena, double, span.channels);
-    if (!find_scales(arena, &span, options, scales)) continue;
-    apply(&span, scales, inverse);
+    if (!equalize_behind(node, options, report)) continue;
     report->products += is_product(node);
     report->norms += !is_product(node);
-    for (int64_t c = 0; c < span.channels; c++) report->largest = fmax(report->largest, inverse[c]);
   }
-  arena_free(arena);
-  return report->products + report->norms > 0;
+  FOR_EACH_NODE(node, graph) {
+    Node *mul = options->absmax && !node->mark ? multiply_by_ones(node) : NULL;
+    if (mul && equalize_behind(mul, options, report))
+      report->multiplied++;
+    else if (mul)
+      remove_multiplication(mul);
+  }
+  return report->products + report->norms + report->multiplied > 0;
 }
 
 bool pass_equalize(Graph *graph, const PassOptions *options) {

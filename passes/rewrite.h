@@ -105,7 +105,8 @@ typedef struct Equalizing {
 
 /* What was done. */
 typedef struct Equalized {
-  int products, norms; /* whose channels were scaled; multiplications count as norms */
+  int products, norms; /* whose channels were scaled; multiplications that were there count as norms */
+  int multiplied;      /* multiplications that were added, which takes known ranges */
   double largest;      /* by how much at most */
 } Equalized;
 

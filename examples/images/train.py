@@ -1,12 +1,9 @@
 #!/usr/bin/python3
 """Trains a small convolutional network on images and saves it as ONNX, as PyTorch exports it.
 
-Usage: train.py mnist|fashion|cifar DATA-FOLDER [OUTPUT-FOLDER]
+Usage: train.py mnist|fashion DATA-FOLDER [OUTPUT-FOLDER]
 
-DATA-FOLDER holds, as fetched or installed (README.md says how):
-    mnist, fashion   the four idx files of the set, plain or gzipped
-    cifar            data_batch_1.png ... 5, test_batch.png (a row is an image of 32 x 32 pixels), train_lables.json, test_lables.json
-Needs PyTorch and, for cifar, Pillow. The seed is fixed; another machine or version still gives slightly other weights.
+DATA-FOLDER holds the four idx files of the set, plain or gzipped (README.md says where they are). Needs PyTorch. The seed is fixed; another machine or version still gives slightly other weights.
 Writes NAME.onnx: image f32[1,channels,height,width] of 0..1 -> prob f32[1,10].
 """
 import pathlib
@@ -31,15 +28,6 @@ def separable(inputs, outputs, stride=1):
     return nn.Sequential(convolution(inputs, inputs, 3, stride, inputs, nn.ReLU6), convolution(inputs, outputs, 1, activation=nn.ReLU6))
 
 
-class Residual(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.branch = nn.Sequential(convolution(channels, channels), convolution(channels, channels, activation=None))
-
-    def forward(self, x):
-        return torch.relu(x + self.branch(x))
-
-
 def head(channels):
     return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
 
@@ -53,25 +41,17 @@ def fashion_network():
     return nn.Sequential(convolution(1, 32, stride=2, activation=nn.ReLU6), separable(32, 64), separable(64, 128, 2), separable(128, 128), *head(128))
 
 
-def cifar_network():
-    return nn.Sequential(
-        convolution(3, 32), nn.MaxPool2d(2), convolution(32, 48), nn.MaxPool2d(2), convolution(48, 64), Residual(64), convolution(64, 96, stride=2), Residual(96), *head(96))
-
-
-# network, epochs, sizes of crops (of epochs in order, then whole images), whether left and right may change places, largest rate
+# network, epochs, whether left and right may change places, largest rate
 RECIPES = {
-    "mnist": (mnist_network, 4, [], False, 0.05),
-    "fashion": (fashion_network, 5, [], True, 0.1),
-    "cifar": (cifar_network, 9, [24] * 7, True, 0.1),
+    "mnist": (mnist_network, 4, False, 0.05),
+    "fashion": (fashion_network, 5, True, 0.1),
 }
 
 
-def batches(images, labels, size, flips, generator, batch=128, border=2):
-    """An epoch in random order; each image is shifted by up to `border`, or cropped to `size` at a random place."""
-    whole = images.shape[-1]
-    if size == whole:
-        images = F.pad(images, (border,) * 4)
-    room = images.shape[-1] - size + 1
+def batches(images, labels, flips, generator, batch=128, border=2):
+    """An epoch in random order; each image is shifted by up to `border`."""
+    size, room = images.shape[-1], 2 * border + 1
+    images = F.pad(images, (border,) * 4)
     for rows in torch.randperm(len(images), generator=generator).split(batch):
         y, x = (torch.randint(room, (len(rows), 1), generator=generator) + torch.arange(size) for _ in range(2))
         if flips:
@@ -89,15 +69,15 @@ def accuracy(network, images, labels):
     return right / len(images)
 
 
-def train(network, images, labels, epochs, crops, flips, rate):
+def train(network, images, labels, epochs, flips, rate):
     """SGD with momentum on the cross entropy; the rate rises for a quarter of the steps, then falls to zero."""
     generator = torch.Generator().manual_seed(7)
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
     steps = epochs * -(-len(images) // 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.25)
     for epoch in range(epochs):
-        size, start, total = (crops[epoch] if epoch < len(crops) else images.shape[-1]), time.time(), 0.0
-        for x, y in batches(images, labels, size, flips, generator):
+        start, total = time.time(), 0.0
+        for x, y in batches(images, labels, flips, generator):
             loss = F.cross_entropy(network(x), y, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
@@ -113,7 +93,7 @@ def main():
     name, folder = sys.argv[1], pathlib.Path(sys.argv[3] if len(sys.argv) == 4 else ".")
     make, *recipe = RECIPES[name]
     torch.manual_seed(7)
-    (images, labels), test = [[torch.tensor(np.array(a)) for a in part] for part in data.read_folder(name, pathlib.Path(sys.argv[2]))]
+    (images, labels), test = [[torch.tensor(np.array(a)) for a in part] for part in data.read_folder(pathlib.Path(sys.argv[2]))]
     network = make().to(memory_format=torch.channels_last)
     train(network, images, labels.long(), *recipe)
     print(f"parameters {sum(p.numel() for p in network.parameters())}, test accuracy {100 * accuracy(network, test[0], test[1].long()):.2f} %")

@@ -4,8 +4,8 @@
     tests/accuracy/run.py [--tenon PROGRAM] [--option OPTION]... [NAME...]        default: all of them
 
 Each model is compiled twice, as it is and with --quantize=int8 and pictures to calibrate with, and both libraries run on other pictures:
-    mnist_dense mnist fashion cifar     the networks of examples/ on their whole test sets: at most 0.2 points fewer may be right
-    ppocrv4_rec sface yolov8n_b         real models (from npm): what must be alike is in pictures.py
+    mnist_dense mnist fashion       the networks of examples/ on their whole test sets: at most 0.2 points fewer may be right
+    ppocrv4_rec sface yolov8n_b     real models (from npm): what must be alike is in pictures.py
 Prints a row for each: what floats and integers give, seconds of a run, size of the library. --option is passed on to the second compilation.
 """
 import argparse
@@ -36,12 +36,7 @@ def mnist():
 
 
 def fashion():
-    return data.read_folder("fashion", pathlib.Path("/usr/share/datasets/fashion-mnist"))
-
-
-def cifar():
-    train, train_labels, test, test_labels = fetch("cifar_data_batch_1", "cifar_train_labels", "cifar_test_batch", "cifar_test_labels")
-    return data.read_cifar_set([train], train_labels, test, test_labels)
+    return data.read_folder(pathlib.Path("/usr/share/datasets/fashion-mnist"))
 
 
 # name: model, images, shape of an input, percent that floats get right at least
@@ -49,7 +44,6 @@ NETWORKS = {
     "mnist_dense": ("examples/mnist/mnist.keras", mnist, (1, 784), 98),
     "mnist": ("examples/images/mnist.onnx", mnist, (1, 1, 28, 28), 99),
     "fashion": ("examples/images/fashion.onnx", fashion, (1, 1, 28, 28), 89),
-    "cifar": ("examples/images/cifar.onnx", cifar, (1, 3, 32, 32), 80),
 }
 
 

@@ -63,7 +63,7 @@ static Equalized equalize(const char *text, const Equalizing *options) {
   Tensor before = result_of(module->main);
   bool changed = graph_equalize(module->main, options, &report);
   CHECK(graph_verify(module->main));
-  CHECK_INT(changed, report.products + report.norms > 0);
+  CHECK_INT(changed, report.products + report.norms + report.multiplied > 0);
   random_state = 2;
   Tensor after = result_of(module->main);
   double largest = 0, difference = 0;
@@ -207,12 +207,40 @@ TEST(known_ranges_count) {
                              "  return %y\n"
                              "}\n";
   const float ranges[] = {1, 16, 0, 4};
-  Equalized report = equalize(text, &(Equalizing){0.5, known_ranges, ranges});
+  Equalized report =
+      equalize(text, &(Equalizing){.strength = 0.5, .absmax = known_ranges, .context = ranges});
   CHECK_NEAR(report.largest, 4, 1e-6);
-  report = equalize(text, &(Equalizing){1, known_ranges, ranges});
+  report = equalize(text, &(Equalizing){.strength = 1, .absmax = known_ranges, .context = ranges});
   CHECK_NEAR(report.largest, 16, 1e-6);
-  report = equalize(text, &(Equalizing){0, known_ranges, ranges});
+  report = equalize(text, &(Equalizing){.strength = 0, .absmax = known_ranges, .context = ranges});
   CHECK_INT(report.products, 0);
+}
+
+/* Nothing before scales what the products read: one that alone reads it gets a multiplication. */
+TEST(multiplications) {
+  static const char *const readers[] = {"  %y: f32[1,2,3,3] = conv %0, %v, _\n",
+                                        "  %1: f32[1,2,3,3] = conv %0, %v, _\n"
+                                        "  %2: f32[1,2,3,3] = slice %0, starts=[0,0,0,0], sizes=[1,2,3,3]\n"
+                                        "  %y: f32[1,2,3,3] = add %1, %2\n"};
+  const float unequal[] = {1, 0.01F, 1, 0.02F}, equal[] = {1, 1, 1, 1};
+  for (int i = 0; i < 2; i++) {
+    char text[500];
+    snprintf(text, sizeof text,
+             "graph g(%%x: f32[1,4,3,3]) -> (%%y: f32[1,2,3,3]) {\n"
+             "  const %%v: f32[2,4,1,1] = [1, 1, 1, 1, 1, 1, 1, 1]\n"
+             "  %%0: f32[1,4,3,3] = tanh %%x\n%s"
+             "  return %%y\n"
+             "}\n",
+             readers[i]);
+    Equalizing options = {.strength = 0.5, .absmax = known_ranges, .context = unequal};
+    Equalized report = equalize(text, &options);
+    CHECK_INT(report.multiplied, i == 0);
+    CHECK_INT(report.products + report.norms, 0);
+    CHECK_NEAR(report.largest, i == 0 ? 10 : 1, 1e-6);
+    options.context = equal;
+    CHECK_INT(equalize(text, &options).multiplied, 0);
+    CHECK_INT(equalize(text, &halves).multiplied, 0);
+  }
 }
 
 int main(void) {
@@ -222,5 +250,6 @@ int main(void) {
   RUN(transposed_and_scaled);
   RUN(what_stays);
   RUN(known_ranges_count);
+  RUN(multiplications);
   return tests_finish();
 }
