@@ -51,7 +51,7 @@ class Library:
     """A model, compiled; how long a run takes, and its size."""
 
     def __init__(self, tenon, model, path, options):
-        subprocess.run([str(part) for part in (tenon, "compile", model, "-o", path, *options)], check=True)
+        subprocess.run([str(part) for part in (tenon, "compile", model, "-o", path, "-q", *options)], check=True)
         self.session, self.kilobytes, self.seconds = Session(path), path.stat().st_size / 1024, 0.0
 
     def outputs(self, inputs):
