@@ -45,10 +45,17 @@ static bool random_samples(Module *module, Samples *samples) {
   samples->tensors = NEW_ARRAY(module->arena, Tensor, COUNT * graph->input_count);
   for (int i = 0; i < COUNT * graph->input_count; i++)
     TRY(random_tensor(module, graph->inputs[i % graph->input_count], &state, &samples->tensors[i]));
-  fprintf(stderr,
-          "warning: no --calib: ranges come from %d random inputs, and the results will be bad. Give "
-          "data like that of use.\n",
-          COUNT);
+  return true;
+}
+
+static bool warn_random(const Quantization *q) {
+  if (q->precision == PRECISION_INT8)
+    fprintf(stderr,
+            "warning: no --calib: ranges come from %d random inputs, and the results will be bad. Give "
+            "data like that of use.\n",
+            q->samples->count);
+  else
+    fprintf(stderr, "note: no --calib: compared on %d random inputs\n", q->samples->count);
   return true;
 }
 
@@ -58,10 +65,30 @@ static void show_progress(void *context, const char *what, int done, int count) 
   progress_count(done, count);
 }
 
+/* "bias,gptq" */
+static bool read_recovery(Module *module, const Arguments *arguments, unsigned *recovery) {
+  static const char *const words[] = {"bias", "equalize", "gptq"};
+  const char *text = option_text(arguments, "recover");
+  *recovery = RECOVER_BIAS;
+  if (!text) return true;
+  for (*recovery = 0; *text;) {
+    size_t length = strcspn(text, ",");
+    int i = 0;
+    while (i < COUNT_OF(words) && !(strlen(words[i]) == length && strncmp(text, words[i], length) == 0)) i++;
+    if (i == COUNT_OF(words) && !(length == 4 && strncmp(text, "none", 4) == 0))
+      return fail(module,
+                  "--recover wants none or some of bias, equalize, gptq with commas between, not '%.*s'",
+                  (int)length, text);
+    *recovery |= i < COUNT_OF(words) ? 1u << i : 0;
+    text += length + (text[length] == ',');
+  }
+  return true;
+}
+
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization) {
   static const char *const ranges[] = {"minmax", "percentile", "mse", "entropy", NULL};
-  static const char *const precisions[] = {"int8", NULL};
-  static const Precision numbers[] = {PRECISION_INT8};
+  static const char *const precisions[] = {"int8", "bf16", "dynamic", NULL};
+  static const Precision numbers[] = {PRECISION_INT8, PRECISION_BF16, PRECISION_DYNAMIC};
   const char *precision = option_text(arguments, "quantize");
   *quantization = NULL;
   if (!precision) return true;
@@ -72,9 +99,10 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   q->times_decide = option_flag(arguments, "tune");
   q->samples = samples;
   q->progress = show_progress;
+  TRY(read_recovery(module, arguments, &q->recovery));
   TRY(read_drop(module, arguments, &q->max_drop));
   TRY(samples_from_options(module, arguments, samples));
-  if (samples->count == 0) TRY(random_samples(module, samples));
+  if (samples->count == 0) TRY(random_samples(module, samples) && warn_random(q));
   *quantization = q;
   return true;
 }
@@ -89,8 +117,11 @@ static const char *micros(double seconds, char text[32]) {
 
 static void print_row(FILE *out, const LedgerRow *row, const char *precision, const char *sqnr,
                       const char *why) {
+  enum { WIDTH = 28 };
   char a[32], b[32], times[4][32];
-  fprintf(out, "%-28.28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s  %s\n", row->name, row->kind, precision, sqnr,
+  size_t length = strlen(row->name); /* names differ at their ends */
+  const char *name = length > WIDTH ? row->name + length - WIDTH : row->name;
+  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s  %s\n", name, row->kind, precision, sqnr,
           bytes_text(row->bytes_before, a), bytes_text(row->bytes_after, b),
           micros(row->predicted_before, times[0]), micros(row->predicted_after, times[1]),
           micros(row->measured_before, times[2]), micros(row->measured_after, times[3]), why);
@@ -116,8 +147,9 @@ void quantization_print(const Quantization *q, FILE *out) {
     const LedgerRow *row = &q->rows[i];
     char sqnr[32] = "-";
     if (row->sqnr != 0 && isfinite(row->sqnr)) snprintf(sqnr, sizeof sqnr, "%.1f", row->sqnr);
-    print_row(out, row, precision_names[row->precision], sqnr, row->reason ? row->reason : "");
+    print_row(out, row, precision_name(row->precision), sqnr, row->reason ? row->reason : "");
   }
+  for (int i = 0; q->effects[i]; i++) fprintf(out, "%s\n", q->effects[i]);
   LedgerRow total = q->total;
   total.name = "everything";
   total.kind = "";

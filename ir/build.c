@@ -164,3 +164,38 @@ Value *build_broadcast(Builder *builder, Value *value, int rank, const Dim *cons
   node_set_dims(node, "shape", dims, rank);
   return node_finish(node) ? result(node, 0) : NULL;
 }
+
+Value *build_reduce(Builder *builder, const Op *op, Value *x, const int64_t *axes, int count) {
+  Node *node = node_new(builder, op, &x, 1);
+  node_set_ints(node, "axes", axes, count);
+  return finished(node);
+}
+
+Value *build_quantize(Builder *builder, Value *x, Value *scale, Value *zero, Dtype to) {
+  Node *node = node_new(builder, &op_quantize, (Value *[]){x, scale, zero}, 3);
+  node_set_dtype(node, "to", to);
+  return finished(node);
+}
+
+/* The least or largest of 0 and all elements, as a number. */
+static Value *bound(Builder *builder, const Op *reduce, const Op *op, Value *x, Value *nothing) {
+  int64_t axes[MAX_RANK];
+  for (int i = 0; i < x->type->rank; i++) axes[i] = i;
+  Value *all = x->type->rank ? build_reduce(builder, reduce, x, axes, x->type->rank) : x;
+  all = all ? build_reshape(builder, all, 0, NULL) : NULL;
+  return all ? build_binary(builder, op, all, nothing) : NULL;
+}
+
+Value *build_dynamic_quantize(Builder *builder, Value *x, Value **scale, Value **zero) {
+  Dtype dtype = x->type->dtype;
+  Value *nothing = build_scalar(builder, dtype, 0), *one = build_scalar(builder, dtype, 1);
+  Value *low = bound(builder, &op_reduce_min, &op_min, x, nothing);
+  Value *high = bound(builder, &op_reduce_max, &op_max, x, nothing);
+  Value *range = low && high ? build_binary(builder, &op_sub, high, low) : NULL;
+  Value *step = range ? build_binary(builder, &op_div, range, build_scalar(builder, dtype, UINT8_MAX)) : NULL;
+  Value *is_zero = step ? build_binary(builder, &op_equal, step, nothing) : NULL;
+  *scale = is_zero ? build_op(builder, &op_where, (Value *[]){is_zero, one, step}, 3) : NULL;
+  Value *negative = *scale ? build_unary(builder, &op_neg, low) : NULL;
+  *zero = negative ? build_quantize(builder, negative, *scale, NULL, DTYPE_U8) : NULL;
+  return *zero ? build_quantize(builder, x, *scale, *zero, DTYPE_U8) : NULL;
+}

@@ -692,6 +692,11 @@ Value *build_transpose(Builder *builder, Value *x, const int64_t *perm);
 /* numpy broadcast to a shape; a copy when x has that shape */
 Value *build_broadcast(Builder *builder, Value *x, int rank, const Dim *const *dims);
 Value *build_cast(Builder *builder, Value *x, Dtype dtype); /* x itself when it has that dtype */
+Value *build_reduce(Builder *builder, const Op *op, Value *x, const int64_t *axes, int count);
+Value *build_quantize(Builder *builder, Value *x, Value *scale, Value *zero, Dtype to);
+/* To u8, over the range of x, a float, with 0 in it; an x of zeros alone gets scale 1. As ONNX's
+ * DynamicQuantizeLinear. */
+Value *build_dynamic_quantize(Builder *builder, Value *x, Value **scale, Value **zero);
 /* The constant that an integer value is known to be (Value.known, all elements constant); NULL when it is
  * not, or is one already. */
 Value *build_known(Builder *builder, Value *x);

@@ -15,9 +15,7 @@
 typedef struct Calibration {
   Plan *plan;
   Observer observer;
-  Tensor *seen;     /* outputs, then activations */
-  double **squares; /* [activation][channels]: sums of squares */
-  int64_t *counts;  /* elements of each channel */
+  Tensor *seen; /* outputs, then activations */
 } Calibration;
 
 /* ---- ranges ---- */
@@ -54,84 +52,43 @@ static void choose_ranges(Plan *plan) {
 /* ---- means ---- */
 
 /* Elements behind one of the channels. */
-static int64_t behind_channel(const Plan *plan, const Activation *activation) {
+static int64_t behind_channel(const Plan *plan, const Activation *activation, const Tensor *tensor) {
   const Node *node = plan->layers[activation->layer].node;
-  const Type *type = activation->value->type;
   int64_t count = 1;
   if (!node_is(node, &op_conv)) return 1;
-  for (int i = node_window(node).channel_axis + 1; i < type->rank; i++)
-    count *= dim_is_const(type->dims[i]) ? type->dims[i]->value : 0;
+  for (int i = node_window(node).channel_axis + 1; i < tensor->rank; i++) count *= tensor->dims[i];
   return count;
 }
 
 static void see_means(Calibration *c, int index) {
   Activation *activation = &c->plan->activations[index];
   const Tensor *tensor = &c->seen[c->plan->observed.output_count + index];
-  int64_t channels = activation->channels, behind = behind_channel(c->plan, activation);
+  int64_t channels = activation->channels, behind = behind_channel(c->plan, activation, tensor);
   const float *x = tensor->data;
   if (!activation->is_read || channels <= 0 || behind <= 0) return;
   for (int64_t i = 0, count = tensor_count(tensor); i < count; i += behind) {
     int64_t channel = i / behind % channels;
+    float *most = &activation->absmax[channel];
     for (int64_t j = i; j < i + behind; j++) {
       activation->mean[channel] += x[j];
       activation->rounded[channel] +=
           affine_value(&activation->affine, affine_round(&activation->affine, x[j]));
-      c->squares[index][channel] += (double)x[j] * x[j];
+      if (fabsf(x[j]) > *most) *most = fabsf(x[j]);
+      activation->squares[channel] += (double)x[j] * x[j];
     }
   }
-  c->counts[index] += tensor_count(tensor) / channels;
+  activation->count += tensor_count(tensor) / channels;
 }
 
 static void finish_means(Calibration *c) {
   for (int i = 0; i < c->plan->activation_count; i++) {
     Activation *activation = &c->plan->activations[i];
-    for (int64_t channel = 0; c->counts[i] && channel < activation->channels; channel++) {
-      activation->mean[channel] /= (double)c->counts[i];
-      activation->rounded[channel] /= (double)c->counts[i];
-      c->squares[i][channel] /= (double)c->counts[i];
+    for (int64_t channel = 0; activation->count && channel < activation->channels; channel++) {
+      activation->mean[channel] /= (double)activation->count;
+      activation->rounded[channel] /= (double)activation->count;
+      activation->squares[channel] /= (double)activation->count;
     }
   }
-}
-
-/* ---- weights ---- */
-
-/* [group_rows, k] of per-channel numbers as the columns of a row's weights meet them. */
-static double *spread(Arena *arena, const Layer *layer, int64_t row, const double *channels) {
-  double *columns = NEW_ARRAY(arena, double, layer->k);
-  for (int64_t j = 0; j < layer->k; j++) columns[j] = channels[layer_channel(layer, row, j)];
-  return columns;
-}
-
-static void round_group(Calibration *c, Layer *layer, const float *weights, int64_t first) {
-  enum { BOUND = 127 };
-  Arena *arena = arena_new();
-  int index = layer->activation;
-  const Activation *x = &c->plan->activations[index];
-  const float *w = weights + first * layer->k;
-  Grid grid = {.rows = (int)layer->group_rows,
-               .k = (int)layer->k,
-               .group = (int)layer->k,
-               .low = -BOUND,
-               .high = BOUND,
-               .step = layer->step + first};
-  bool known = c->counts[index] > 0;
-  grid_fit(&grid, w, known ? spread(arena, layer, first, c->squares[index]) : NULL, RANGE_MSE);
-  int8_t *q = layer->q + first * layer->k;
-  grid_round(&grid, w, q);
-  if (known)
-    bias_shift(&grid, w, q, spread(arena, layer, first, x->mean), spread(arena, layer, first, x->rounded),
-               layer->shift + first);
-  arena_free(arena);
-}
-
-static void round_weights(Calibration *c, Layer *layer) {
-  Arena *arena = c->plan->graph->module->arena;
-  layer->q = NEW_ARRAY(arena, int8_t, layer->rows * layer->k);
-  layer->step = NEW_ARRAY(arena, float, layer->rows);
-  layer->shift = NEW_ARRAY(arena, double, layer->rows);
-  float *weights = layer_weights(layer);
-  for (int64_t row = 0; row < layer->rows; row += layer->group_rows) round_group(c, layer, weights, row);
-  free(weights);
 }
 
 /* ---- the runs ---- */
@@ -139,14 +96,13 @@ static void round_weights(Calibration *c, Layer *layer) {
 static Calibration begin(Plan *plan) {
   Arena *arena = plan->graph->module->arena;
   Calibration c = {.plan = plan,
-                   .seen = NEW_ARRAY(arena, Tensor, plan->observed.output_count + plan->observed.seen_count),
-                   .squares = NEW_ARRAY(arena, double *, plan->activation_count),
-                   .counts = NEW_ARRAY(arena, int64_t, plan->activation_count)};
+                   .seen = NEW_ARRAY(arena, Tensor, plan->observed.output_count + plan->observed.seen_count)};
   for (int i = 0; i < plan->activation_count; i++) {
     Activation *activation = &plan->activations[i];
     activation->mean = NEW_ARRAY(arena, double, activation->channels);
     activation->rounded = NEW_ARRAY(arena, double, activation->channels);
-    c.squares[i] = NEW_ARRAY(arena, double, activation->channels);
+    activation->absmax = NEW_ARRAY(arena, float, activation->channels);
+    activation->squares = NEW_ARRAY(arena, double, activation->channels);
   }
   return c;
 }
@@ -178,10 +134,5 @@ static bool run_samples(Calibration *c) {
 
 bool plan_calibrate(Plan *plan) {
   Calibration c = begin(plan);
-  TRY(run_samples(&c));
-  for (int i = 0; i < plan->layer_count; i++) {
-    plan_report(plan, "rounding weights", i, plan->layer_count);
-    round_weights(&c, &plan->layers[i]);
-  }
-  return true;
+  return run_samples(&c);
 }

@@ -138,16 +138,6 @@ void plan_close(Plan *plan) {
   observer_close(&plan->original);
 }
 
-bool activation_is_rounded(const Plan *plan, const Activation *activation) {
-  for (int i = 0; i < plan->layer_count; i++) {
-    const Layer *layer = &plan->layers[i];
-    bool touches =
-        activation->is_read ? &plan->activations[layer->activation] == activation : i == activation->layer;
-    if (touches && layer->row->precision == PRECISION_INT8) return true;
-  }
-  return false;
-}
-
 float *layer_weights(const Layer *layer) {
   const Data *data = value_data(operand(layer->node, 1));
   float *weights = malloc(sizeof *weights * (size_t)(layer->rows * layer->k));
@@ -171,4 +161,17 @@ int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
 void plan_report(const Plan *plan, const char *what, int done, int count) {
   const Quantization *quantization = plan->quantization;
   if (quantization->progress) quantization->progress(quantization->context, what, done, count);
+}
+
+void plan_note(Plan *plan, const char *format, ...) {
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  const char **effects = plan->quantization->effects;
+  int i = 0;
+  while (effects[i]) i++;
+  if (i + 1 < COUNT_OF(plan->quantization->effects))
+    effects[i] = arena_printf(plan->graph->module->arena, "%s", text);
 }

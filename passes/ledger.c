@@ -53,12 +53,29 @@ static int layer_of_origin(const Plan *plan, const char *origin) {
   return -1;
 }
 
-/* The layer that a kernel was made of; -1: none. */
+static int layer_of_nodes(const Plan *plan, const Graph *region, bool products) {
+  FOR_EACH_NODE(node, region) {
+    int found = !products || node->op->macs ? layer_of_origin(plan, node->origin) : -1;
+    if (found >= 0) return found;
+  }
+  return -1;
+}
+
+/* The layer that a kernel was made of, of several that whose product it has; -1: none. */
 static int layer_of_kernel(const Plan *plan, const Node *node) {
-  int found = layer_of_origin(plan, node->origin);
-  for (int i = 0; found < 0 && i < node->region_count; i++) FOR_EACH_NODE(inner, node->regions[i])
-  if (found < 0) found = layer_of_origin(plan, inner->origin);
-  return found;
+  if (node->region_count == 0) return layer_of_origin(plan, node->origin);
+  int found = layer_of_nodes(plan, node->regions[0], true);
+  return found >= 0 ? found : layer_of_nodes(plan, node->regions[0], false);
+}
+
+static void add_time(LedgerRow *row, const KernelTime *time, bool after) {
+  *(after ? &row->predicted_after : &row->predicted_before) += time->predicted;
+  *(after ? &row->measured_after : &row->measured_before) += time->measured;
+}
+
+/* A layer that was given back keeps the times that it had. */
+static bool takes_times(const LedgerRow *row, bool after) {
+  return !after || !row->reason;
 }
 
 static void take_times(Plan *plan, Observer *observer, bool after) {
@@ -67,25 +84,20 @@ static void take_times(Plan *plan, Observer *observer, bool after) {
   int count = observer_times(observer, &times);
   for (int i = -1; i < plan->layer_count; i++) {
     LedgerRow *row = i < 0 ? total : plan->layers[i].row;
-    *(after ? &row->predicted_after : &row->predicted_before) = 0;
-    *(after ? &row->measured_after : &row->measured_before) = 0;
+    if (after && takes_times(row, after)) row->predicted_after = row->measured_after = 0;
+    if (!after) row->predicted_before = row->measured_before = 0;
   }
   for (int i = 0; i < count; i++) {
     int layer = layer_of_kernel(plan, times[i].node);
-    LedgerRow *rows[2] = {total, layer < 0 ? NULL : plan->layers[layer].row};
-    for (int r = 0; r < 2 && rows[r]; r++) {
-      *(after ? &rows[r]->predicted_after : &rows[r]->predicted_before) += times[i].predicted;
-      *(after ? &rows[r]->measured_after : &rows[r]->measured_before) += times[i].measured;
-    }
+    LedgerRow *row = layer < 0 ? NULL : plan->layers[layer].row;
+    add_time(total, &times[i], after);
+    if (row && takes_times(row, after)) add_time(row, &times[i], after);
   }
 }
 
 static void count_bytes(Plan *plan) {
-  for (int i = 0; i < plan->layer_count; i++) {
-    const Layer *layer = &plan->layers[i];
-    bool integers = layer->row->precision == PRECISION_INT8;
-    layer->row->bytes_after = integers ? layer->rows * layer->k + 4 * layer->rows : layer->row->bytes_before;
-  }
+  for (int i = 0; i < plan->layer_count; i++)
+    plan->layers[i].row->bytes_after = layer_bytes(&plan->layers[i]);
 }
 
 /* Bytes of all constants. */

@@ -47,11 +47,12 @@ bool pipeline_run(Graph *graph, const PipelineOptions *options);
 /* What products compute with. */
 typedef enum Precision {
   PRECISION_F32,
-  PRECISION_BF16, /* weights and x rounded to bf16, sums in f32 */
-  PRECISION_INT8, /* u8 x with one step each, i8 weights with a step per channel, sums in i32 */
+  PRECISION_BF16,    /* weights and x rounded to bf16, sums in f32 */
+  PRECISION_INT8,    /* u8 x with one step each, i8 weights with a step per channel, sums in i32 */
+  PRECISION_DYNAMIC, /* the same, where each run finds the range of x */
   PRECISION_COUNT
 } Precision;
-extern const char *const precision_names[PRECISION_COUNT];
+const char *precision_name(Precision precision);
 
 /* The ledger's row of a product with constant weights. Seconds: of all kernels that are made of it, in a run.
  */
@@ -72,17 +73,26 @@ typedef enum Likeness {
   LIKE_COSINE   /* least cosine between outputs */
 } Likeness;
 
+/* What makes up for rounding. */
+typedef enum Recovery {
+  RECOVER_BIAS = 1 << 0,     /* biases take in the mean error of weights and activations */
+  RECOVER_EQUALIZE = 1 << 1, /* channels get about the same range before (pass `equalize`) */
+  RECOVER_GPTQ = 1 << 2      /* weights make up for the rounding of those before them */
+} Recovery;
+
 /* What is asked for, and the ledger of what was done. */
 typedef struct Quantization {
   Precision precision;
   const Samples *samples;
   RangeMethod range; /* of activations */
+  unsigned recovery; /* of Recovery */
   double max_drop;   /* of the likeness; below 0: any */
   bool times_decide; /* those measured, instead of those predicted */
   void (*progress)(void *context, const char *what, int done, int count); /* NULL: silent */
   void *context;
 
-  LedgerRow *rows; /* in the order of the graph */
+  const char *effects[4]; /* of what was recovered, a line each; NULL ends them */
+  LedgerRow *rows;        /* in the order of the graph */
   int row_count;
   Likeness likeness;
   double before, after; /* the likeness; before: 1 unless there are labels */

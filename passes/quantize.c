@@ -18,42 +18,41 @@
 #include <math.h>
 #include <stdlib.h>
 
-const char *const precision_names[PRECISION_COUNT] = {"f32", "bf16", "int8"};
+/* ---- what a layer reads ---- */
 
-/* ---- rewriting ---- */
+/* An activation as it is read at some precision: `floats` of it for all that wants floats; `narrow` for the
+ * product, which is the same unless the product takes narrower numbers. */
+typedef struct Narrow {
+  Value *narrow, *floats;
+} Narrow;
 
-static Builder builder_behind(const Value *value, const char *origin) {
-  Graph *graph = value->graph;
-  return (Builder){.graph = graph, .before = value->def ? value->def->next : graph->first, .origin = origin};
+static Narrow dequantized(Builder *builder, Value *q, Value *step, Value *zero) {
+  Value *x = q ? build_op(builder, &op_dequantize, (Value *[]){q, step, zero}, 3) : NULL;
+  return (Narrow){x, x};
 }
 
-/* Whether the node, of a graph where the plan's layers are `nodes`, is to read integers. */
-static bool reads_integers(const Plan *plan, Node *const *nodes, const Node *node, bool is_image) {
-  for (int i = 0; i < plan->layer_count; i++)
-    if (nodes[i] == node) return plan->layers[i].row->precision == PRECISION_INT8;
-  return is_image && !node_is(node, &op_return);
-}
-
-static bool round_activation(const Plan *plan, const Activation *activation, Value *value,
-                             Node *const *nodes) {
+static Narrow static_bytes(Builder *builder, const Activation *activation, Value *x) {
   const Affine *affine = &activation->affine;
-  Builder builder = builder_behind(value, plan->layers[activation->layer].row->name);
-  Value *step = build_scalar(&builder, DTYPE_F32, affine->step);
-  Value *zero = build_scalar(&builder, DTYPE_U8, affine->zero);
-  Node *quantize = node_new(&builder, &op_quantize, (Value *[]){value, step, zero}, 3);
-  node_set_dtype(quantize, "to", DTYPE_U8);
-  TRY(node_finish(quantize));
-  Value *back = build_op(&builder, &op_dequantize, (Value *[]){result(quantize, 0), step, zero}, 3);
-  TRY(back);
-  for (Use *use = value->uses, *next; use; use = next) {
-    next = use->next;
-    if (use->node != quantize && reads_integers(plan, nodes, use->node, activation->is_image))
-      operand_set(use->node, (int)(use - use->node->operands), back);
-  }
-  return true;
+  Value *step = build_scalar(builder, DTYPE_F32, affine->step);
+  Value *zero = build_scalar(builder, DTYPE_U8, affine->zero);
+  return dequantized(builder, build_quantize(builder, x, step, zero, DTYPE_U8), step, zero);
 }
 
-static Value *integer_weights(Builder *builder, const Layer *layer, const Value *w) {
+static Narrow dynamic_bytes(Builder *builder, const Activation *activation, Value *x) {
+  (void)activation;
+  Value *step = NULL, *zero = NULL, *q = build_dynamic_quantize(builder, x, &step, &zero);
+  return dequantized(builder, q, step, zero);
+}
+
+static Narrow halves(Builder *builder, const Activation *activation, Value *x) {
+  (void)activation;
+  Value *narrow = build_cast(builder, x, DTYPE_BF16);
+  return (Narrow){narrow, narrow ? build_cast(builder, narrow, DTYPE_F32) : NULL};
+}
+
+/* ---- weights ---- */
+
+static Value *integer_weights(Builder *builder, const Layer *layer, Value *w) {
   Module *module = builder->graph->module;
   Data *q = data_new(module, DTYPE_I8, layer->rows * layer->k),
        *step = data_new(module, DTYPE_F32, layer->rows);
@@ -63,29 +62,40 @@ static Value *integer_weights(Builder *builder, const Layer *layer, const Value 
     bytes[i] = layer->q[i / inner % rows * layer->k + i / (inner * rows) * inner + i % inner];
   for (int64_t row = 0; row < rows; row++) dtype_set(DTYPE_F32, data_bytes(step), row, layer->step[row]);
   q->name = value_data(w)->name;
-  const Dim *dims[MAX_RANK];
-  dims[0] = dim_const(module, rows);
+  const Dim *dims[MAX_RANK] = {dim_const(module, rows)};
   for (int i = 1; i <= layer->behind; i++) dims[i] = dim_const(module, 1);
   Value *integers = build_const(builder, type_with_dtype(module, w->type, DTYPE_I8), q, w->name);
   Value *steps = build_const(builder, type_make(module, DTYPE_F32, layer->behind + 1, dims), step, NULL);
   return integers && steps ? build_op(builder, &op_dequantize, (Value *[]){integers, steps, NULL}, 3) : NULL;
 }
 
-/* The bias, if it is a constant of one number for each row, or there is none but a shift. */
-static bool can_round_bias(const Layer *layer, const Value *bias) {
+static Value *half_weights(Builder *builder, const Layer *layer, Value *w) {
+  (void)layer;
+  return build_cast(builder, w, DTYPE_BF16);
+}
+
+/* ---- biases ---- */
+
+/* Of a constant of one number for each row, or of nothing: the layer's shift. */
+static bool can_shift(const Layer *layer, const Value *bias) {
   if (!bias) return layer->shift && !node_is(layer->node, &op_matmul);
   return bias->type->rank == 1 && type_static_count(bias->type) == layer->rows && value_data(bias);
 }
 
-static Value *integer_bias(Builder *builder, const Plan *plan, const Layer *layer, const Value *bias) {
+static double shifted(const Layer *layer, const Value *bias, int64_t row) {
+  return (bias ? data_get(value_data(bias), row) : 0) + (layer->shift ? layer->shift[row] : 0);
+}
+
+/* In units of both steps. */
+static Value *integer_bias(Builder *builder, const Plan *plan, const Layer *layer, Value *bias) {
   Module *module = builder->graph->module;
+  if (!can_shift(layer, bias)) return bias;
   const Type *type = type_static(module, DTYPE_F32, 1, &layer->rows);
   Data *q = data_new(module, DTYPE_I32, layer->rows), *step = data_new(module, DTYPE_F32, layer->rows);
   double x_step = plan->activations[layer->activation].affine.step;
   for (int64_t row = 0; row < layer->rows; row++) {
     float unit = (float)(x_step * layer->step[row]);
-    double sum = (bias ? data_get(value_data(bias), row) : 0) + (layer->shift ? layer->shift[row] : 0);
-    double whole = fmax(fmin(rint(sum / unit), INT32_MAX / 2), INT32_MIN / 2);
+    double whole = fmax(fmin(rint(shifted(layer, bias, row) / unit), INT32_MAX / 2), INT32_MIN / 2);
     dtype_set(DTYPE_F32, data_bytes(step), row, unit);
     dtype_set_int(DTYPE_I32, data_bytes(q), row, (int64_t)whole);
   }
@@ -95,40 +105,73 @@ static Value *integer_bias(Builder *builder, const Plan *plan, const Layer *laye
   return integers && steps ? build_op(builder, &op_dequantize, (Value *[]){integers, steps, NULL}, 3) : NULL;
 }
 
-/* The layer as `node` of some graph, with integers; NULL with a Diag. */
-static Node *round_layer(const Plan *plan, const Layer *layer, Node *node) {
-  Builder builder = builder_before(node);
-  Value *bias = operand(node, 2), *w = integer_weights(&builder, layer, operand(node, 1));
-  if (can_round_bias(layer, bias)) bias = integer_bias(&builder, plan, layer, bias);
-  Node *rounded =
-      w ? node_like_on(&builder, node, (Value *[]){operand(node, 0), w, bias}, bias ? 3 : 2) : NULL;
-  if (!rounded || !node_finish(rounded)) return NULL;
-  node_replace(node, result(rounded, 0));
-  return rounded;
+static Value *float_bias(Builder *builder, const Plan *plan, const Layer *layer, Value *bias) {
+  (void)plan;
+  Module *module = builder->graph->module;
+  if (!can_shift(layer, bias)) return bias;
+  Data *data = data_new(module, DTYPE_F32, layer->rows);
+  for (int64_t row = 0; row < layer->rows; row++)
+    dtype_set(DTYPE_F32, data_bytes(data), row, shifted(layer, bias, row));
+  return build_const(builder, type_static(module, DTYPE_F32, 1, &layer->rows), data,
+                     bias ? bias->name : NULL);
 }
 
+static Value *same_bias(Builder *builder, const Plan *plan, const Layer *layer, Value *bias) {
+  (void)builder, (void)plan, (void)layer;
+  return bias;
+}
+
+/* ---- precisions ---- */
+
+/* How a layer is written in the graph. */
+typedef struct Scheme {
+  const char *name;
+  Narrow (*activation)(Builder *builder, const Activation *activation, Value *x);
+  Value *(*weights)(Builder *builder, const Layer *layer, Value *w);
+  Value *(*bias)(Builder *builder, const Plan *plan, const Layer *layer, Value *bias);
+  bool wide;      /* narrow floats with sums in f32 */
+  bool is_shared; /* what else reads an image reads this, so that the floats are not stored */
+  double weight_bytes;
+} Scheme;
+
+static const Scheme schemes[PRECISION_COUNT] = {
+    [PRECISION_F32] = {.name = "f32", .weight_bytes = 4},
+    [PRECISION_BF16] = {"bf16", halves, half_weights, same_bias, .wide = true, .is_shared = true,
+                        .weight_bytes = 2},
+    [PRECISION_INT8] = {"int8", static_bytes, integer_weights, integer_bias, .is_shared = true,
+                        .weight_bytes = 1},
+    [PRECISION_DYNAMIC] = {"dynamic", dynamic_bytes, integer_weights, float_bias, .weight_bytes = 1},
+};
+
+const char *precision_name(Precision precision) {
+  return schemes[precision].name;
+}
+
+int64_t layer_bytes(const Layer *layer) {
+  Precision precision = layer->row->precision;
+  bool steps = precision == PRECISION_INT8 || precision == PRECISION_DYNAMIC;
+  return (int64_t)(schemes[precision].weight_bytes * (double)(layer->rows * layer->k)) +
+         (steps ? 4 * layer->rows : 0);
+}
+
+/* ---- rewriting ---- */
+
+/* A graph that is rewritten. */
 typedef struct Application {
   const Plan *plan;
-  Node **layers; /* of the graph that is rewritten */
+  Node **layers; /* the plan's, there */
   Value **activations;
+  Narrow *narrow;  /* [activation * PRECISION_COUNT + precision]; NULL: not built yet */
+  bool *is_shared; /* by activation */
 } Application;
-
-static bool apply_layer(Application *a, int index) {
-  const Plan *plan = a->plan;
-  Value *old = result(a->layers[index], 0);
-  Node *rounded = round_layer(plan, &plan->layers[index], a->layers[index]);
-  TRY(rounded);
-  a->layers[index] = rounded;
-  for (int i = 0; i < plan->activation_count; i++)
-    if (a->activations[i] == old) a->activations[i] = result(rounded, 0);
-  return true;
-}
 
 static Application find_in(const Plan *plan, const Graph *graph) {
   Arena *arena = graph->module->arena;
-  int layers = plan->layer_count, all = layers + plan->activation_count;
+  int layers = plan->layer_count, activations = plan->activation_count, all = layers + activations;
   Value **sources = NEW_ARRAY(arena, Value *, all), **found = NEW_ARRAY(arena, Value *, all);
-  Application a = {plan, NEW_ARRAY(arena, Node *, layers), found + layers};
+  Application a = {plan, NEW_ARRAY(arena, Node *, layers), found + layers,
+                   NEW_ARRAY(arena, Narrow, activations * PRECISION_COUNT),
+                   NEW_ARRAY(arena, bool, activations)};
   for (int i = 0; i < all; i++)
     sources[i] = i < layers ? result(plan->layers[i].node, 0) : plan->activations[i - layers].value;
   values_in_copy(plan->graph, sources, all, graph, found);
@@ -136,13 +179,72 @@ static Application find_in(const Plan *plan, const Graph *graph) {
   return a;
 }
 
+static bool is_layer(const Application *a, const Node *node) {
+  for (int i = 0; i < a->plan->layer_count; i++)
+    if (a->layers[i] == node) return true;
+  return false;
+}
+
+/* The uses of a value by what is no layer; *count gets their number. */
+static Use **other_uses(const Application *a, const Value *value, int *count) {
+  Use **uses = NEW_ARRAY(value->graph->module->arena, Use *, value_use_count(value));
+  *count = 0;
+  FOR_EACH_USE(use, value)
+  if (!is_layer(a, use->node) && !node_is(use->node, &op_return)) uses[(*count)++] = use;
+  return uses;
+}
+
+/* The activation as layers of the precision read it. */
+static const Narrow *narrow_activation(Application *a, int index, Precision precision) {
+  const Activation *activation = &a->plan->activations[index];
+  const Scheme *scheme = &schemes[precision];
+  Value *x = a->activations[index];
+  Narrow *narrow = &a->narrow[index * PRECISION_COUNT + (int)precision];
+  if (narrow->narrow) return narrow;
+  bool shares = scheme->is_shared && activation->is_image && !a->is_shared[index];
+  int count = 0;
+  Use **uses = shares ? other_uses(a, x, &count) : NULL;
+  Graph *graph = x->graph;
+  Builder builder = {graph, x->def ? x->def->next : graph->first,
+                     a->plan->layers[activation->layer].row->name};
+  *narrow = scheme->activation(&builder, activation, x);
+  if (!narrow->narrow || !narrow->floats) return NULL;
+  for (int i = 0; i < count; i++)
+    operand_set(uses[i]->node, (int)(uses[i] - uses[i]->node->operands), narrow->floats);
+  a->is_shared[index] |= shares;
+  return narrow;
+}
+
+static bool narrow_layer(Application *a, int index) {
+  const Plan *plan = a->plan;
+  const Layer *layer = &plan->layers[index];
+  const Scheme *scheme = &schemes[layer->row->precision];
+  Node *old = a->layers[index];
+  const Narrow *x = narrow_activation(a, layer->activation, layer->row->precision);
+  Builder builder = builder_before(old);
+  Value *w = scheme->weights(&builder, layer, operand(old, 1));
+  Value *bias = scheme->bias(&builder, plan, layer, operand(old, 2)), *before = result(old, 0);
+  TRY(x && w);
+  Node *node = node_like_on(&builder, old, (Value *[]){x->narrow, w, bias}, bias ? 3 : 2);
+  if (scheme->wide) node_set_bool(node, "wide", true);
+  TRY(node_finish(node));
+  for (int i = 0; i < plan->activation_count; i++)
+    if (a->activations[i] == before) a->activations[i] = result(node, 0);
+  a->layers[index] = node;
+  node_replace(old, result(node, 0));
+  return true;
+}
+
+/* In the order of the graph, so that what a layer reads has been rewritten before. */
 bool plan_apply(const Plan *plan, Graph *graph, Node **layers) {
   Application a = find_in(plan, graph);
   for (int i = 0; i < plan->layer_count; i++)
-    if (plan->layers[i].row->precision == PRECISION_INT8) TRY(apply_layer(&a, i));
-  for (int i = 0; i < plan->activation_count; i++)
-    if (activation_is_rounded(plan, &plan->activations[i]))
-      TRY(round_activation(plan, &plan->activations[i], a.activations[i], a.layers));
+    if (plan->layers[i].row->precision != PRECISION_F32) TRY(narrow_layer(&a, i));
+  for (int i = 0; i < plan->activation_count; i++) {
+    Precision precision = plan->layers[plan->activations[i].layer].row->precision;
+    if (!plan->activations[i].is_read && schemes[precision].is_shared)
+      TRY(narrow_activation(&a, i, precision));
+  }
   for (int i = 0; layers && i < plan->layer_count; i++) layers[i] = a.layers[i];
   graph_sweep(graph);
   return true;
@@ -189,43 +291,74 @@ static bool holds(const Quantization *quantization) {
   return quantization->before - quantization->after <= quantization->max_drop;
 }
 
-static void give_back(LedgerRow **rows, int count, int given, Precision precision) {
+static void give_back(const Plan *plan, LedgerRow **rows, int count, int given, Precision refuge) {
   for (int i = 0; i < count; i++) {
-    rows[i]->precision = i < given ? PRECISION_F32 : precision;
+    rows[i]->precision = i < given ? refuge : plan->quantization->precision;
     rows[i]->reason = i < given ? "sensitive" : NULL;
   }
 }
 
-/* The least number of the worst layers that have to go back, by bisection. */
-static bool choose_by_loss(Plan *plan) {
+/* The least number of the worst layers that have to go back to `refuge`, by bisection; all of them: even one
+ * is too much. -1: an error. *least gets the smallest drop that was met on the way. */
+static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge, double *least) {
   Quantization *quantization = plan->quantization;
-  int count, low = 0, high;
-  if (quantization->max_drop < 0 || holds(quantization)) return true;
-  LedgerRow **rows = sensitive_rows(plan, &count);
-  double most = quantization->before - quantization->after;
-  for (high = count; low + 1 < high;) {
+  int low = 0, high = count;
+  while (low + 1 < high) {
     int given = low + (high - low) / 2;
     plan_report(plan, "finding what is lost where", count - (high - low), count);
-    give_back(rows, count, given, quantization->precision);
-    TRY(plan_evaluate(plan));
-    if (holds(quantization))
-      high = given;
-    else
-      low = given;
+    give_back(plan, rows, count, given, refuge);
+    if (!plan_evaluate(plan)) return -1;
+    double drop = quantization->before - quantization->after;
+    *least = drop < *least ? drop : *least;
+    *(holds(quantization) ? &high : &low) = given;
   }
-  give_back(rows, count, high, quantization->precision);
-  if (high == count)
-    return fail(plan->graph->module,
-                "no product can be %s: with the %d least sensitive of %d the drop is over %g %% (with all it "
-                "is %g %%); "
-                "give a larger --max-drop, or more or better samples",
-                precision_names[quantization->precision], 1, count, 100 * quantization->max_drop, 100 * most);
-  return plan_evaluate(plan);
+  give_back(plan, rows, count, high, refuge);
+  return high;
+}
+
+/* Layers go back to bf16 where that is fast and enough, else to f32. */
+static bool choose_by_loss(Plan *plan) {
+  Quantization *quantization = plan->quantization;
+  const Target *target = plan->options->target;
+  if (quantization->max_drop < 0 || holds(quantization)) return true;
+  double drop = quantization->before - quantization->after, least = drop;
+  int count, given;
+  LedgerRow **rows = sensitive_rows(plan, &count);
+  given = count;
+  if (target && target->half_gain > 1 && quantization->precision != PRECISION_BF16)
+    given = find_given(plan, rows, count, PRECISION_BF16, &least);
+  if (given == count) given = find_given(plan, rows, count, PRECISION_F32, &least);
+  if (given < count) return given >= 0 && plan_evaluate(plan);
+  return fail(
+      plan->graph->module,
+      "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
+      "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
+      precision_name(quantization->precision), 100 * drop, count, 100 * least, 100 * quantization->max_drop);
 }
 
 static bool choose(Plan *plan) {
-  return plan_open(plan) && plan_calibrate(plan) && choose_by_time(plan) && plan_compare_layers(plan) &&
-         plan_evaluate(plan) && choose_by_loss(plan);
+  return plan_open(plan) && plan_calibrate(plan) && plan_round(plan) && choose_by_time(plan) &&
+         plan_compare_layers(plan) && plan_evaluate(plan) && choose_by_loss(plan);
+}
+
+/* ---- equalization ---- */
+
+static const float *absmax_of(const void *context, const Node *product) {
+  const Plan *plan = context;
+  for (int i = 0; i < plan->layer_count; i++)
+    if (plan->layers[i].node == product) return plan->activations[plan->layers[i].activation].absmax;
+  return NULL;
+}
+
+/* By the ranges of the channels that the samples have. */
+static bool equalize(Plan *plan) {
+  Equalizing options = {0.5, absmax_of, plan};
+  Equalized done = {0};
+  TRY(plan_open(plan) && plan_calibrate(plan));
+  graph_equalize(plan->graph, &options, &done);
+  plan_note(plan, "equalized: %d products and %d norms, channels scaled by up to %.3g", done.products,
+            done.norms, done.largest);
+  return true;
 }
 
 static bool quantize(Graph *graph, const PassOptions *options) {
@@ -233,6 +366,12 @@ static bool quantize(Graph *graph, const PassOptions *options) {
   plan_find(&plan, graph, options);
   if (plan.layer_count == 0)
     return fail(graph->module, "there is nothing to quantize: no conv, gemm or matmul with constant weights");
+  if (options->quantization->recovery & RECOVER_EQUALIZE) {
+    bool ok = equalize(&plan);
+    plan_close(&plan);
+    TRY(ok);
+    plan_find(&plan, graph, options);
+  }
   bool ok = choose(&plan);
   plan_close(&plan);
   return ok && plan_apply(&plan, graph, NULL);

@@ -20,7 +20,10 @@ typedef struct Activation {
   int64_t channels; /* along the axis that the layer sums over */
   Histogram seen;
   Affine affine;
-  double *mean, *rounded; /* [channels]: of its elements, and of what the integers stand for */
+  int64_t count; /* of the elements that each channel had; 0: nothing is known of them */
+  double *mean, *rounded,
+      *squares;  /* [channels]: means of elements, of what the integers stand for, of squares */
+  float *absmax; /* [channels] */
 } Activation;
 
 /* A conv or gemm with constant weights of static shape. They are a matrix [rows, k]. */
@@ -56,9 +59,9 @@ void plan_find(Plan *plan, Graph *graph, const PassOptions *options);
 /* Compiles the graph, twice. False with a Diag; close the plan in any case. */
 bool plan_open(Plan *plan);
 void plan_close(Plan *plan);
-/* Whether the activation becomes integers by what is decided. */
-bool activation_is_rounded(const Plan *plan, const Activation *activation);
 void plan_report(const Plan *plan, const char *what, int done, int count);
+/* A line of the ledger's effects. */
+void plan_note(Plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* [rows, k] of floats; free it. */
 float *layer_weights(const Layer *layer);
 /* The input channel that column j of the weights meets. */
@@ -66,8 +69,13 @@ int64_t layer_channel(const Layer *layer, int64_t row, int64_t column);
 
 /* ---- calibrate.c ---- */
 
-/* Runs the graph on the samples: ranges, means, integer weights. */
+/* Runs the graph on the samples: ranges and means. */
 bool plan_calibrate(Plan *plan);
+
+/* ---- rounding.c ---- */
+
+/* Integer weights of all layers. */
+bool plan_round(Plan *plan);
 
 /* ---- ledger.c ---- */
 
@@ -77,6 +85,9 @@ bool plan_evaluate(Plan *plan);       /* the likeness */
 bool plan_compare_layers(Plan *plan); /* sqnr of the rows */
 
 /* ---- quantize.c ---- */
+
+/* Of the weights at the layer's precision. */
+int64_t layer_bytes(const Layer *layer);
 
 /* Rewrites `graph`, which is that of the plan or an unchanged copy of it. `layers` gets its nodes that the
  * layers have become; NULL: they are not of interest. */

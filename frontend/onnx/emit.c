@@ -188,10 +188,7 @@ Value *emit_unsqueeze(OnnxNode *node, Value *x, int before, int after) {
 }
 
 Value *emit_reduce(OnnxNode *node, const Op *op, Value *x, const int64_t *axes, int count) {
-  if (!x) return NULL;
-  Node *reduce = node_new(&node->builder, op, &x, 1);
-  node_set_ints(reduce, "axes", axes, count);
-  return finish(reduce);
+  return x ? build_reduce(&node->builder, op, x, axes, count) : NULL;
 }
 
 Value *emit_slice(OnnxNode *node, Value *x, const Dim *const *starts, const Dim *const *sizes,

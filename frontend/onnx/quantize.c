@@ -90,10 +90,7 @@ static bool import_dequantize(OnnxNode *node) {
 /* ---- Quantize */
 
 static Value *quantize(OnnxNode *node, Value *x, Value *scale, Value *zero, Dtype dtype) {
-  if (!x) return NULL;
-  Node *quantized = node_new(&node->builder, &op_quantize, (Value *[]){x, scale, zero}, 3);
-  node_set_dtype(quantized, "to", dtype);
-  return finish(quantized);
+  return x ? build_quantize(&node->builder, x, scale, zero, dtype) : NULL;
 }
 
 Value *emit_quantized(OnnxNode *node, Value *x, Value *zero, Dtype dtype, bool saturate) {
@@ -134,29 +131,9 @@ static bool import_quantize(OnnxNode *node) {
 
 /* ---- With a scale of its own */
 
-static Value *reduce_all(OnnxNode *node, const Op *op, Value *x) {
-  int64_t axes[MAX_RANK];
-  for (int i = 0; i < x->type->rank; i++) axes[i] = i;
-  return emit_reshape(node, x->type->rank ? emit_reduce(node, op, x, axes, x->type->rank) : x, 0, NULL);
-}
-
-/* To u8, over the range of x with 0 in it; an x of zeros alone gets scale 1. */
-Value *emit_dynamic_quantize(OnnxNode *node, Value *x, Value **scale, Value **zero) {
-  Value *nothing = emit_scalar(node, x, 0);
-  Value *low = emit_binary(node, &op_min, reduce_all(node, &op_reduce_min, x), nothing);
-  Value *high = emit_binary(node, &op_max, reduce_all(node, &op_reduce_max, x), nothing);
-  Value *step = emit_binary(node, &op_div, emit_binary(node, &op_sub, high, low), emit_scalar(node, x, 255));
-  Value *is_zero = emit_binary(node, &op_equal, step, nothing), *one = emit_scalar(node, x, 1);
-  Value *negative = emit_unary(node, &op_neg, low);
-  if (!is_zero || !one || !negative) return NULL;
-  *scale = emit(node, &op_where, (Value *[]){is_zero, one, step}, 3);
-  *zero = *scale ? emit_quantize(node, negative, *scale, NULL, DTYPE_U8) : NULL;
-  return *zero ? emit_quantize(node, x, *scale, *zero, DTYPE_U8) : NULL;
-}
-
 static bool import_dynamic_quantize(OnnxNode *node) {
   Value *scale = NULL, *zero = NULL;
-  Value *y = emit_dynamic_quantize(node, input(node, 0), &scale, &zero);
+  Value *y = build_dynamic_quantize(&node->builder, input(node, 0), &scale, &zero);
   if (node->output_count > 1) node->outputs[1] = scale;
   if (node->output_count > 2) node->outputs[2] = zero;
   return set_output(node, y);

@@ -24,8 +24,6 @@ Value *emit_repeat_blocks(OnnxNode *node, Value *x, int axis, int64_t size, cons
 /* Bytes as elements of 2, 4 or 8 bits along the last axis, which becomes longer: of a constant u2 or u4, else
  * u8. */
 Value *emit_unpacked(OnnxNode *node, Value *x, int64_t bits);
-/* DynamicQuantizeLinear: x as u8, with its scale and zero point. */
-Value *emit_dynamic_quantize(OnnxNode *node, Value *x, Value **scale, Value **zero);
 /* x - zero in i32, exactly. A list of zero points lies along the axis `after` places before the last; NULL:
  * 0. */
 Value *emit_centered(OnnxNode *node, Value *x, Value *zero, int after);

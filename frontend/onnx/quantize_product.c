@@ -88,7 +88,7 @@ static bool import_matmul_integer_to_float(OnnxNode *node) {
 
 static bool import_dynamic_quantize_matmul(OnnxNode *node) {
   Value *scale = NULL, *zero = NULL;
-  Value *quantized = emit_dynamic_quantize(node, input(node, 0), &scale, &zero);
+  Value *quantized = build_dynamic_quantize(&node->builder, input(node, 0), &scale, &zero);
   Value *a = emit_centered(node, quantized, zero, 0);
   Value *b = emit_centered(node, input(node, 1), input(node, 3), 0);
   return set_scaled(node, emit_binary(node, &op_matmul, a, b), scale, along(node, input(node, 2), 0),

@@ -309,7 +309,7 @@ static Value *real_weights(OnnxNode *node, int index, int scale) {
 static bool import_dynamic_quantize_lstm(OnnxNode *node) {
   enum { W_SCALE = 8, R_SCALE = 10 };
   Value *scale = NULL, *zero = NULL;
-  Value *x = emit_dynamic_quantize(node, input(node, IN_X), &scale, &zero);
+  Value *x = build_dynamic_quantize(&node->builder, input(node, IN_X), &scale, &zero);
   node->inputs[IN_X] = emit_dequantize(node, x, scale, zero, DTYPE_F32);
   node->inputs[IN_W] = real_weights(node, IN_W, W_SCALE);
   node->inputs[IN_R] = real_weights(node, IN_R, R_SCALE);
