@@ -59,12 +59,13 @@ typedef struct Program {
       {"tune-seconds", 0, OPTION_SECONDS, "S", "begin no measurements after S seconds (default 60)"},        \
       {"passes", 0, OPTION_TEXT, "A,B,...", "these passes instead of the default pipeline; empty: none"}
 #define QUANTIZE_OPTIONS                                                                                     \
-  {"quantize", 0, OPTION_CHOICE, "int8|bf16|dynamic",                                                        \
+  {"quantize", 0, OPTION_CHOICE, "int8|bf16|dynamic|w8|w4",                                                  \
    "compute products with these numbers where that is faster"},                                              \
       {"range", 0, OPTION_CHOICE, "minmax|percentile|mse|entropy",                                           \
        "how ranges follow from the samples (default mse)"},                                                  \
       {"recover", 0, OPTION_TEXT, "A,B,...",                                                                 \
        "what makes up for rounding: bias, equalize, gptq; none (default bias)"},                             \
+      {"group", 0, OPTION_COUNT, "N", "weights that share a step with w4 (default 32)"},                     \
       {"max-drop", 0, OPTION_TEXT, "P%",                                                                     \
        "of accuracy, or of agreement with the original: layers stay f32 until it holds"},                    \
       SAMPLE_OPTIONS

@@ -87,8 +87,9 @@ static bool read_recovery(Module *module, const Arguments *arguments, unsigned *
 
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization) {
   static const char *const ranges[] = {"minmax", "percentile", "mse", "entropy", NULL};
-  static const char *const precisions[] = {"int8", "bf16", "dynamic", NULL};
-  static const Precision numbers[] = {PRECISION_INT8, PRECISION_BF16, PRECISION_DYNAMIC};
+  static const char *const precisions[] = {"int8", "bf16", "dynamic", "w8", "w4", NULL};
+  static const Precision numbers[] = {PRECISION_INT8, PRECISION_BF16, PRECISION_DYNAMIC, PRECISION_W8,
+                                      PRECISION_W4};
   const char *precision = option_text(arguments, "quantize");
   *quantization = NULL;
   if (!precision) return true;
@@ -99,10 +100,14 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   q->times_decide = option_flag(arguments, "tune");
   q->samples = samples;
   q->progress = show_progress;
+  q->group = (int)option_count(arguments, "group", 32);
   TRY(read_recovery(module, arguments, &q->recovery));
   TRY(read_drop(module, arguments, &q->max_drop));
   TRY(samples_from_options(module, arguments, samples));
-  if (samples->count == 0) TRY(random_samples(module, samples) && warn_random(q));
+  bool is_given = samples->count > 0;
+  if (!is_given) TRY(random_samples(module, samples) && warn_random(q));
+  if (q->precision == PRECISION_W4 && is_given && !option_text(arguments, "recover"))
+    q->recovery |= RECOVER_GPTQ;
   *quantization = q;
   return true;
 }

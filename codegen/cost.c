@@ -15,10 +15,10 @@ typedef struct Share {
   double f32, bf16, bytes; /* of the peak of that dtype */
 } Share;
 
-static const Share shares[] = {{"winograd", 2.4, 0, 0},       {"panels", 0.92, 0.75, 0.9},
-                               {"matmul", 0.85, 0.6, 0.6},    {"attention", 0.8, 0.6, 0.6},
-                               {"depthwise", 0.7, 0.5, 0.25}, {"rnn", 0.7, 0.5, 0.5},
-                               {"", 0.02, 0.02, 0.01}};
+static const Share shares[] = {{"winograd", 2.4, 0, 0},    {"panels", 0.92, 0.75, 0.9},
+                               {"matmul", 0.85, 0.6, 0.6}, {"attention", 0.8, 0.6, 0.6},
+                               {"blocks", 0.7, 0.7, 0.7},  {"depthwise", 0.7, 0.5, 0.25},
+                               {"rnn", 0.7, 0.5, 0.5},     {"", 0.02, 0.02, 0.01}};
 
 static const Share *share_of(const char *schedule) {
   size_t length = strcspn(schedule, " ");
@@ -50,11 +50,23 @@ static double bytes_of(const Value *value) {
   return count > 0 && dtype_bytes(value->type->dtype, count, &bytes) ? (double)bytes : 0;
 }
 
+/* Whether it reads of its first operand only what it gives. */
+static bool picks(const Node *node) {
+  if (node_is(node, &op_gather)) return true;
+  for (int i = 0; i < node->region_count; i++) FOR_EACH_NODE(inner, node->regions[i])
+  if (node_is(inner, &op_gather)) return true;
+  return false;
+}
+
 static double traffic(const Node *node, const Target *target) {
   enum { L2_GBPS = 80, L3_GBPS = 40 };
-  double bytes = 0;
-  for (int i = 0; i < node->operand_count; i++) bytes += bytes_of(operand(node, i));
-  for (int i = 0; i < node->result_count; i++) bytes += bytes_of(result(node, i));
+  double bytes = 0, results = 0;
+  for (int i = 0; i < node->result_count; i++) results += bytes_of(result(node, i));
+  for (int i = 0; i < node->operand_count; i++) {
+    double read = bytes_of(operand(node, i));
+    bytes += picks(node) && read > results ? results : read;
+  }
+  bytes += results;
   double gbps = bytes <= (double)target->l2_bytes   ? L2_GBPS
                 : bytes <= (double)target->l3_bytes ? L3_GBPS
                                                     : target->read_gbps;

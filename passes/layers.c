@@ -11,7 +11,16 @@ static bool is_product(const Node *node) {
   return node_is(node, &op_conv) || node_is(node, &op_gemm) || node_is(node, &op_matmul);
 }
 
-static bool is_layer(const Node *node) {
+/* Rows of a large table. */
+static bool is_lookup(const Node *node) {
+  enum { FEWEST = 1 << 14 };
+  const Value *w = operand(node, 0);
+  return node_is(node, &op_gather) && w->type->rank == 2 && w->type->dtype == DTYPE_F32 && value_data(w) &&
+         !value_data(w)->splat && node_axis(node, "axis", 2) == 0 && type_static_count(w->type) >= FEWEST;
+}
+
+static bool is_layer(const Node *node, Precision precision) {
+  if (is_lookup(node)) return precision == PRECISION_W8 || precision == PRECISION_W4;
   if (!is_product(node) || result(node, 0)->type->dtype != DTYPE_F32) return false;
   const Value *w = operand(node, 1);
   const Data *data = value_data(w);
@@ -68,9 +77,23 @@ static int activation_of(Plan *plan, Value *value, int layer) {
   return i;
 }
 
+const Value *layer_constant(const Layer *layer) {
+  return operand(layer->node, layer->activation < 0 ? 0 : 1);
+}
+
+static void add_activation(Plan *plan, Layer *layer, int number) {
+  Node *node = layer->node;
+  layer->activation = activation_of(plan, operand(node, 0), number);
+  Activation *x = &plan->activations[layer->activation];
+  x->is_read = true;
+  x->is_image |= node_is(node, &op_conv);
+  x->channels = channels_of(node);
+}
+
 static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
-  const Type *w = operand(node, 1)->type;
-  int axis = channel_axis(node);
+  bool is_table = is_lookup(node);
+  const Type *w = operand(node, is_table ? 0 : 1)->type;
+  int axis = is_table ? 0 : channel_axis(node);
   name_layer(plan, node);
   int number = plan->layer_count++;
   Layer *layer = &plan->layers[number];
@@ -79,11 +102,9 @@ static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
   for (int i = axis + 1; i < w->rank; i++) layer->inner *= w->dims[i]->value;
   layer->k = type_static_count(w) / layer->rows;
   layer->group_rows = layer->rows / (node_is(node, &op_conv) ? node_int(node, "group") : 1);
-  layer->activation = activation_of(plan, operand(node, 0), number);
-  Activation *x = &plan->activations[layer->activation];
-  x->is_read = true;
-  x->is_image |= node_is(node, &op_conv);
-  x->channels = channels_of(node);
+  layer->group = layer->k;
+  layer->activation = -1;
+  if (!is_table) add_activation(plan, layer, number);
   *row = (LedgerRow){.name = node->origin,
                      .kind = kind_of(node),
                      .precision = plan->quantization->precision,
@@ -107,9 +128,10 @@ static void add_summand(Plan *plan, const Node *add) {
 void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
   Arena *arena = graph->module->arena;
   *plan = (Plan){.graph = graph, .options = options, .quantization = options->quantization};
+  Precision precision = options->quantization->precision;
   int count = 0, adds = 0;
   FOR_EACH_NODE(node, graph) {
-    count += is_layer(node);
+    count += is_layer(node, precision);
     adds += node_is(node, &op_add);
   }
   plan->layers = NEW_ARRAY(arena, Layer, count);
@@ -117,7 +139,7 @@ void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
   plan->quantization->rows = NEW_ARRAY(arena, LedgerRow, count);
   plan->quantization->row_count = count;
   FOR_EACH_NODE(node, graph)
-  if (is_layer(node)) add_layer(plan, node, &plan->quantization->rows[plan->layer_count]);
+  if (is_layer(node, precision)) add_layer(plan, node, &plan->quantization->rows[plan->layer_count]);
   FOR_EACH_NODE(node, graph)
   if (node_is(node, &op_add)) add_summand(plan, node);
 }
@@ -139,7 +161,7 @@ void plan_close(Plan *plan) {
 }
 
 float *layer_weights(const Layer *layer) {
-  const Data *data = value_data(operand(layer->node, 1));
+  const Data *data = value_data(layer_constant(layer));
   float *weights = malloc(sizeof *weights * (size_t)(layer->rows * layer->k));
   if (!weights) abort();
   int64_t inner = layer->inner, rows = layer->rows;

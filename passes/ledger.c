@@ -18,18 +18,18 @@ typedef struct Pair {
 
 /* layers: their results are seen, too. */
 static bool pair_open(Pair *pair, Plan *plan, bool layers) {
-  Graph *graph = plan->graph, *copy = graph_clone(graph->module, graph, NULL);
-  Arena *arena = graph->module->arena;
+  Arena *arena = plan->graph->module->arena;
   int count = layers ? plan->layer_count : 0;
-  Value **found = NEW_ARRAY(arena, Value *, count);
+  Value **values = NEW_ARRAY(arena, Value *, count);
   Node **nodes = NEW_ARRAY(arena, Node *, plan->layer_count);
   *pair = (Pair){.plan = plan, .original = layers ? &plan->observed : &plan->original};
   pair->count = pair->original->output_count + pair->original->seen_count;
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
   pair->b = NEW_ARRAY(arena, Tensor, pair->count);
-  TRY(plan_apply(plan, copy, nodes));
-  for (int i = 0; i < count; i++) found[i] = result(nodes[i], 0);
-  return observer_open(&pair->planned, copy, plan->options, found, count);
+  observer_copy(&pair->planned, plan->graph, plan->options);
+  TRY(plan_apply(plan, pair->planned.copy, nodes));
+  for (int i = 0; i < count; i++) values[i] = result(nodes[i], 0);
+  return observer_build(&pair->planned, values, count);
 }
 
 static bool pair_run(Pair *pair, int sample) {

@@ -1,8 +1,9 @@
 /*
  * observe.c -- a compiled copy of a graph that shows values on the way.
  *
- * The copy goes through the default pipeline, so that what calibration sees, and how long kernels take, is
- * what the library will do. It has no states: they are inputs and outputs like others.
+ * The copy has a module of its own, so that its weights in other layouts go with it. It goes through the
+ * default pipeline, so that what calibration sees, and how long kernels take, is what the library will do. It
+ * has no states: they are inputs and outputs like others.
  */
 #include "passes/observe.h"
 
@@ -28,8 +29,7 @@ void values_in_copy(const Graph *source, Value *const *values, int count, const 
   }
 }
 
-static bool show_values(Observer *observer, const Graph *source, Value *const *values, int count) {
-  Graph *copy = observer->copy;
+static bool show_values(Graph *copy, Value *const *values, int count) {
   Arena *arena = copy->module->arena;
   int all = copy->output_count + count;
   Value **outputs = NEW_ARRAY(arena, Value *, all);
@@ -38,8 +38,10 @@ static bool show_values(Observer *observer, const Graph *source, Value *const *v
     outputs[i] = graph_output(copy, i);
     names[i] = copy->output_names[i];
   }
-  values_in_copy(source, values, count, copy, &outputs[copy->output_count]);
-  for (int i = 0; i < count; i++) names[copy->output_count + i] = arena_printf(arena, "observed %d", i);
+  for (int i = 0; i < count; i++) {
+    outputs[copy->output_count + i] = values[i];
+    names[copy->output_count + i] = arena_printf(arena, "observed %d", i);
+  }
   return graph_set_outputs(copy, all, outputs, names);
 }
 
@@ -51,33 +53,52 @@ static bool optimise(Graph *graph, const PassOptions *options) {
   return pipeline_run(graph, &pipeline);
 }
 
-bool observer_open(Observer *observer, Graph *graph, const PassOptions *options, Value *const *values,
-                   int count) {
-  *observer = (Observer){.module = graph->module,
-                         .executor = options->executor.open ? &options->executor : NULL,
-                         .copy = graph_clone(graph->module, graph, NULL),
-                         .input_count = graph->input_count,
-                         .output_count = graph->output_count,
-                         .seen_count = count};
+/* What went wrong with the copy went wrong with the graph. */
+static bool pass_on(Observer *observer, bool ok) {
+  for (const Diag *diag = observer->copy->module->diags; !ok && diag; diag = diag->next)
+    diag_add(observer->module, *diag);
+  return ok;
+}
+
+void observer_copy(Observer *observer, const Graph *graph, const PassOptions *options) {
+  Module *own = module_new(graph->module->file);
+  *observer = (Observer){.module = graph->module, .options = options, .output_count = graph->output_count};
+  observer->copy = own->main = graph_clone(own, graph, NULL);
   observer->copy->state_count = 0;
-  TRY(show_values(observer, graph, values, count) && optimise(observer->copy, options));
-  if (!observer->executor) return true;
-  observer->runnable = observer->executor->open(observer->executor->context, observer->copy);
-  return observer->runnable != NULL;
+}
+
+static bool build(Observer *observer, Value *const *values, int count) {
+  const Executor *executor = &observer->options->executor;
+  observer->seen_count = count;
+  TRY(show_values(observer->copy, values, count) && optimise(observer->copy, observer->options));
+  if (executor->open) observer->runnable = executor->open(executor->context, observer->copy);
+  return observer->runnable || !executor->open;
+}
+
+bool observer_build(Observer *observer, Value *const *values, int count) {
+  return pass_on(observer, build(observer, values, count));
+}
+
+bool observer_open(Observer *observer, const Graph *graph, const PassOptions *options, Value *const *values,
+                   int count) {
+  observer_copy(observer, graph, options);
+  Value **found = NEW_ARRAY(observer->copy->module->arena, Value *, count);
+  values_in_copy(graph, values, count, observer->copy, found);
+  return observer_build(observer, found, count);
 }
 
 bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen) {
-  return observer->executor ? observer->executor->run(observer->runnable, inputs, seen)
-                            : graph_interpret(observer->copy, inputs, seen);
+  const Executor *executor = &observer->options->executor;
+  return pass_on(observer, observer->runnable ? executor->run(observer->runnable, inputs, seen)
+                                              : graph_interpret(observer->copy, inputs, seen));
 }
 
 int observer_times(Observer *observer, const KernelTime **times) {
-  return observer->executor && observer->executor->times
-             ? observer->executor->times(observer->runnable, times)
-             : 0;
+  return observer->runnable ? observer->options->executor.times(observer->runnable, times) : 0;
 }
 
 void observer_close(Observer *observer) {
-  if (observer->runnable) observer->executor->close(observer->runnable);
-  observer->runnable = NULL;
+  if (observer->runnable) observer->options->executor.close(observer->runnable);
+  if (observer->copy) module_free(observer->copy->module);
+  *observer = (Observer){.module = observer->module};
 }

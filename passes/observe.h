@@ -6,18 +6,22 @@
 
 #include "passes/passes.h"
 
-/* A compiled copy of a graph. */
+/* A compiled copy of a graph, in a module of its own. */
 typedef struct Observer {
-  Module *module;
-  const Executor *executor; /* NULL: interpreted */
+  Module *module; /* of the copied graph, for Diags */
+  const PassOptions *options;
   Graph *copy;
-  Runnable *runnable;
-  int input_count, output_count, seen_count; /* the graph's outputs, then the values observed */
+  Runnable *runnable;           /* NULL: interpreted */
+  int output_count, seen_count; /* the graph's outputs, then the values observed */
 } Observer;
 
-/* Copies the graph, makes `values` of it outputs, too, optimises the copy by the default pipeline without
- * quantization, and compiles it. False with a Diag. Close it in any case. */
-bool observer_open(Observer *observer, Graph *graph, const PassOptions *options, Value *const *values,
+/* Copies the graph. Close it in any case. */
+void observer_copy(Observer *observer, const Graph *graph, const PassOptions *options);
+/* Makes `values` of the copy outputs, too, optimises it by the default pipeline without quantization, and
+ * compiles it. False with a Diag. */
+bool observer_build(Observer *observer, Value *const *values, int count);
+/* Both, with values of the graph itself. */
+bool observer_open(Observer *observer, const Graph *graph, const PassOptions *options, Value *const *values,
                    int count);
 /* seen: output_count + seen_count tensors, for the caller to free. */
 bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen);

@@ -50,6 +50,8 @@ typedef enum Precision {
   PRECISION_BF16,    /* weights and x rounded to bf16, sums in f32 */
   PRECISION_INT8,    /* u8 x with one step each, i8 weights with a step per channel, sums in i32 */
   PRECISION_DYNAMIC, /* the same, where each run finds the range of x */
+  PRECISION_W8,      /* weights alone, with a step per channel; x and sums f32 */
+  PRECISION_W4,      /* the same, with a step per block of `group` weights */
   PRECISION_COUNT
 } Precision;
 const char *precision_name(Precision precision);
@@ -85,6 +87,7 @@ typedef struct Quantization {
   Precision precision;
   const Samples *samples;
   RangeMethod range; /* of activations */
+  int group;         /* weights that share a step of W4; they are next to each other in a sum */
   unsigned recovery; /* of Recovery */
   double max_drop;   /* of the likeness; below 0: any */
   bool times_decide; /* those measured, instead of those predicted */

@@ -44,6 +44,11 @@ static Narrow dynamic_bytes(Builder *builder, const Activation *activation, Valu
   return dequantized(builder, q, step, zero);
 }
 
+static Narrow as_it_is(Builder *builder, const Activation *activation, Value *x) {
+  (void)builder, (void)activation;
+  return (Narrow){x, x};
+}
+
 static Narrow halves(Builder *builder, const Activation *activation, Value *x) {
   (void)activation;
   Value *narrow = build_cast(builder, x, DTYPE_BF16);
@@ -67,6 +72,34 @@ static Value *integer_weights(Builder *builder, const Layer *layer, Value *w) {
   Value *integers = build_const(builder, type_with_dtype(module, w->type, DTYPE_I8), q, w->name);
   Value *steps = build_const(builder, type_make(module, DTYPE_F32, layer->behind + 1, dims), step, NULL);
   return integers && steps ? build_op(builder, &op_dequantize, (Value *[]){integers, steps, NULL}, 3) : NULL;
+}
+
+/* As [rows, blocks, group], each block with its step: what rules/blocks.c looks for. */
+static Value *block_weights(Builder *builder, const Layer *layer, Dtype dtype, const Value *w) {
+  Module *module = builder->graph->module;
+  int64_t blocks = layer->k / layer->group, count = layer->rows * layer->k, steps = layer->rows * blocks;
+  Data *q = data_new(module, dtype, count), *step = data_new(module, DTYPE_F16, steps);
+  for (int64_t i = 0; i < count; i++) dtype_set_int(dtype, data_bytes(q), i, layer->q[i]);
+  for (int64_t i = 0; i < steps; i++) dtype_set(DTYPE_F16, data_bytes(step), i, layer->step[i]);
+  q->name = value_data(w)->name;
+  Value *integers = build_const(
+      builder, type_static(module, dtype, 3, (int64_t[]){layer->rows, blocks, layer->group}), q, w->name);
+  Value *scale = build_const(builder, type_static(module, DTYPE_F16, 3, (int64_t[]){layer->rows, blocks, 1}),
+                             step, NULL);
+  scale = scale ? build_cast(builder, scale, DTYPE_F32) : NULL;
+  Value *x =
+      integers && scale ? build_op(builder, &op_dequantize, (Value *[]){integers, scale, NULL}, 3) : NULL;
+  const Dim *dims[] = {dim_const(module, layer->rows), dim_const(module, layer->k)};
+  x = x ? build_reshape(builder, x, 2, dims) : NULL;
+  return x && layer->behind == 0 ? build_transpose(builder, x, (int64_t[]){1, 0}) : x;
+}
+
+static Value *weights_of_8(Builder *builder, const Layer *layer, Value *w) {
+  return block_weights(builder, layer, DTYPE_I8, w);
+}
+
+static Value *weights_of_4(Builder *builder, const Layer *layer, Value *w) {
+  return block_weights(builder, layer, DTYPE_I4, w);
 }
 
 static Value *half_weights(Builder *builder, const Layer *layer, Value *w) {
@@ -123,24 +156,43 @@ static Value *same_bias(Builder *builder, const Plan *plan, const Layer *layer, 
 
 /* ---- precisions ---- */
 
+/* Why a layer cannot have the precision; NULL: it can. */
+static const char *anything(const Layer *layer) {
+  (void)layer;
+  return NULL;
+}
+
+static const char *blocks_only(const Layer *layer) {
+  enum { FEWEST = 1 << 14, WORD = 8 }; /* as rules/blocks.c */
+  if (node_is(layer->node, &op_conv)) return "no kernel";
+  if (layer->rows * layer->k < FEWEST) return "small";
+  return layer->k % WORD ? "no kernel" : NULL;
+}
+
 /* How a layer is written in the graph. */
 typedef struct Scheme {
   const char *name;
+  const char *(*refuses)(const Layer *layer);
   Narrow (*activation)(Builder *builder, const Activation *activation, Value *x);
   Value *(*weights)(Builder *builder, const Layer *layer, Value *w);
   Value *(*bias)(Builder *builder, const Plan *plan, const Layer *layer, Value *bias);
   bool wide;      /* narrow floats with sums in f32 */
   bool is_shared; /* what else reads an image reads this, so that the floats are not stored */
-  double weight_bytes;
+  double weight_bytes, step_bytes;
 } Scheme;
 
 static const Scheme schemes[PRECISION_COUNT] = {
     [PRECISION_F32] = {.name = "f32", .weight_bytes = 4},
-    [PRECISION_BF16] = {"bf16", halves, half_weights, same_bias, .wide = true, .is_shared = true,
+    [PRECISION_BF16] = {"bf16", anything, halves, half_weights, same_bias, .wide = true, .is_shared = true,
                         .weight_bytes = 2},
-    [PRECISION_INT8] = {"int8", static_bytes, integer_weights, integer_bias, .is_shared = true,
-                        .weight_bytes = 1},
-    [PRECISION_DYNAMIC] = {"dynamic", dynamic_bytes, integer_weights, float_bias, .weight_bytes = 1},
+    [PRECISION_INT8] = {"int8", anything, static_bytes, integer_weights, integer_bias, .is_shared = true,
+                        .weight_bytes = 1, .step_bytes = 4},
+    [PRECISION_DYNAMIC] = {"dynamic", anything, dynamic_bytes, integer_weights, float_bias, .weight_bytes = 1,
+                           .step_bytes = 4},
+    [PRECISION_W8] = {"w8", blocks_only, as_it_is, weights_of_8, float_bias, .weight_bytes = 1,
+                      .step_bytes = 2},
+    [PRECISION_W4] = {"w4", blocks_only, as_it_is, weights_of_4, float_bias, .weight_bytes = 0.5,
+                      .step_bytes = 2},
 };
 
 const char *precision_name(Precision precision) {
@@ -148,10 +200,17 @@ const char *precision_name(Precision precision) {
 }
 
 int64_t layer_bytes(const Layer *layer) {
-  Precision precision = layer->row->precision;
-  bool steps = precision == PRECISION_INT8 || precision == PRECISION_DYNAMIC;
-  return (int64_t)(schemes[precision].weight_bytes * (double)(layer->rows * layer->k)) +
-         (steps ? 4 * layer->rows : 0);
+  const Scheme *scheme = &schemes[layer->row->precision];
+  double weights = (double)(layer->rows * layer->k), steps = weights / (double)layer->group;
+  return (int64_t)(scheme->weight_bytes * weights + scheme->step_bytes * steps);
+}
+
+static void refuse_layers(Plan *plan) {
+  for (int i = 0; i < plan->layer_count; i++) {
+    LedgerRow *row = plan->layers[i].row;
+    row->reason = schemes[row->precision].refuses(&plan->layers[i]);
+    if (row->reason) row->precision = PRECISION_F32;
+  }
 }
 
 /* ---- rewriting ---- */
@@ -215,19 +274,27 @@ static const Narrow *narrow_activation(Application *a, int index, Precision prec
   return narrow;
 }
 
-static bool narrow_layer(Application *a, int index) {
-  const Plan *plan = a->plan;
-  const Layer *layer = &plan->layers[index];
+/* A gather from other rows, or a product of other operands, not finished; NULL with a Diag. */
+static Node *narrow_node(Application *a, const Layer *layer, Node *old) {
   const Scheme *scheme = &schemes[layer->row->precision];
-  Node *old = a->layers[index];
-  const Narrow *x = narrow_activation(a, layer->activation, layer->row->precision);
   Builder builder = builder_before(old);
-  Value *w = scheme->weights(&builder, layer, operand(old, 1));
-  Value *bias = scheme->bias(&builder, plan, layer, operand(old, 2)), *before = result(old, 0);
-  TRY(x && w);
+  bool is_table = layer->activation < 0;
+  Value *w = scheme->weights(&builder, layer, operand(old, is_table ? 0 : 1));
+  if (!w) return NULL;
+  if (is_table) return node_like(&builder, old, (Value *[]){w, operand(old, 1)});
+  const Narrow *x = narrow_activation(a, layer->activation, layer->row->precision);
+  Value *bias = scheme->bias(&builder, a->plan, layer, operand(old, 2));
+  if (!x) return NULL;
   Node *node = node_like_on(&builder, old, (Value *[]){x->narrow, w, bias}, bias ? 3 : 2);
   if (scheme->wide) node_set_bool(node, "wide", true);
-  TRY(node_finish(node));
+  return node;
+}
+
+static bool narrow_layer(Application *a, int index) {
+  const Plan *plan = a->plan;
+  Node *old = a->layers[index], *node = narrow_node(a, &plan->layers[index], old);
+  Value *before = result(old, 0);
+  TRY(node && node_finish(node));
   for (int i = 0; i < plan->activation_count; i++)
     if (a->activations[i] == before) a->activations[i] = result(node, 0);
   a->layers[index] = node;
@@ -337,6 +404,7 @@ static bool choose_by_loss(Plan *plan) {
 }
 
 static bool choose(Plan *plan) {
+  refuse_layers(plan);
   return plan_open(plan) && plan_calibrate(plan) && plan_round(plan) && choose_by_time(plan) &&
          plan_compare_layers(plan) && plan_evaluate(plan) && choose_by_loss(plan);
 }

@@ -26,16 +26,18 @@ typedef struct Activation {
   float *absmax; /* [channels] */
 } Activation;
 
-/* A conv or gemm with constant weights of static shape. They are a matrix [rows, k]. */
+/* A conv or gemm with constant weights of static shape, or, where weights alone can be narrow, a gather from
+ * such. They are a matrix [rows, k]. */
 typedef struct Layer {
   Node *node;
-  int activation;     /* number of what it multiplies */
+  int activation;     /* number of what it multiplies; -1: a gather multiplies nothing */
   int64_t rows, k;    /* of a conv with groups: k of one group */
   int behind;         /* axes of the weights behind that of the rows, */
   int64_t inner;      /* and their elements */
   int64_t group_rows; /* rows of a group */
+  int64_t group;      /* columns that share a step */
   int8_t *q;          /* [rows, k] */
-  float *step;        /* [rows] */
+  float *step;        /* [rows, k / group] */
   double *shift;      /* [rows], added to the results; NULL: nothing */
   LedgerRow *row;
 } Layer;
@@ -62,6 +64,7 @@ void plan_close(Plan *plan);
 void plan_report(const Plan *plan, const char *what, int done, int count);
 /* A line of the ledger's effects. */
 void plan_note(Plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const Value *layer_constant(const Layer *layer);
 /* [rows, k] of floats; free it. */
 float *layer_weights(const Layer *layer);
 /* The input channel that column j of the weights meets. */

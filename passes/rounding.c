@@ -92,8 +92,10 @@ static int64_t group_count(const Layer *layer) {
   return layer->rows / layer->group_rows;
 }
 
+/* 0: none is wanted. */
 static size_t hessian_bytes(const Layer *layer) {
-  return sizeof(double) * (size_t)(group_count(layer) * layer->k * layer->k);
+  bool wanted = layer->activation >= 0 && layer->k <= MAX_K && layer->row->precision != PRECISION_F32;
+  return !wanted ? 0 : sizeof(double) * (size_t)(group_count(layer) * layer->k * layer->k);
 }
 
 /* Of an evenly spread part of the places. */
@@ -122,7 +124,7 @@ static bool sum_hessians(Plan *plan, int first, int end, double *hessians) {
     TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
     for (int i = first; i < end; i++) {
       const Layer *layer = &plan->layers[i];
-      if (layer->k <= MAX_K)
+      if (hessian_bytes(layer))
         add_sample(layer, &seen[outputs + layer->activation], &seen[outputs + plan->activation_count + i],
                    hessian);
       hessian += hessian_bytes(layer) / sizeof(double);
@@ -146,18 +148,23 @@ typedef struct Errors {
   double nearest, taken;
 } Errors;
 
+static bool is_static(const Plan *plan) {
+  return plan->quantization->precision == PRECISION_INT8;
+}
+
 static void round_group(const Plan *plan, Layer *layer, const float *weights, int64_t first,
                         const double *hessian, Errors *errors) {
-  enum { BOUND = 127 };
   Arena *arena = arena_new();
-  const Activation *x = &plan->activations[layer->activation];
+  static const Activation nothing;
+  const Activation *x = layer->activation < 0 ? &nothing : &plan->activations[layer->activation];
   const float *w = weights + first * layer->k;
+  int high = plan->quantization->precision == PRECISION_W4 ? 7 : INT8_MAX;
   Grid grid = {.rows = (int)layer->group_rows,
                .k = (int)layer->k,
-               .group = (int)layer->k,
-               .low = -BOUND,
-               .high = BOUND,
-               .step = layer->step + first};
+               .group = (int)layer->group,
+               .low = -high,
+               .high = high,
+               .step = layer->step + first * (layer->k / layer->group)};
   grid_fit(&grid, w, x->count ? spread(arena, layer, first, x->squares) : NULL, RANGE_MSE);
   int8_t *q = layer->q + first * layer->k;
   grid_round(&grid, w, q);
@@ -166,16 +173,19 @@ static void round_group(const Plan *plan, Layer *layer, const float *weights, in
     gptq_round(&grid, w, hessian, q);
     errors->taken += grid_error(&grid, w, q, hessian);
   }
-  if (x->count && plan->quantization->recovery & RECOVER_BIAS)
-    bias_shift(&grid, w, q, spread(arena, layer, first, x->mean), spread(arena, layer, first, x->rounded),
-               layer->shift + first);
+  if (x->count && layer->shift)
+    bias_shift(&grid, w, q, spread(arena, layer, first, x->mean),
+               spread(arena, layer, first, is_static(plan) ? x->rounded : x->mean), layer->shift + first);
   arena_free(arena);
 }
 
 static void round_layer(const Plan *plan, Layer *layer, const double *hessian, Errors *errors) {
   Arena *arena = plan->graph->module->arena;
+  int group = plan->quantization->group;
+  if (plan->quantization->precision == PRECISION_W4 && group > 0 && layer->k % group == 0)
+    layer->group = group;
   layer->q = NEW_ARRAY(arena, int8_t, layer->rows * layer->k);
-  layer->step = NEW_ARRAY(arena, float, layer->rows);
+  layer->step = NEW_ARRAY(arena, float, layer->rows *(layer->k / layer->group));
   if (plan->quantization->recovery & RECOVER_BIAS) layer->shift = NEW_ARRAY(arena, double, layer->rows);
   float *weights = layer_weights(layer);
   for (int64_t row = 0; row < layer->rows; row += layer->group_rows) {
@@ -193,12 +203,12 @@ static bool round_by_gptq(Plan *plan) {
                       (end == first || bytes + hessian_bytes(&plan->layers[end]) <= HESSIAN_BYTES);
          end++)
       bytes += hessian_bytes(&plan->layers[end]);
-    double *hessians = calloc(1, bytes), *hessian = hessians;
+    double *hessians = calloc(1, bytes + 1), *hessian = hessians;
     if (!hessians) return fail(plan->graph->module, "no memory for %zu bytes of Hessians", bytes);
     bool ok = sum_hessians(plan, first, end, hessians);
     for (int i = first; ok && i < end; i++) {
       Layer *layer = &plan->layers[i];
-      round_layer(plan, layer, layer->k <= MAX_K ? hessian : NULL, &errors);
+      round_layer(plan, layer, hessian_bytes(layer) ? hessian : NULL, &errors);
       hessian += hessian_bytes(layer) / sizeof(double);
     }
     free(hessians);
@@ -210,8 +220,7 @@ static bool round_by_gptq(Plan *plan) {
 }
 
 bool plan_round(Plan *plan) {
-  Precision precision = plan->quantization->precision;
-  if (precision != PRECISION_INT8 && precision != PRECISION_DYNAMIC) return true;
+  if (plan->quantization->precision == PRECISION_BF16) return true;
   if (plan->quantization->recovery & RECOVER_GPTQ) return round_by_gptq(plan);
   Errors none = {0};
   for (int i = 0; i < plan->layer_count; i++) {
