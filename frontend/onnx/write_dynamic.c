@@ -87,14 +87,20 @@ static bool is_count(const Value *value, const Value *count) {
   return value == count;
 }
 
+/* Whether `bind` makes the count this size. */
+static bool binds_count(const Node *bind, const Dim *size, const Value *count) {
+  int symbols;
+  if (!node_is(bind, &op_bind) || !is_count(operand(bind, 0), count)) return false;
+  const Dim *const *symbol = node_dims(bind, "symbols", &symbols);
+  return symbols == 1 && *symbol == size;
+}
+
 /* Whether the node takes the first `count` along the axis. */
 static bool takes_first(const Node *node, int axis, const Value *count) {
-  int sizes, symbols;
-  if (!node_is(node, &op_slice) || !dim_is(node_dims(node, "starts", &sizes)[axis], 0)) return false;
+  int axes;
+  if (!node_is(node, &op_slice) || !dim_is(node_dims(node, "starts", &axes)[axis], 0)) return false;
   FOR_EACH_NODE(bind, node->graph)
-  if (node_is(bind, &op_bind) &&
-      node_dims(bind, "symbols", &symbols)[0] == node_dims(node, "sizes", &sizes)[axis])
-    return is_count(operand(bind, 0), count);
+  if (binds_count(bind, node_dims(node, "sizes", &axes)[axis], count)) return true;
   return false;
 }
 

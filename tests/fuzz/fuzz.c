@@ -1,6 +1,7 @@
 /* fuzz.c -- what the fuzz targets share: temporary files, and the properties of an accepted graph. */
 #include "tests/fuzz/fuzz.h"
 
+#include "frontend/frontend.h"
 #include "passes/passes.h"
 
 #include <stdlib.h>
@@ -114,6 +115,19 @@ static void round_trip(const Module *module) {
   module_free(again);
 }
 
+/* Written as ONNX, or refused; what was written can be read, or is refused. */
+static void write_onnx(Module *module) {
+  const char *path = fuzz_path("graph.onnx");
+  Diag *last = module->last_diag;
+  if (onnx_write(module->main, path, false)) {
+    Module *again = module_new(path);
+    if (import_onnx(again, path, NULL))
+      fuzz_check(graph_verify(again->main), again, "a graph that was written as ONNX does not verify");
+    module_free(again);
+  }
+  diags_take_back(module, last);
+}
+
 static void run_passes(Module *module) {
   const Pass *const tables[] = {graph_passes, NULL};
   const PipelineOptions options = {.tables = tables, .verify = true};
@@ -166,6 +180,7 @@ void fuzz_graph(Module *module) {
   fuzz_check(graph_verify(module->main), module, "an accepted graph does not verify");
   bool is_small = graph_is_small(module->main);
   if (is_small) round_trip(module);
+  if (is_small) write_onnx(module);
   if (is_small) interpret(module);
   if (is_small) run_passes(module);
   if (is_small) interpret(module);
