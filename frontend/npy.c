@@ -9,6 +9,9 @@
  * Element types that numpy does not have are carried by integers: bf16 and 8-bit floats by their bits, what
  * is below a byte by one byte for each element (its value, or the bits of a float). Libraries that extend
  * numpy write them as opaque bytes of the same size ("V1", "V2"), which are read likewise.
+ *
+ * Strings have a fixed width in the file, of bytes ("S12") or of characters in four bytes each ("U5"); zeros
+ * fill them up. They are written as bytes.
  */
 #include "frontend/archive.h"
 #include "frontend/files.h"
@@ -72,7 +75,9 @@ bool tensor_uncarry(Tensor *tensor, Dtype dtype) {
 
 typedef struct Header {
   Dtype dtype;
-  bool columns; /* fortran_order */
+  int64_t width; /* of strings: bytes or characters of an element */
+  bool wide;     /* characters */
+  bool columns;  /* fortran_order */
   int rank;
   int64_t dims[MAX_RANK];
 } Header;
@@ -86,8 +91,18 @@ static const char *find_field(const char *text, const char *name) {
   return at;
 }
 
-static Dtype parse_descr(const char *text) {
+/* '|S12', '<U5' */
+static bool parse_string_descr(const char *at, Header *header) {
+  enum { MAX_WIDTH = 1 << 24 };
+  header->wide = at && !strncmp(at, "<U", 2);
+  if (!at || (!header->wide && strncmp(at, "|S", 2))) return false;
+  header->width = strtoll(at + 2, NULL, 10);
+  return header->width >= 0 && header->width <= MAX_WIDTH;
+}
+
+static Dtype parse_descr(const char *text, Header *header) {
   const char *at = find_field(text, "'descr'");
+  if (parse_string_descr(at, header)) return DTYPE_STRING;
   for (int i = 0; at && i < COUNT_OF(descrs); i++) {
     size_t length = strlen(descrs[i].descr);
     if (!strncmp(at, descrs[i].descr, length) && at[length] == '\'') return descrs[i].dtype;
@@ -121,13 +136,14 @@ static bool parse_header(Module *module, const char *name, const char *bytes, si
   char *text = arena_alloc(module->arena, length + 1);
   memcpy(text, bytes + start, length);
   *offset = start + length;
-  header->dtype = parse_descr(text);
+  header->dtype = parse_descr(text, header);
   const char *order = find_field(text, "'fortran_order'");
   header->columns = order && *order == 'T';
   if (header->dtype == DTYPE_NONE)
-    return fail(module,
-                "'%s' has an element type that is not read (little-endian numbers and bool are): %.80s", name,
-                text);
+    return fail(
+        module,
+        "'%s' has an element type that is not read (little-endian numbers, bool and strings are): %.80s",
+        name, text);
   return parse_shape(text, header) || fail(module, "'%s' has a damaged shape: %.80s", name, text);
 }
 
@@ -148,6 +164,42 @@ static void copy_columns(const Header *header, const char *from, char *to, size_
   }
 }
 
+/* Of four bytes, as UTF-8; what is no character is '?'. */
+static char *put_character(char *to, uint32_t c) {
+  if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) c = '?';
+  if (c < 0x80) return *to++ = (char)c, to;
+  int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  static const unsigned char marks[] = {0, 0xc0, 0xe0, 0xf0};
+  *to++ = (char)(marks[more] | c >> (6 * more));
+  while (more-- > 0) *to++ = (char)(0x80 | ((c >> (6 * more)) & 0x3f));
+  return to;
+}
+
+/* The elements become strings of the module. */
+static bool take_strings(Module *module, const char *name, const Header *header, const char *bytes,
+                         size_t size, int64_t count, Tensor *tensor) {
+  size_t width = (size_t)header->width * (header->wide ? 4 : 1), needed;
+  if (__builtin_mul_overflow(width, (size_t)count, &needed) || needed > size)
+    return fail(module, "'%s' ends after %zu bytes of elements; its shape needs more", name, size);
+  if (header->columns && header->rank > 1) return fail(module, "'%s' has strings column by column", name);
+  char *text = malloc((size_t)header->width * 4 + 1);
+  bool good = (text && tensor_new(tensor, DTYPE_STRING, header->rank, header->dims)) ||
+              fail(module, "no memory for '%s'", name);
+  for (int64_t i = 0; good && i < count; i++, bytes += width) {
+    char *end = text;
+    for (int64_t k = 0; k < header->width; k++) {
+      uint32_t c = 0;
+      memcpy(&c, bytes + (header->wide ? 4 * k : k), header->wide ? 4 : 1);
+      if (!c) break;
+      end = header->wide ? put_character(end, c) : (*end = (char)c, end + 1);
+    }
+    *end = 0;
+    ((const char **)tensor->data)[i] = intern(module, text);
+  }
+  free(text);
+  return good;
+}
+
 static bool parse_npy(Module *module, const char *name, const char *bytes, size_t size, Tensor *tensor) {
   Header header = {0};
   size_t offset = 0, needed;
@@ -156,6 +208,8 @@ static bool parse_npy(Module *module, const char *name, const char *bytes, size_
   for (int i = 0; i < header.rank; i++)
     if (__builtin_mul_overflow(count, header.dims[i], &count))
       return fail(module, "'%s' has an absurd shape", name);
+  if (header.dtype == DTYPE_STRING)
+    return take_strings(module, name, &header, bytes + offset, size - offset, count, tensor);
   if (!dtype_bytes(header.dtype, count, &needed) || needed > size - offset)
     return fail(module, "'%s' ends after %zu bytes of elements; its shape needs more", name, size - offset);
   if (!tensor_new(tensor, header.dtype, header.rank, header.dims))
@@ -206,9 +260,35 @@ bool read_npz(Module *module, const char *path, Tensor **tensors, const char ***
   return false;
 }
 
+/* The longest of the strings, at least 1. */
+static int string_width(const Tensor *tensor) {
+  size_t width = 1;
+  for (int64_t i = 0; i < tensor_count(tensor); i++) {
+    const char *text = ((const char *const *)tensor->data)[i];
+    if (text && strlen(text) > width) width = strlen(text);
+  }
+  return width > INT32_MAX ? INT32_MAX : (int)width;
+}
+
+static bool write_strings(FILE *file, const Tensor *tensor, int width) {
+  char *padded = malloc((size_t)width);
+  bool good = padded != NULL;
+  for (int64_t i = 0; good && i < tensor_count(tensor); i++) {
+    const char *text = ((const char *const *)tensor->data)[i];
+    size_t size = text ? strnlen(text, (size_t)width) : 0;
+    memset(padded, 0, (size_t)width);
+    if (size) memcpy(padded, text, size);
+    good = fwrite(padded, 1, (size_t)width, file) == (size_t)width;
+  }
+  free(padded);
+  return good;
+}
+
 /* The header is padded so that the elements begin at a multiple of 64. */
 static bool write_array(Module *module, const char *path, const Tensor *tensor) {
   const char *descr = NULL, *shape = "";
+  int width = tensor->dtype == DTYPE_STRING ? string_width(tensor) : 0;
+  if (width) descr = arena_printf(module->arena, "|S%d", width);
   for (int i = 0; i < COUNT_OF(descrs) && !descr; i++)
     if (descrs[i].dtype == tensor->dtype) descr = descrs[i].descr;
   if (!descr) return fail(module, "numpy has no element type for %s", dtype_name(tensor->dtype));
@@ -223,8 +303,9 @@ static bool write_array(Module *module, const char *path, const Tensor *tensor) 
   const unsigned char head[10] = {0x93, 'N', 'U', 'M',          'P',
                                   'Y',  1,   0,   length & 255, (unsigned char)(length >> 8)};
   size_t size = tensor_size(tensor);
-  bool good = fwrite(head, 1, 10, file) == 10 && fwrite(header, 1, length, file) == length &&
-              (!size || fwrite(tensor->data, 1, size, file) == size);
+  bool good =
+      fwrite(head, 1, 10, file) == 10 && fwrite(header, 1, length, file) == length &&
+      (width ? write_strings(file, tensor, width) : !size || fwrite(tensor->data, 1, size, file) == size);
   good = !fclose(file) && good;
   return good || fail(module, "cannot write '%s': %s", path, strerror(errno));
 }

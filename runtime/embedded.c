@@ -10,6 +10,7 @@
   X(threads, arch, NULL)                                                                                     \
   X(items, arch, NULL)                                                                                       \
   X(strings, arch, "tenon_item_string_")                                                                     \
+  X(hash, arch, "tenon_item_string_hash")                                                                    \
   X(text, arch, "tenon_item_string_")                                                                        \
   X(regex, arch, "tenon_item_string_")                                                                       \
   X(image, arch, "tenon_item_image_")                                                                        \

@@ -12,7 +12,7 @@ typedef struct Embedded {
   const size_t *size;
 } Embedded;
 
-enum { RUNTIME_PARTS = 11 };
+enum { RUNTIME_PARTS = 12 };
 
 typedef struct RuntimePart {
   Embedded bitcode;   /* an LLVM module */

@@ -91,8 +91,9 @@ int tenon_item_collect(Store *store, Item *sequence, const Item *tensor);
 int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtype, uint32_t rank,
                      const int64_t *dims);
 
-/* The operators of ir/ops/sequence.c, of ir/ops/string.c (in strings.c) and of ir/ops/image.c (in image.c):
- * operands may be NULL where the op says so, params are the op's attributes in order, lists aside. */
+/* The operators of ir/ops/sequence.c, of ir/ops/string.c (in strings.c, hash.c) and of ir/ops/image.c (in
+ * image.c): operands may be NULL where the op says so, params are the op's attributes in order, lists aside.
+ */
 #define ITEM_OPS(X)                                                                                          \
   X(sequence_make)                                                                                           \
   X(sequence_at)                                                                                             \
@@ -110,8 +111,11 @@ int tenon_item_stack(Store *store, Item *to, const Item *sequence, uint32_t dtyp
   X(string_equal)                                                                                            \
   X(string_find)                                                                                             \
   X(string_format)                                                                                           \
+  X(string_hash)                                                                                             \
+  X(string_hash_join)                                                                                        \
   X(string_match)                                                                                            \
   X(string_parse)                                                                                            \
+  X(string_remove)                                                                                           \
   X(string_split)                                                                                            \
   X(string_split_count)                                                                                      \
   X(string_without)

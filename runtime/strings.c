@@ -170,10 +170,33 @@ int tenon_item_string_without(Store *store, Item *result, const Item *const *ope
   return ITEM_OK;
 }
 
+/* Characters of the set are single bytes. */
+int tenon_item_string_remove(Store *store, Item *result, const Item *const *operands, uint32_t count,
+                             const int64_t *params) {
+  (void)count, (void)params;
+  int error = make_like(store, result, operands[0], TENON_STRING);
+  const char *set = string_at(operands[1], 0);
+  int64_t size = count_of(operands[0]);
+  for (int64_t i = 0; !error && i < size; i++) {
+    const char *from = string_at(operands[0], i);
+    char *to = tenon_store_text(store, strlen(from) + 1);
+    if (!to) return ITEM_MEMORY;
+    ((const char **)result->data)[i] = to;
+    for (; *from; from++) {
+      const char *c = set;
+      while (*c && *c != *from) c++;
+      if (!*c) *to++ = *from;
+    }
+    *to = '\0';
+  }
+  return error;
+}
+
 /* ---- Splitting ------------------------------------------------------------------------------------------
  */
 
-/* A string that is being split; delimiter "": at white space, which then counts at neither end. */
+/* A string that is being split; delimiter "": at white space, which then counts at neither end; NULL: between
+ * all characters. */
 typedef struct Parts {
   const char *at, *delimiter; /* at NULL: no more */
   int64_t splits;             /* that are left; negative: any number */
@@ -185,7 +208,8 @@ static int is_space(char c) {
 
 static Parts parts_of(const char *text, const char *delimiter, int64_t most) {
   Parts parts = {text, delimiter, most};
-  if (*delimiter) return parts;
+  if (!delimiter) parts.at = *text ? text : NULL;
+  if (!delimiter || *delimiter) return parts;
   while (is_space(*parts.at)) parts.at++;
   if (!*parts.at) parts.at = NULL;
   return parts;
@@ -193,6 +217,10 @@ static Parts parts_of(const char *text, const char *delimiter, int64_t most) {
 
 static const char *part_end(const Parts *parts) {
   const char *end = parts->at;
+  if (!parts->delimiter) {
+    tenon_char_next(&end);
+    return *end ? end : NULL;
+  }
   if (*parts->delimiter) return strstr(end, parts->delimiter);
   while (*end && !is_space(*end)) end++;
   return *end ? end : NULL;
@@ -205,7 +233,9 @@ static int part_next(Parts *parts, const char **start, size_t *size) {
   *start = parts->at;
   *size = end ? (size_t)(end - parts->at) : strlen(parts->at);
   if (parts->splits > 0) parts->splits--;
-  if (end && *parts->delimiter)
+  if (!parts->delimiter)
+    parts->at = end;
+  else if (end && *parts->delimiter)
     parts->at = end + strlen(parts->delimiter);
   else
     parts->at = end ? parts_of(end, "", 0).at : NULL;
@@ -220,14 +250,17 @@ static int64_t count_parts(Parts parts) {
   return count;
 }
 
+static const char *delimiter_of(const Item *const *operands, uint32_t count, const int64_t *params) {
+  return count > 1 && operands[1] && !params[1] ? string_at(operands[1], 0) : NULL;
+}
+
 int tenon_item_string_split_count(Store *store, Item *result, const Item *const *operands, uint32_t count,
                                   const int64_t *params) {
-  (void)count;
   int error = make_like(store, result, operands[0], TENON_I64);
   int64_t size = count_of(operands[0]);
   for (int64_t i = 0; !error && i < size; i++)
     ((int64_t *)result->data)[i] =
-        count_parts(parts_of(string_at(operands[0], i), string_at(operands[1], 0), params[0]));
+        count_parts(parts_of(string_at(operands[0], i), delimiter_of(operands, count, params), params[0]));
   return error;
 }
 
@@ -241,9 +274,8 @@ static int fill_parts(Store *store, const char **row, Parts parts) {
 
 int tenon_item_string_split(Store *store, Item *result, const Item *const *operands, uint32_t count,
                             const int64_t *params) {
-  (void)count;
   const Item *x = operands[0];
-  const char *delimiter = string_at(operands[1], 0);
+  const char *delimiter = delimiter_of(operands, count, params);
   int64_t dims[TENON_MAX_RANK], size = count_of(x), most = 0;
   for (int64_t i = 0; i < size; i++) {
     int64_t parts = count_parts(parts_of(string_at(x, i), delimiter, params[0]));

@@ -47,7 +47,7 @@ static bool condition_holds(const cJSON *config, char *text) {
   char *wanted = strchr(text, '=');
   if (wanted) *wanted++ = 0;
   const cJSON *item = member_at(config, text + opposite);
-  if (wanted) return cJSON_IsString(item) && !strcmp(item->valuestring, wanted);
+  if (wanted) return (cJSON_IsString(item) && !strcmp(item->valuestring, wanted)) != opposite;
   if (!item) return true;
   return (cJSON_IsBool(item) ? cJSON_IsTrue(item) : !cJSON_IsNull(item)) != opposite;
 }

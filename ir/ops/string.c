@@ -190,17 +190,115 @@ const Op op_string_without = {
     .infer = infer_without,
 };
 
+/* ---- string_remove ---- */
+
+static bool infer_remove(Node *node) {
+  return check_strings(node, 0) && check_string_scalar(node, 1) && set_like(node, DTYPE_STRING);
+}
+
+static const OperandSpec remove_operands[] = {{"x", false, "strings"},
+                                              {"set", false, "a scalar: characters of ASCII"}};
+
+const Op op_string_remove = {
+    .name = "string_remove",
+    .family = "string",
+    .doc = "The string without the characters that stand in the set.",
+    .operands = remove_operands,
+    .operand_count = 2,
+    .results = one_result,
+    .result_count = 1,
+    .traits = STRING_TRAITS,
+    .infer = infer_remove,
+};
+
+/* ---- string_hash, string_hash_join ---- */
+
+static bool check_buckets(const Node *node) {
+  int64_t buckets = node_int(node, "buckets");
+  return buckets >= 0 || node_fail(node, "%lld buckets", (long long)buckets);
+}
+
+static bool infer_hash(Node *node) {
+  return check_buckets(node) && check_strings(node, 0) && set_like(node, DTYPE_I64);
+}
+
+#define BUCKETS_ATTR                                                                                         \
+  {.name = "buckets",                                                                                        \
+   .kind = ATTR_INT,                                                                                         \
+   .value = "0",                                                                                             \
+   .doc = "the result is the hash modulo that number; 0: its 64 bits"}
+static const AttrSpec hash_attrs[] = {
+    BUCKETS_ATTR,
+    {.name = "keyed", .kind = ATTR_BOOL, .value = "false", .doc = "SipHash-2-4 instead of FarmHash"},
+    {.name = "key0", .kind = ATTR_INT, .value = "0", .doc = "first half of the key"},
+    {.name = "key1", .kind = ATTR_INT, .value = "0", .doc = "second half of the key"},
+};
+
+const Op op_string_hash = {
+    .name = "string_hash",
+    .family = "string",
+    .doc = "A hash of the bytes: the 64-bit fingerprint of FarmHash, or SipHash-2-4 (Aumasson and Bernstein "
+           "2012), as an unsigned number modulo the buckets.",
+    .operands = one_operand,
+    .operand_count = 1,
+    .results = one_result,
+    .result_count = 1,
+    .attrs = hash_attrs,
+    .attr_count = COUNT_OF(hash_attrs),
+    .traits = STRING_TRAITS,
+    .infer = infer_hash,
+};
+
+static bool infer_hash_join(Node *node) {
+  TRY(check_buckets(node));
+  for (int i = 0; i < 2; i++)
+    if (!type_is_tensor(operand(node, i)->type) || operand(node, i)->type->dtype != DTYPE_I64)
+      return node_fail(node, "operand %d is %s, not i64", i, operand_text(node, i));
+  if (!type_same_shape(operand(node, 0)->type, operand(node, 1)->type))
+    return node_fail(node, "the shapes of %s and %s differ", operand_text(node, 0), operand_text(node, 1));
+  return set_like(node, DTYPE_I64);
+}
+
+static const OperandSpec join_operands[] = {{"x", false, "i64: fingerprints"},
+                                            {"y", false, "i64, of the same shape"}};
+static const AttrSpec join_attrs[] = {BUCKETS_ATTR};
+
+const Op op_string_hash_join = {
+    .name = "string_hash_join",
+    .family = "string",
+    .doc = "One fingerprint of two, as TensorFlow's FingerprintCat64 joins them; not commutative.",
+    .operands = join_operands,
+    .operand_count = 2,
+    .results = one_result,
+    .result_count = 1,
+    .attrs = join_attrs,
+    .attr_count = COUNT_OF(join_attrs),
+    .traits = STRING_TRAITS,
+    .infer = infer_hash_join,
+};
+
 /* ---- string_split, string_split_count ---- */
 
 static const OperandSpec split_operands[] = {
-    {"x", false, "strings"}, {"delimiter", false, "a scalar; \"\": white space, of which runs count once"}};
+    {"x", false, "strings"},
+    {"delimiter", true, "a scalar; \"\": white space, of which runs count once; absent with characters"}};
 #define MOST_ATTR                                                                                            \
   {.name = "most", .kind = ATTR_INT, .value = "-1", .doc = "splits of a string at most; negative: no limit"}
-static const AttrSpec split_attrs[] = {MOST_ATTR, SYMBOLS_ATTR};
-static const AttrSpec count_attrs[] = {MOST_ATTR};
+#define CHARACTERS_ATTR                                                                                      \
+  {.name = "characters",                                                                                     \
+   .kind = ATTR_BOOL,                                                                                        \
+   .value = "false",                                                                                         \
+   .doc = "every character of UTF-8 is a part, whatever the delimiter is"}
+static const AttrSpec split_attrs[] = {MOST_ATTR, CHARACTERS_ATTR, SYMBOLS_ATTR};
+static const AttrSpec count_attrs[] = {MOST_ATTR, CHARACTERS_ATTR};
+
+static bool check_delimiter(const Node *node) {
+  if (operand(node, 1)) return check_string_scalar(node, 1);
+  return node_bool(node, "characters") || node_fail(node, "there is no delimiter");
+}
 
 static bool infer_split(Node *node) {
-  TRY(check_symbols(node) && check_strings(node, 0) && check_string_scalar(node, 1));
+  TRY(check_symbols(node) && check_strings(node, 0) && check_delimiter(node));
   const Type *type = operand(node, 0)->type;
   const Dim *dims[MAX_RANK];
   if (type->rank == MAX_RANK) return node_fail(node, "%s has no room for an axis", operand_text(node, 0));
@@ -228,7 +326,7 @@ const Op op_string_split = {
 };
 
 static bool infer_split_count(Node *node) {
-  return check_strings(node, 0) && check_string_scalar(node, 1) && set_like(node, DTYPE_I64);
+  return check_strings(node, 0) && check_delimiter(node) && set_like(node, DTYPE_I64);
 }
 
 const Op op_string_split_count = {

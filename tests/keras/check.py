@@ -61,7 +61,12 @@ def compare(wanted, folder, relative=1e-4):
     for name, y in wanted.items():
         if not (folder / f"{name}.npy").exists():
             return f"there is no output {name}"
-        got = np.load(folder / f"{name}.npy").astype(float)
+        got, y = np.load(folder / f"{name}.npy"), np.asarray(y)
+        if y.dtype.kind in "OUS":
+            if got.shape != y.shape or not (np.char.decode(got, "utf-8") == y.astype(str)).all():
+                return f"{name}: {got.tolist()}, not {y.tolist()}"
+            continue
+        got = got.astype(float)
         if got.shape != y.shape:
             return f"{name}: shape {got.shape}, not {y.shape}"
         error = np.abs(got - y) - relative / 10 - relative * np.abs(y)
