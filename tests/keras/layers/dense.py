@@ -54,3 +54,69 @@ case("reversible_embedding", versions=(3,), inputs={"x": 9}, model=graph(["e:1"]
 UNTIED = layer("ReversibleEmbedding", "e", weights=[("embeddings", (9, 4)), ("reverse_embeddings", (4, 9))], input_dim=9, output_dim=4,
                tie_weights=False, logit_soft_cap=None, calls=[Arguments([T("x")]), Arguments([T("e"), True])])
 case("reversible_embedding_untied", versions=(3,), inputs={"x": 9}, model=graph(["e:1"], image(5, name="x", dtype="int32"), UNTIED))
+
+
+# ---- quantized by Keras 3: scales are steps per unit ----
+
+
+def in_steps(x, axes):
+    """x as integers, and their scale, as Keras' AbsMaxQuantizer makes them."""
+    scale = 127 / (np.abs(x).max(axis=axes, keepdims=True) + 1e-7)
+    return np.clip(np.round(x * scale), -127, 127), scale
+
+
+@reference("Dense", passing=True)
+def dense(call):
+    x, kernel = call.inputs[0], call.weights[0].astype(float)
+    mode = (call.config.get("dtype") or {}).get("config", {}).get("mode") if isinstance(call.config.get("dtype"), dict) else None
+    if mode:
+        q, scale = in_steps(x, -1)
+        if mode == "int4":
+            low, high = call.weights[0].astype(int) & 15, call.weights[0].astype(int) >> 4 & 15
+            kernel = np.stack([low, high], 1).reshape(-1, kernel.shape[1])[:x.shape[-1]]
+            kernel = np.where(kernel > 7, kernel - 16, kernel)
+        y = q @ kernel / (scale * call.weights[-1])
+    else:
+        y = x @ kernel
+    return activate(call.config.get("activation"), y + call.weights[1] if call.config["use_bias"] else y, call.major)
+
+
+@reference("EinsumDense")
+def einsum_quantized(call):
+    if isinstance(call.config.get("dtype"), dict) and call.config["dtype"]["config"].get("mode"):
+        left, out = call.config["equation"].split("->")
+        a, b = left.split(",")
+        q, scale = in_steps(call.inputs[0], tuple(i for i, c in enumerate(a) if c not in out))
+        ones = np.ones(call.weights[0].shape)
+        scale = np.einsum(call.config["equation"], np.broadcast_to(scale, q.shape), ones) / np.einsum(call.config["equation"], np.ones(q.shape), ones)
+        y = np.einsum(call.config["equation"], q, call.weights[0].astype(float)) / (scale * call.weights[-1])
+        return y + call.weights[1] if call.config["bias_axes"] else y
+    return einsum_dense(call)
+
+
+@reference("Embedding")
+def embedding_quantized(call):
+    y = embedding(call)
+    return y / call.weights[1][call.inputs[0].astype(int)][..., None] if len(call.weights) > 1 else y
+
+
+def policy(mode):
+    return {"module": "keras", "class_name": "QuantizedDTypePolicy", "config": {"mode": mode, "source_name": "float32"}, "registered_name": None}
+
+
+RNG = np.random.default_rng(9)
+BYTES = lambda *shape: RNG.integers(-127, 128, shape).astype(np.int8)
+SCALES = lambda *shape: (RNG.random(shape) * 100 + 50).astype(np.float32)
+FLOATS = lambda *shape: RNG.standard_normal(shape).astype(np.float32)
+for name, shape in (("int8", (5,)), ("int8_sequence", (3, 5))):
+    case(f"dense_{name}", layer("Dense", "y", weights=[("kernel", (5, 3)), ("bias", (3,)), ("kernel_scale", (3,))], units=3, use_bias=True,
+                                activation="relu", dtype=policy("int8")), shape=shape, versions=(3,), form="keras",
+         weights={"y": [BYTES(5, 3), FLOATS(3), SCALES(3)]})
+case("dense_int4", layer("Dense", "y", weights=[("kernel", (3, 3)), ("bias", (3,)), ("kernel_scale", (3,))], units=3, use_bias=True,
+                         dtype=policy("int4")), shape=(5,), versions=(3,), form="keras", weights={"y": [BYTES(3, 3), FLOATS(3), SCALES(3)]})
+case("einsum_int8", layer("EinsumDense", "y", weights=[("kernel", (4, 2, 3)), ("bias", (2, 3)), ("kernel_scale", (1, 1, 2, 3))],
+                          equation="abc,cde->abde", bias_axes="de", dtype=policy("int8")), shape=(5, 4), versions=(3,), form="keras",
+     weights={"y": [BYTES(4, 2, 3), FLOATS(2, 3), SCALES(1, 1, 2, 3)]})
+case("embedding_int8", inputs={"x": 9}, versions=(3,), form="keras", weights={"y": [BYTES(9, 4), SCALES(9)]}, model=graph(
+    ["y"], image(5, name="x", dtype="int32"), layer("Embedding", "y", "x", weights=[("embeddings", (9, 4)), ("embeddings_scale", (9,))], input_dim=9,
+                                                    output_dim=4, dtype=policy("int8"))))
