@@ -5,6 +5,7 @@
 
 Files of crashes that were found stay beside the seeds, as crash-*; this script does not touch them.
 """
+import importlib
 import io
 import json
 import sys
@@ -20,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "keras"))
 sys.dont_write_bytecode = True
 import models as keras_models  # noqa: E402
+import table as keras_table  # noqa: E402
 
 rng = np.random.default_rng(1)
 
@@ -233,9 +235,36 @@ JSON_MODELS = ("cnn conv_same_stride conv_first conv1d_causal conv_transpose_sam
                "transfer no_input_layer").split()
 
 
+# Of tests/keras/layers: layers with masks, states, parts, arguments, vocabularies.
+LAYER_CASES = ("mha_masks", "gqa_scores", "stacked_masked", "both_state", "conv_lstm_2d_first", "timed_model", "einsum_part_of_bias", "group_norm_first",
+               "op_item_parts_3", "op_where_3", "op_split_at_3", "text_bigrams", "string_lookup_count_masked", "stft_log", "normalization", "dense_int8")
+
+
+def shard(folder, case, how):
+    """The model.json and its weights as one shard."""
+    path = folder / "m.json"
+    keras_models.save_tfjs(path, case.model, keras_models.weights_of(case.model, np.random.default_rng(1)), how)
+    model = json.loads(path.read_text())
+    model["weightsManifest"][0]["paths"] = ["a.bin"]
+    return json.dumps(model).encode() + b"\0" + b"".join((folder / f"m-{i}.bin").read_bytes() for i in (1, 2))
+
+
+def keras_layer_seeds(folder):
+    for family in sorted((HERE.parent / "keras/layers").glob("*.py")):
+        importlib.import_module(f"layers.{family.stem}")
+    cases = {c.name: c for c in keras_table.CASES}
+    for name in LAYER_CASES:
+        path, model = folder / f"{name}.json", cases[name].model
+        keras_models.save_npz(path, model, {**keras_models.weights_of(model, np.random.default_rng(1)), **cases[name].weights})
+        write("keras_json", name, path.read_bytes() + b"\0" + path.with_suffix(".npz").read_bytes())
+    for how in (None, "uint8", "float16"):
+        write("keras_tfjs", f"gru_{how}", shard(folder, cases["gru_masked"], how))
+
+
 def keras_seeds():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        keras_layer_seeds(folder)
         for model in JSON_MODELS:
             path = keras_models.save(model, "json-npz", folder)
             write("keras_json", model, path.read_bytes() + b"\0" + path.with_suffix(".npz").read_bytes())
