@@ -48,6 +48,12 @@ static bool parse_shape(Module *module, const char *text, ImportShape *shape) {
   return (ok && !*at) || fail(module, "--input-shape wants NAME=AxBxC, not '%s'", text);
 }
 
+/* NAME=FILE.tn */
+static bool parse_op(Module *module, const char *text, ImportOp *op) {
+  op->name = split(module, text, &op->path);
+  return (op->name && *op->path) || fail(module, "--op wants NAME=FILE.tn, not '%s'", text);
+}
+
 bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known) {
   ImportDim dims[MAX_GIVEN];
   ImportShape *shapes = NEW_ARRAY(module->arena, ImportShape, MAX_GIVEN);
@@ -60,6 +66,10 @@ bool build_import(Module *module, const char *path, const Arguments *arguments, 
     TRY(parse_dim(module, text, &dims[options.dim_count++]));
   for (int i = 0; options.shape_count < MAX_GIVEN && (text = option_list(arguments, "input-shape", i)); i++)
     TRY(parse_shape(module, text, &shapes[options.shape_count++]));
+  ImportOp *ops = NEW_ARRAY(module->arena, ImportOp, MAX_GIVEN);
+  options.ops = ops;
+  while (options.op_count < MAX_GIVEN && (text = option_list(arguments, "op", options.op_count)))
+    TRY(parse_op(module, text, &ops[options.op_count++]));
   progress_begin(arguments, "reading", path);
   bool ok = import_model(module, path, &options) && build_states(module, arguments);
   progress_end();

@@ -43,7 +43,8 @@ typedef struct Program {
 
 #define MODEL_OPTIONS                                                                                        \
   {"dim", 0, OPTION_SIZES, "NAME=N", "give a named size of the model a value (repeatable)"},                 \
-      {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"}
+      {"input-shape", 0, OPTION_SIZES, "NAME=AxBxC", "give an input a shape; ? keeps a size (repeatable)"},  \
+      {"op", 0, OPTION_LIST, "NAME=FILE.tn", "the body of a Keras layer that is Python code (repeatable)"}
 #define STATE_OPTIONS                                                                                        \
   {"state", 0, OPTION_LIST, "INPUT=OUTPUT",                                                                  \
    "keep the output as the input of the next run; * matches any text (repeatable)"},                         \

@@ -31,6 +31,12 @@ typedef struct ImportConstant {
   const Tensor *value;
 } ImportConstant;
 
+/* The body of a layer that is code in another language, as a graph. */
+typedef struct ImportOp {
+  const char *name; /* of the layer or its class */
+  const char *path; /* of a .tn file */
+} ImportOp;
+
 typedef struct ImportOptions {
   const ImportDim *dims; /* --dim */
   int dim_count;
@@ -38,6 +44,8 @@ typedef struct ImportOptions {
   int shape_count;
   const ImportConstant *constants; /* ONNX only */
   int constant_count;
+  const ImportOp *ops; /* --op, Keras only */
+  int op_count;
   /* ONNX only: numbers among the declared sizes of inputs become symbols, NAME_AXIS, as if any size would do.
    * The lengths of lists of integers stay: they are shapes, axes, pads, and fix the rank of something. */
   bool symbolic;

@@ -123,11 +123,15 @@ static const Type *input_type(Import *import, const Input *input) {
   return type_make(import->module, input->dtype, rank, dims);
 }
 
-/* Every --dim and --input-shape must have met something. */
+/* Every --dim, --op and --input-shape must have met something. */
 static bool check_given(Import *import, const Graph *graph) {
   for (int i = 0; import->options && i < import->options->dim_count; i++)
     if (!import->dims_used[i])
       return fail(import->module, "the model leaves no size '%s' open", import->options->dims[i].name);
+  for (int i = 0; import->options && i < import->options->op_count; i++)
+    if (!import->ops_used[i])
+      return fail(import->module, "the model has no layer or class '%s' without a body",
+                  import->options->ops[i].name);
   for (int i = 0; import->options && i < import->options->shape_count; i++) {
     bool found = false;
     for (int k = 0; k < graph->input_count; k++)
@@ -214,6 +218,8 @@ bool import_keras(Module *module, const char *path, const ImportOptions *options
     Import import = {
         .module = module, .container = &container, .options = options, .builder = builder_at_end(graph)};
     import.dims_used = NEW_ARRAY(module->arena, bool, options ? options->dim_count : 0);
+    import.ops_used = NEW_ARRAY(module->arena, bool, options ? options->op_count : 0);
+    import.op_graphs = NEW_ARRAY(module->arena, Graph *, options ? options->op_count : 0);
     good = import_container(&import, graph);
     module->main = good ? graph : NULL;
     module->producer =

@@ -10,6 +10,7 @@
  *   model.c       a Sequential or Functional configuration -> KerasModel
  *   weights.c     which arrays of the Store belong to which layer
  *   build.c       the calls of a model's layers in order; import_keras
+ *   given.c       layers whose body the user gives, --op
  *   layers.c      what all layers share; layers/<family>.c turn one call into nodes
  *   make.c        short forms to build nodes
  *   operations.c  operations on tensors (keras.ops, TFOpLambda), which look like layers; operations_shape.c
@@ -148,6 +149,8 @@ typedef struct Layer {
   const char *class_name, *name;
   const cJSON *json, *config;
   KerasModel *nested;  /* a model used as a layer, else NULL */
+  const Graph *given;  /* its body, where the user gives it (given.c), */
+  int given_inputs;    /* whose first inputs are so many tensors */
   struct Layer *parts; /* the layers that it wraps, as LayerKind.weights names them */
   int part_count;
   const char *path; /* of its weights and assets in a Keras 3 archive; NULL: none known */
@@ -207,10 +210,12 @@ typedef struct Import {
   const Container *container;
   const ImportOptions *options;
   Builder builder;
-  int calls;       /* made so far, against a budget: nested models can multiply */
-  bool *dims_used; /* per --dim */
-  int listed;      /* weights taken so far from a list without names */
-  Kept *kept;      /* the last first */
+  int calls;         /* made so far, against a budget: nested models can multiply */
+  bool *dims_used;   /* per --dim */
+  int listed;        /* weights taken so far from a list without names */
+  Kept *kept;        /* the last first */
+  bool *ops_used;    /* per --op, */
+  Graph **op_graphs; /* NULL: not read yet */
 } Import;
 
 KerasModel *model_parse(Import *import, const cJSON *json); /* NULL with Diags, one per unsupported layer */
@@ -224,6 +229,10 @@ char *snake_case(Module *module, const char *name);
 /* Calls all layers; the outputs are written to a list in the arena. */
 bool model_build(Import *import, KerasModel *model, const Masked *inputs, int input_count, Masked **outputs,
                  int *output_count);
+
+/* The graph that --op gives for a layer; NULL, without a Diag if there is none (given.c). */
+const Graph *given_graph(Import *import, const Layer *layer);
+bool given_weight(const Layer *layer, int input); /* that input of the graph is a weight */
 
 /* ---- Calls of layers (layers.c, layers/<family>.c) --------------------------------------------------------
  */
@@ -273,6 +282,9 @@ extern const LayerKind activation_layers[], attention_layers[], category_layers[
     text_layers[], wrapper_layers[];
 /* Operations on tensors: of keras.ops by class name, of TensorFlow by their function's name. */
 extern const LayerKind element_operations[], shape_operations[];
+
+/* The kind of a layer whose graph is given. */
+extern const LayerKind given_kind;
 
 const LayerKind *layer_kind(const char *class_name); /* NULL when unknown */
 const LayerKind *operation_kind(const char *name);

@@ -140,6 +140,9 @@ static bool parse_layer(Import *import, const cJSON *json, const char *name, int
   const char *operation = operation_name(layer);
   layer->kind = operation ? operation_kind(operation) : layer_kind(layer->class_name);
   if (operation && !layer->kind && *operation) layer->class_name = intern(import->module, operation);
+  layer->given = layer->kind ? NULL : given_graph(import, layer);
+  if (layer->given) layer->kind = &given_kind;
+  layer->given_inputs = 1;
   if (!layer->kind) layer_error(import, layer, layer_way_out(layer->class_name, operation != NULL));
   return parse_parts(import, layer, depth); /* reported, but the rest is still looked at */
 }
@@ -220,6 +223,7 @@ static bool parse_calls(Import *import, KerasModel *model) {
       LayerCall *call = &model->calls[model->call_count++];
       call->layer = i;
       TRY(parse_call(import, layer, node, call));
+      layer->given_inputs = call->arg_refs ? call->arg_refs : call->ref_count;
     }
   }
   return true;

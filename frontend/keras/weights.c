@@ -82,6 +82,11 @@ static void list_needed(Import *import, Layer *layer) {
     layer->trainable[layer->weight_count] = name[0] != '~';
     layer->weight_names[layer->weight_count++] = intern(import->module, name + (name[0] == '~'));
   }
+  for (int i = 0; layer->given && i < layer->given->input_count && layer->weight_count < MAX_WEIGHTS; i++)
+    if (given_weight(layer, i)) {
+      layer->trainable[layer->weight_count] = true;
+      layer->weight_names[layer->weight_count++] = layer->given->inputs[i]->name;
+    }
   layer->weights = NEW_ARRAY(import->module->arena, const StoredArray *, layer->weight_count);
   layer->values = NEW_ARRAY(import->module->arena, Value *, layer->weight_count);
   for (int i = 0; i < layer->part_count; i++)
@@ -246,6 +251,8 @@ static bool find_counted(Import *import, const char *path, Layer *layer) {
     return layer_fail(
         import, layer,
         arena_printf(module->arena, "the file has the weights of '%s' at its place ('%s')", name, path));
+  if (!layer->weight_count && store_array(store, part_variable(import, path, "", 0)))
+    return wrong_count(import, layer, 1);
   for (int i = 0, k = 0; i < layer->weight_count; i++, k++) {
     if (!same_part(layer, i - 1, i)) k = 0;
     layer->weights[i] = store_array(store, part_variable(import, path, layer->weight_names[i], k));
@@ -303,7 +310,7 @@ static bool find_around(Import *import, const Scope *scope, Layer *layer, const 
 }
 
 static bool find_counted_parts(Import *import, const char *path, Layer *layer) {
-  TRY(!layer->weight_count || find_counted(import, path, layer));
+  TRY((!layer->weight_count && !layer->given) || find_counted(import, path, layer));
   for (int i = 0; i < layer->part_count; i++)
     TRY(find_counted_parts(import, arena_printf(import->module->arena, "%s/%s", path, layer->parts[i].part),
                            &layer->parts[i]));
@@ -320,7 +327,7 @@ static bool find_for_layer(Import *import, const Scope *scope, Layer *layer, int
   }
   list_needed(import, layer);
   if (has_nested(layer)) return find_around(import, scope, layer, path);
-  if (!slots_of(layer).count) return true;
+  if (!slots_of(layer).count && !layer->given) return true;
   switch (import->container->form) {
   case WEIGHTS_NAMED: return find_named(import, scope, layer);
   case WEIGHTS_COUNTED: return find_counted_parts(import, path, layer);

@@ -31,9 +31,38 @@ ROWS = [  # model, options, shape of the input, words of the error (None: it run
 ]
 
 
+SCALE = """# y = max(alpha * x . w + b, 0): alpha and units from the configuration, w and b from the file
+graph scale(%x: f32[N,C], %alpha: f32, %w: f32[C,units], %b: f32[units]) -> (%y: f32[N,units]) {
+  %0: f32[N,units] = matmul %x, %w
+  %1: f32[N,units] = mul %0, %alpha
+  %2: f32[N,units] = add %1, %b
+  %y: f32[N,units] = relu %2
+  return %y
+}
+"""
+HALVE = """graph halve(%x: f32[N,C]) -> (%y: f32[N,C]) {
+  const %half: f32 = splat 0.5
+  %y: f32[N,C] = mul %x, %half
+  return %y
+}
+"""
+models.MODELS["own"] = models.one(models.layer("Scale", "scale", alpha=0.75, units=3, weights=[("w", (4, 3)), ("b", (3,))]),
+                                  models.layer("Lambda", "y", function={"class_name": "__lambda__", "config": {}}), shape=(4,))
+forward.REFERENCES["Scale"] = lambda call: np.maximum(call.config["alpha"] * call.inputs[0] @ call.weights[0] + call.weights[1], 0)
+forward.REFERENCES["Lambda"] = lambda call: call.inputs[0] * 0.5
+OPS = ["--op", "Scale=scale.tn", "--op", "y=halve.tn"]
+ROWS += [
+    ("own", OPS, (3, 4), None),
+    ("own", OPS[:2], None, "node 'y' (Lambda)"),
+    ("own", [*OPS, "--op", "Other=halve.tn"], None, "no layer or class 'Other'"),
+    ("own", ["--op", "Scale=halve.tn", *OPS[2:]], None, "its configuration calls for 0"),
+    ("own", ["--op", "Scale=missing.tn", *OPS[2:]], None, "missing.tn"),
+]
+
+
 def check(program, folder, name, options, shape, words):
     path = models.save(name, "keras", folder)
-    command = [*program, str(path), *options, "--output", str(folder)]
+    command = [*program, str(path), *[o if o.count('.tn') == 0 else o.replace('=', f'={folder}/') for o in options], "--output", str(folder)]
     if words is None:
         x = np.random.default_rng(5).standard_normal(shape).astype(np.float32)
         np.save(folder / "x.npy", x)
@@ -52,6 +81,8 @@ def check(program, folder, name, options, shape, words):
 def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "scale.tn").write_text(SCALE)
+        pathlib.Path(folder, "halve.tn").write_text(HALVE)
         for row in ROWS:
             reason = check(sys.argv[1:], pathlib.Path(folder), *row)
             failed += reason is not None
