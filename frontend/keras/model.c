@@ -69,9 +69,11 @@ static const cJSON *part_json(const Layer *layer, const char *word, char *name, 
   size_t length = strcspn(word, "= ");
   snprintf(name, size, "%.*s", (int)length, word);
   const cJSON *item = json_member(layer->config, name);
+  if (item || word[length] != '=') return item;
   char other[64];
-  snprintf(other, sizeof other, "%.*s", (int)strcspn(word + length + 1, " "), word + length + 1);
-  return item || word[length] != '=' ? item : json_member(layer->config, other);
+  word += length + 1;
+  snprintf(other, sizeof other, "%.*s", (int)strcspn(word, " "), word);
+  return json_member(layer->config, other);
 }
 
 /* "cells/lstm_cell_1": the second of that class. */
