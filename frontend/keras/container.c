@@ -31,6 +31,7 @@ static bool has_arrays_under(const Store *store, const char *prefix) {
 
 /* Where the weights are and how they are named. */
 static void tell_weights(Container *container) {
+  static const char *const older = "_layer_checkpoint_dependencies/";
   const Store *store = &container->store;
   container->root = "";
   container->form = WEIGHTS_NAMED;
@@ -38,10 +39,9 @@ static void tell_weights(Container *container) {
     container->root = "model_weights/";
   } else if (has_arrays_under(store, "arr_")) {
     container->form = WEIGHTS_LISTED;
-  } else if (has_arrays_under(store, "layers/") ||
-             has_arrays_under(store, "_layer_checkpoint_dependencies/")) {
+  } else if (container->archive || has_arrays_under(store, "layers/") || has_arrays_under(store, older)) {
     container->form = WEIGHTS_COUNTED;
-    container->root = has_arrays_under(store, "layers/") ? "layers/" : "_layer_checkpoint_dependencies/";
+    container->root = has_arrays_under(store, older) ? older : "layers/";
   }
 }
 

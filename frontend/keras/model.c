@@ -94,25 +94,42 @@ static bool parse_part(Import *import, Layer *layer, const cJSON *json, const ch
   return true;
 }
 
+static const char *next_part(const LayerKind *kind, const char *word) {
+  if (!kind || !kind->weights) return NULL;
+  return strchr(word ? word + 1 : kind->weights, '@');
+}
+
+/* How many layers the layer wraps; -1 with a Diag. */
+static int count_parts(Import *import, const Layer *layer) {
+  enum { MAX_PARTS = 64 };
+  char name[64];
+  int count = 0;
+  for (const char *word = NULL; (word = next_part(layer->kind, word));) {
+    const cJSON *json = part_json(layer, word + 1, name, sizeof name);
+    int size = cJSON_IsArray(json) ? cJSON_GetArraySize(json) : cJSON_IsObject(json);
+    if (!size)
+      return fail(import->module, "layer '%s' (%s) wraps no '%s'", layer->name, layer->class_name, name), -1;
+    count += size;
+  }
+  if (count > MAX_PARTS)
+    return fail(import->module, "layer '%s' has more than %d parts", layer->name, MAX_PARTS), -1;
+  return count;
+}
+
 /* The layers that the layer wraps. */
 static bool parse_parts(Import *import, Layer *layer, int depth) {
-  enum { MAX_PARTS = 64 };
-  const char *word = layer->kind && layer->kind->weights ? strchr(layer->kind->weights, '@') : NULL;
-  if (!word) return true;
+  int count = count_parts(import, layer);
+  if (count < 1) return count == 0;
   if (depth > MAX_NESTING) return fail(import->module, "layer '%s' is nested too deep", layer->name);
-  layer->parts = NEW_ARRAY(import->module->arena, Layer, MAX_PARTS);
-  for (; word; word = strchr(word + 1, '@')) {
+  layer->parts = NEW_ARRAY(import->module->arena, Layer, count);
+  for (const char *word = NULL; (word = next_part(layer->kind, word));) {
     char name[64];
-    const cJSON *json = part_json(layer, word + 1, name, sizeof name), *item = NULL;
-    if (!json || cJSON_GetArraySize(json) == 0)
-      return fail(import->module, "layer '%s' (%s) wraps no '%s'", layer->name, layer->class_name, name);
+    const cJSON *json = part_json(layer, word + 1, name, sizeof name), *item;
     if (!cJSON_IsArray(json)) {
       TRY(parse_part(import, layer, json, name, depth));
       continue;
     }
     cJSON_ArrayForEach(item, json) {
-      if (layer->part_count == MAX_PARTS)
-        return fail(import->module, "layer '%s' has more than %d parts", layer->name, MAX_PARTS);
       const char *part = listed_part(import, layer, name, json_text(item, "class_name", ""));
       TRY(parse_part(import, layer, item, part, depth));
     }

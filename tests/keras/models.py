@@ -434,6 +434,18 @@ def save_keras(path, model, weights, compression=zipfile.ZIP_STORED, **options):
         archive.writestr("model.weights.h5", stored.getvalue())
 
 
+def save_keras_assets(path, model, weights):
+    """Vocabularies as adapt() leaves them: null in the configuration, and a text file in the archive."""
+    kept = [(l, l.config["vocabulary"]) for l in model.layers if "vocabulary" in l.config]
+    for l, _ in kept:
+        l.config["vocabulary"] = None
+    save_keras(path, model, weights)
+    with zipfile.ZipFile(path, "a") as archive:
+        for l, words in kept:
+            archive.writestr(f"assets/layers/{snake_case(l.class_name)}/vocabulary.txt", "\n".join(map(str, words)))
+            l.config["vocabulary"] = words
+
+
 def save_json(path, model, version):
     config = keras2_model(model) if version == 2 else keras3_model(model)
     path.write_text(json.dumps({**config, "keras_version": "2.11.0" if version == 2 else "3.3.3", "backend": "tensorflow"}))
@@ -486,6 +498,7 @@ FORMS = {  # form -> (suffix, function)
     "h5-2": (".h5", lambda *a: save_h5(*a, 2)),
     "h5-3": (".h5", lambda *a: save_h5(*a, 3)),
     "keras": (".keras", save_keras),
+    "keras-assets": (".keras", save_keras_assets),
     "keras-deflated": (".keras", lambda *a: save_keras(*a, zipfile.ZIP_DEFLATED)),
     "keras-2.13": (".keras", lambda *a: save_keras(*a, named=False, top="_layer_checkpoint_dependencies", twice=True)),
     "json-2": (".json", save_json2),

@@ -90,11 +90,11 @@ static Value *category_encoding(Call *call) {
 
 /* ---- lookups ---- */
 
+/* Numbers that come from a text file are strings. */
 static bool is_token(const cJSON *item, const cJSON *token) {
-  if (!item || !token) return false;
-  return cJSON_IsString(item)
-             ? cJSON_IsString(token) && !strcmp(item->valuestring, token->valuestring)
-             : cJSON_IsNumber(item) && cJSON_IsNumber(token) && item->valuedouble == token->valuedouble;
+  if (cJSON_IsString(item) && cJSON_IsString(token)) return !strcmp(item->valuestring, token->valuestring);
+  if (!item || !cJSON_IsNumber(token)) return false;
+  return (cJSON_IsString(item) ? strtod(item->valuestring, NULL) : item->valuedouble) == token->valuedouble;
 }
 
 /* A vocabulary may begin with the masked token and those that stand for unknown ones. */

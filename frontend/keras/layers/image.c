@@ -76,10 +76,10 @@ static double weight_of(const Interpolation *how, bool antialias, int64_t i, int
 
 static Value *resample_axis(Call *call, Value *x, int axis, int64_t size, const Interpolation *how,
                             bool antialias) {
-  enum { MAX_MATRIX = 1 << 26 };
+  enum { MAX_MATRIX = 1 << 22 };
   int64_t old = x->type->dims[axis]->value;
   if (old == size) return x;
-  if (old * size > MAX_MATRIX)
+  if (size > MAX_MATRIX || old > MAX_MATRIX || old * size > MAX_MATRIX)
     return call_null(call, "it resamples %lld to %lld elements", (long long)old, (long long)size);
   double ratio = (double)old / (double)size;
   double *weights = NEW_ARRAY(call->import->module->arena, double, old *size);
@@ -266,15 +266,22 @@ static bool collect_numbers(const cJSON *item, double *values, int64_t room, int
   return cJSON_IsArray(item);
 }
 
+/* Of a list and those in it, at least as many as there are numbers. */
+static int64_t count_items(const cJSON *list) {
+  const cJSON *child;
+  int64_t count = 0;
+  cJSON_ArrayForEach(child, list) count += cJSON_IsArray(child) ? count_items(child) : 1;
+  return count;
+}
+
 /* A member that is a number or lists of them: a scalar or one axis. */
 static Value *numbers(Call *call, const char *name, Dtype dtype, double otherwise) {
-  enum { MAX_NUMBERS = 1 << 20 };
   const cJSON *item = json_member(call->config, name);
   if (!cJSON_IsArray(item))
     return build_scalar(call->builder, dtype, json_number(call->config, name, otherwise));
-  double *values = NEW_ARRAY(call->import->module->arena, double, MAX_NUMBERS);
-  int64_t count = 0;
-  if (!collect_numbers(item, values, MAX_NUMBERS, &count) || !count)
+  int64_t count = 0, room = count_items(item);
+  double *values = NEW_ARRAY(call->import->module->arena, double, room);
+  if (!collect_numbers(item, values, room, &count) || !count)
     return call_null(call, "'%s' is not made of numbers", name);
   return make_floats(call, dtype, values, count);
 }

@@ -18,6 +18,13 @@ typedef struct Local {
   int64_t channels, filters;
 } Local;
 
+/* *value times `factor`; no kernel is larger than that. */
+static bool multiply(Call *call, int64_t *value, int64_t factor) {
+  enum { MAX_ELEMENTS = 1 << 28 };
+  return (!__builtin_mul_overflow(*value, factor, value) && *value <= MAX_ELEMENTS) ||
+         call_fail(call, "its kernel has more than %d elements", MAX_ELEMENTS);
+}
+
 static bool read_local(Call *call, Value *x, Local *l) {
   int64_t pads[4];
   l->spatial = call_spatial(call);
@@ -41,10 +48,11 @@ static bool read_local(Call *call, Value *x, Local *l) {
     if (l->outputs[i] < 1 || l->filters < 1)
       return call_fail(call, "a window of %lld does not fit into %lld", (long long)l->windows.kernel[i],
                        (long long)l->sizes[i]);
-    l->positions *= l->outputs[i];
-    l->window *= l->windows.kernel[i];
+    TRY(multiply(call, &l->positions, l->outputs[i]) && multiply(call, &l->window, l->windows.kernel[i]));
   }
-  return true;
+  int64_t all = l->positions;
+  return multiply(call, &all, l->window) && multiply(call, &all, l->channels) &&
+         multiply(call, &all, l->filters);
 }
 
 /* The input, flat, that window element `w` of position `p` sees; -1 in the padding. */

@@ -118,7 +118,11 @@ static Value *window_shares(Call *call, Dtype dtype, int64_t n, int64_t m, int64
 static Value *adapt_axis(Call *call, Value *x, int axis, int64_t m, bool is_max) {
   Module *module = call->import->module;
   int64_t n = x->type->dims[axis]->value, longest = 0;
+  enum { MAX_SIZE = 1 << 16 };
   if (m == n) return x;
+  if (m > MAX_SIZE || n > MAX_SIZE)
+    return call_null(call, "it pools %lld elements to %lld; at most %d are possible", (long long)n,
+                     (long long)m, MAX_SIZE);
   for (int64_t i = 0; i < m; i++) {
     int64_t size = window_end(i, n, m) - window_begin(i, n, m);
     longest = size > longest ? size : longest;

@@ -113,6 +113,8 @@ static bool read_mel(Call *call, Mel *m) {
   m->high = json_number(call->config, "max_freq", (double)(m->rate / 2));
   bool good = m->fft > 1 && m->fft <= 1 << 16 && m->step > 0 && m->step <= INT32_MAX && m->length > 0 &&
               m->length <= m->fft && m->bins > 0 && m->bins <= 1 << 14 && m->rate > 0 && m->low < m->high;
+  enum { MAX_KERNEL = 1 << 24 };
+  good = good && m->length * (m->fft / 2 + 1) <= MAX_KERNEL && m->bins * (m->fft / 2 + 1) <= MAX_KERNEL;
   return good || call_fail(call, "a transform of %lld with %lld bins makes no sense", (long long)m->fft,
                            (long long)m->bins);
 }

@@ -142,3 +142,12 @@ text("tf_idf", output_mode="tf_idf", idf_weights=[0.5, 1.0, 1.5, 2.0])
 text("padded", output_mode="count", pad_to_max_tokens=True, max_tokens=9)
 strings("text_python", "TextVectorization", TEXTS, error="a function in Python", standardize={"class_name": "function", "config": "f"}, split="whitespace",
         vocabulary=["a"], output_mode="int")
+
+for name, cls, inputs, options in (
+        ("string_lookup", "StringLookup", WORDS, lookup(vocabulary=["[UNK]", "b", "ä"], oov_token="[UNK]")),
+        ("integer_lookup", "IntegerLookup", np.int64([[7, -5, 12]] * 3), lookup(vocabulary=[-1, 12, -5])),
+        ("text", "TextVectorization", TEXTS, {"standardize": "lower", "split": "whitespace", "ngrams": None, "output_mode": "int",
+                                              "vocabulary": ["", "[UNK]", "the", "fox"]})):
+    dtype = "int64" if inputs.dtype.kind == "i" else "string"
+    case(f"{name}_assets", versions=(3,), form="keras-assets", inputs={"x": inputs}, model=graph(
+        ["y"], image(inputs.shape[1], name="x", dtype=dtype), layer(cls, "y", "x", **options)))
