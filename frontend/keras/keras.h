@@ -147,6 +147,7 @@ typedef struct KerasModel KerasModel;
 typedef struct Layer {
   const LayerKind *kind;
   const char *class_name, *name;
+  const char *operation; /* the name of an operation on tensors; NULL: it is a layer */
   const cJSON *json, *config;
   KerasModel *nested;  /* a model used as a layer, else NULL */
   const Graph *given;  /* its body, where the user gives it (given.c), */
@@ -282,6 +283,7 @@ extern const LayerKind activation_layers[], attention_layers[], category_layers[
     text_layers[], wrapper_layers[];
 /* Operations on tensors: of keras.ops by class name, of TensorFlow by their function's name. */
 extern const LayerKind element_operations[], shape_operations[];
+const LayerKind *element_operation(const char *name); /* that is a core operator; NULL: it is none */
 
 /* The kind of a layer whose graph is given. */
 extern const LayerKind given_kind;

@@ -28,7 +28,8 @@ const LayerKind *layer_kind(const char *class_name) {
 }
 
 const LayerKind *operation_kind(const char *name) {
-  return kind_named(operations, COUNT_OF(operations), name);
+  const LayerKind *kind = element_operation(name);
+  return kind ? kind : kind_named(operations, COUNT_OF(operations), name);
 }
 
 bool layer_is_input(const Layer *layer) {

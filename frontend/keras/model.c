@@ -157,6 +157,7 @@ static bool parse_layer(Import *import, const cJSON *json, const char *name, int
   layer->name = intern(import->module, name); /* nodes keep it, the JSON goes */
   if (is_model(layer->class_name)) return (layer->nested = model_parse(import, json)) != NULL;
   const char *operation = operation_name(layer);
+  layer->operation = operation ? intern(import->module, operation) : NULL;
   layer->kind = operation ? operation_kind(operation) : layer_kind(layer->class_name);
   if (operation && !layer->kind && *operation) layer->class_name = intern(import->module, operation);
   layer->given = layer->kind ? NULL : given_graph(import, layer);

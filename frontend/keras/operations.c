@@ -130,80 +130,57 @@ Value *op_operand(Call *call, int position, const char *name) {
 /* ---- one operand ---- */
 
 typedef struct Element {
-  const char *name;
   const Op *op;
+  const char *names; /* the class of keras.ops, then TensorFlow's functions */
 } Element;
 
-/* By the class of keras.ops and the function of TensorFlow. */
 static const Element unary[] = {
-    {"Abs", &op_abs},
-    {"Absolute", &op_abs},
-    {"math.abs", &op_abs},
-    {"Arccos", &op_acos},
-    {"Arccosh", &op_acosh},
-    {"Arcsin", &op_asin},
-    {"Arcsinh", &op_asinh},
-    {"Arctan", &op_atan},
-    {"Arctanh", &op_atanh},
-    {"Ceil", &op_ceil},
-    {"math.ceil", &op_ceil},
-    {"Cos", &op_cos},
-    {"math.cos", &op_cos},
-    {"Cosh", &op_cosh},
-    {"Erf", &op_erf},
-    {"math.erf", &op_erf},
-    {"Exp", &op_exp},
-    {"math.exp", &op_exp},
-    {"Floor", &op_floor},
-    {"math.floor", &op_floor},
-    {"HardSilu", &op_hard_swish},
-    {"Isnan", &op_is_nan},
-    {"Log", &op_log},
-    {"math.log", &op_log},
-    {"LogicalNot", &op_not},
-    {"math.logical_not", &op_not},
-    {"Mish", &op_mish},
-    {"Negative", &op_neg},
-    {"math.negative", &op_neg},
-    {"__operators__.neg", &op_neg},
-    {"Relu", &op_relu},
-    {"nn.relu", &op_relu},
-    {"Round", &op_round},
-    {"math.round", &op_round},
-    {"Selu", &op_selu},
-    {"nn.selu", &op_selu},
-    {"Sigmoid", &op_sigmoid},
-    {"math.sigmoid", &op_sigmoid},
-    {"nn.sigmoid", &op_sigmoid},
-    {"Sign", &op_sign},
-    {"math.sign", &op_sign},
-    {"Silu", &op_silu},
-    {"nn.silu", &op_silu},
-    {"nn.swish", &op_silu},
-    {"Sin", &op_sin},
-    {"math.sin", &op_sin},
-    {"Sinh", &op_sinh},
-    {"Softplus", &op_softplus},
-    {"math.softplus", &op_softplus},
-    {"Softsign", &op_softsign},
-    {"nn.softsign", &op_softsign},
-    {"Sqrt", &op_sqrt},
-    {"math.sqrt", &op_sqrt},
-    {"Tan", &op_tan},
-    {"Tanh", &op_tanh},
-    {"math.tanh", &op_tanh},
-    {"nn.tanh", &op_tanh},
+    {&op_abs, "Abs Absolute math.abs"},
+    {&op_acos, "Arccos"},
+    {&op_acosh, "Arccosh"},
+    {&op_asin, "Arcsin"},
+    {&op_asinh, "Arcsinh"},
+    {&op_atan, "Arctan"},
+    {&op_atanh, "Arctanh"},
+    {&op_ceil, "Ceil math.ceil"},
+    {&op_cos, "Cos math.cos"},
+    {&op_cosh, "Cosh"},
+    {&op_erf, "Erf math.erf"},
+    {&op_exp, "Exp math.exp"},
+    {&op_floor, "Floor math.floor"},
+    {&op_hard_swish, "HardSilu"},
+    {&op_is_nan, "Isnan"},
+    {&op_log, "Log math.log"},
+    {&op_not, "LogicalNot math.logical_not"},
+    {&op_mish, "Mish"},
+    {&op_neg, "Negative math.negative __operators__.neg"},
+    {&op_relu, "Relu nn.relu"},
+    {&op_round, "Round math.round"},
+    {&op_selu, "Selu nn.selu"},
+    {&op_sigmoid, "Sigmoid math.sigmoid nn.sigmoid"},
+    {&op_sign, "Sign math.sign"},
+    {&op_silu, "Silu nn.silu nn.swish"},
+    {&op_sin, "Sin math.sin"},
+    {&op_sinh, "Sinh"},
+    {&op_softplus, "Softplus math.softplus"},
+    {&op_softsign, "Softsign nn.softsign"},
+    {&op_sqrt, "Sqrt math.sqrt"},
+    {&op_tan, "Tan"},
+    {&op_tanh, "Tanh math.tanh nn.tanh"},
 };
 
+/* The operator that has that word among its names. */
 static const Op *op_named(const Element *list, int count, const char *name) {
-  for (int i = 0; i < count; i++)
-    if (!strcmp(list[i].name, name)) return list[i].op;
+  size_t length = strlen(name);
+  for (int i = 0; length && i < count; i++)
+    for (const char *at = list[i].names; (at = strstr(at, name)); at++)
+      if ((at == list[i].names || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return list[i].op;
   return NULL;
 }
 
 /* Functions of floats take integers as f32. */
 static Value *elementwise(Call *call) {
-  const Op *op = op_named(unary, COUNT_OF(unary), call->layer->kind->class_name);
+  const Op *op = op_named(unary, COUNT_OF(unary), call->layer->operation);
   Value *x = call->inputs[0];
   bool keeps = op == &op_abs || op == &op_neg || op == &op_sign || op == &op_not || op == &op_relu ||
                op == &op_floor || op == &op_ceil || op == &op_round;
@@ -304,7 +281,7 @@ static Value *identity(Call *call) {
 }
 
 static Value *fill_like(Call *call) {
-  bool ones = strstr(call->layer->kind->class_name, "nes") != NULL;
+  bool ones = strstr(call->layer->operation, "nes") != NULL;
   const Type *type = call->inputs[0]->type;
   return make_broadcast(call, build_scalar(call->builder, type->dtype, ones), type);
 }
@@ -312,57 +289,23 @@ static Value *fill_like(Call *call) {
 /* ---- two operands ---- */
 
 static const Element binary[] = {
-    {"Add", &op_add},
-    {"__operators__.add", &op_add},
-    {"math.add", &op_add},
-    {"nn.bias_add", &op_add},
-    {"Divide", &op_div},
-    {"TrueDivide", &op_div},
-    {"__operators__.truediv", &op_div},
-    {"math.truediv", &op_div},
-    {"math.divide", &op_div},
-    {"math.divide_no_nan", &op_div},
-    {"FloorDivide", &op_div},
-    {"__operators__.floordiv", &op_div},
-    {"Multiply", &op_mul},
-    {"__operators__.mul", &op_mul},
-    {"math.multiply", &op_mul},
-    {"Subtract", &op_sub},
-    {"__operators__.sub", &op_sub},
-    {"math.subtract", &op_sub},
-    {"Maximum", &op_max},
-    {"math.maximum", &op_max},
-    {"Minimum", &op_min},
-    {"math.minimum", &op_min},
-    {"Power", &op_pow},
-    {"__operators__.pow", &op_pow},
-    {"math.pow", &op_pow},
-    {"Equal", &op_equal},
-    {"math.equal", &op_equal},
-    {"__operators__.eq", &op_equal},
-    {"NotEqual", &op_equal},
-    {"math.not_equal", &op_equal},
-    {"__operators__.ne", &op_equal},
-    {"Greater", &op_greater},
-    {"math.greater", &op_greater},
-    {"__operators__.gt", &op_greater},
-    {"GreaterEqual", &op_greater_or_equal},
-    {"math.greater_equal", &op_greater_or_equal},
-    {"__operators__.ge", &op_greater_or_equal},
-    {"Less", &op_less},
-    {"math.less", &op_less},
-    {"__operators__.lt", &op_less},
-    {"LessEqual", &op_less_or_equal},
-    {"math.less_equal", &op_less_or_equal},
-    {"__operators__.le", &op_less_or_equal},
-    {"LogicalAnd", &op_and},
-    {"math.logical_and", &op_and},
-    {"LogicalOr", &op_or},
-    {"math.logical_or", &op_or},
-    {"Mod", &op_mod},
-    {"math.floormod", &op_mod},
-    {"__operators__.mod", &op_mod},
-    {"math.mod", &op_mod},
+    {&op_add, "Add __operators__.add math.add nn.bias_add"},
+    {&op_div, "Divide TrueDivide __operators__.truediv math.truediv math.divide math.divide_no_nan"},
+    {&op_div, "FloorDivide __operators__.floordiv"},
+    {&op_mul, "Multiply __operators__.mul math.multiply"},
+    {&op_sub, "Subtract __operators__.sub math.subtract"},
+    {&op_max, "Maximum math.maximum"},
+    {&op_min, "Minimum math.minimum"},
+    {&op_pow, "Power __operators__.pow math.pow"},
+    {&op_equal, "Equal math.equal __operators__.eq"},
+    {&op_equal, "NotEqual math.not_equal __operators__.ne"},
+    {&op_greater, "Greater math.greater __operators__.gt"},
+    {&op_greater_or_equal, "GreaterEqual math.greater_equal __operators__.ge"},
+    {&op_less, "Less math.less __operators__.lt"},
+    {&op_less_or_equal, "LessEqual math.less_equal __operators__.le"},
+    {&op_and, "LogicalAnd math.logical_and"},
+    {&op_or, "LogicalOr math.logical_or"},
+    {&op_mod, "Mod math.floormod __operators__.mod math.mod"},
 };
 
 /* The type that holds both: floats before integers, then the wider. */
@@ -412,7 +355,7 @@ static Value *floored(Call *call, const Op *op, Value *a, Value *b) {
 }
 
 static Value *pairwise(Call *call) {
-  const char *name = call->layer->kind->class_name;
+  const char *name = call->layer->operation;
   const Op *op = op_named(binary, COUNT_OF(binary), name);
   Value *a, *b;
   if (!two_operands(call, &a, &b)) return NULL;
@@ -488,23 +431,11 @@ static Value *einsum(Call *call) {
 /* ---- along axes ---- */
 
 static const Element reductions[] = {
-    {"Max", &op_reduce_max},
-    {"Amax", &op_reduce_max},
-    {"math.reduce_max", &op_reduce_max},
-    {"Mean", &op_reduce_mean},
-    {"math.reduce_mean", &op_reduce_mean},
-    {"Average", &op_reduce_mean},
-    {"Min", &op_reduce_min},
-    {"Amin", &op_reduce_min},
-    {"math.reduce_min", &op_reduce_min},
-    {"Prod", &op_reduce_prod},
-    {"math.reduce_prod", &op_reduce_prod},
-    {"Sum", &op_reduce_sum},
-    {"math.reduce_sum", &op_reduce_sum},
-    {"Any", &op_reduce_max},
-    {"math.reduce_any", &op_reduce_max},
-    {"All", &op_reduce_min},
-    {"math.reduce_all", &op_reduce_min},
+    {&op_reduce_max, "Max Amax math.reduce_max Any math.reduce_any"},
+    {&op_reduce_mean, "Mean math.reduce_mean Average"},
+    {&op_reduce_min, "Min Amin math.reduce_min All math.reduce_all"},
+    {&op_reduce_prod, "Prod math.reduce_prod"},
+    {&op_reduce_sum, "Sum math.reduce_sum"},
 };
 
 /* What is reduced: the axes of the call, absent: all. */
@@ -531,7 +462,7 @@ static Value *keep_axes(Call *call, Value *y, const int64_t *axes, int count) {
 }
 
 static Value *reduction(Call *call) {
-  const char *name = call->layer->kind->class_name;
+  const char *name = call->layer->operation;
   const Op *op = op_named(reductions, COUNT_OF(reductions), name);
   Value *x = call->inputs[0];
   int64_t axes[MAX_RANK];
@@ -552,7 +483,7 @@ static Value *variance(Call *call) {
   if (!x || !reduced_axes(call, x->type->rank, axes, &count)) return NULL;
   Value *rest = make_binary(call, &op_sub, x, make_reduce(call, &op_reduce_mean, x, axes, count));
   Value *y = make_reduce(call, &op_reduce_mean, make_binary(call, &op_mul, rest, rest), axes, count);
-  const char *name = call->layer->kind->class_name;
+  const char *name = call->layer->operation;
   if (!strcmp(name, "Std") || !strcmp(name, "math.reduce_std")) y = make_unary(call, &op_sqrt, y);
   return keep_axes(call, y, axes, count);
 }
@@ -595,7 +526,7 @@ static Value *softmax(Call *call) {
   int64_t axis = x ? x->type->rank - 1 : 0;
   const cJSON *item = op_param(call, 1, "axis");
   if (!x || (item && !call_axis(call, item, x->type->rank, &axis))) return NULL;
-  bool is_log = strstr(call->layer->kind->class_name, "og") != NULL;
+  bool is_log = strstr(call->layer->operation, "og") != NULL;
   Node *node = node_new(call->builder, is_log ? &op_log_softmax : &op_softmax, &x, 1);
   node_set_int(node, "axis", axis);
   return make(node);
@@ -605,7 +536,7 @@ static Value *arg_extreme(Call *call) {
   Value *x = call->inputs[0];
   int64_t axis = 0;
   const cJSON *item = op_param(call, 1, "axis");
-  bool is_max = strstr(call->layer->kind->class_name, "max") != NULL,
+  bool is_max = strstr(call->layer->operation, "max") != NULL,
        all = !item && call->from && call->from->is_keras3;
   if (all) {
     const Dim *flat = type_count(call->import->module, x->type);
@@ -623,144 +554,25 @@ static Value *running(Call *call) {
   int64_t axis = 0;
   const cJSON *item = op_param(call, 1, "axis");
   if (item && !call_axis(call, item, x->type->rank, &axis)) return NULL;
-  bool is_sum = strstr(call->layer->kind->class_name, "sum") != NULL;
+  bool is_sum = strstr(call->layer->operation, "sum") != NULL;
   Node *node = node_new(call->builder, is_sum ? &op_cum_sum : &op_cum_prod, &x, 1);
   node_set_int(node, "axis", axis);
   return make(node);
 }
 
-/* ---- the table ---- */
+/* ---- the tables ---- */
 
-#define UNARY(NAME) {NAME, elementwise, 1, 1, NULL, MASK_PASSES}
-#define BINARY(NAME) {NAME, pairwise, 1, 2, NULL, MASK_ENDS}
-#define REDUCTION(NAME) {NAME, reduction, 1, 1, NULL, MASK_ENDS}
+const LayerKind *element_operation(const char *name) {
+  static const LayerKind of_one = {"", elementwise, 1, 1, NULL, MASK_PASSES};
+  static const LayerKind of_two = {"", pairwise, 1, 2, NULL, MASK_ENDS};
+  static const LayerKind along_axes = {"", reduction, 1, 1, NULL, MASK_ENDS};
+  if (op_named(unary, COUNT_OF(unary), name)) return &of_one;
+  if (op_named(binary, COUNT_OF(binary), name)) return &of_two;
+  return op_named(reductions, COUNT_OF(reductions), name) ? &along_axes : NULL;
+}
 
+/* The rest. */
 const LayerKind element_operations[] = {
-    UNARY("Abs"),
-    UNARY("Absolute"),
-    UNARY("math.abs"),
-    UNARY("Arccos"),
-    UNARY("Arccosh"),
-    UNARY("Arcsin"),
-    UNARY("Arcsinh"),
-    UNARY("Arctan"),
-    UNARY("Arctanh"),
-    UNARY("Ceil"),
-    UNARY("math.ceil"),
-    UNARY("Cos"),
-    UNARY("math.cos"),
-    UNARY("Cosh"),
-    UNARY("Erf"),
-    UNARY("math.erf"),
-    UNARY("Exp"),
-    UNARY("math.exp"),
-    UNARY("Floor"),
-    UNARY("math.floor"),
-    UNARY("HardSilu"),
-    UNARY("Isnan"),
-    UNARY("Log"),
-    UNARY("math.log"),
-    UNARY("LogicalNot"),
-    UNARY("math.logical_not"),
-    UNARY("Mish"),
-    UNARY("Negative"),
-    UNARY("math.negative"),
-    UNARY("__operators__.neg"),
-    UNARY("Relu"),
-    UNARY("nn.relu"),
-    UNARY("Round"),
-    UNARY("math.round"),
-    UNARY("Selu"),
-    UNARY("nn.selu"),
-    UNARY("Sigmoid"),
-    UNARY("math.sigmoid"),
-    UNARY("nn.sigmoid"),
-    UNARY("Sign"),
-    UNARY("math.sign"),
-    UNARY("Silu"),
-    UNARY("nn.silu"),
-    UNARY("nn.swish"),
-    UNARY("Sin"),
-    UNARY("math.sin"),
-    UNARY("Sinh"),
-    UNARY("Softplus"),
-    UNARY("math.softplus"),
-    UNARY("Softsign"),
-    UNARY("nn.softsign"),
-    UNARY("Sqrt"),
-    UNARY("math.sqrt"),
-    UNARY("Tan"),
-    UNARY("Tanh"),
-    UNARY("math.tanh"),
-    UNARY("nn.tanh"),
-    BINARY("Add"),
-    BINARY("__operators__.add"),
-    BINARY("math.add"),
-    BINARY("nn.bias_add"),
-    BINARY("Divide"),
-    BINARY("TrueDivide"),
-    BINARY("__operators__.truediv"),
-    BINARY("math.truediv"),
-    BINARY("math.divide"),
-    BINARY("math.divide_no_nan"),
-    BINARY("FloorDivide"),
-    BINARY("__operators__.floordiv"),
-    BINARY("Multiply"),
-    BINARY("__operators__.mul"),
-    BINARY("math.multiply"),
-    BINARY("Subtract"),
-    BINARY("__operators__.sub"),
-    BINARY("math.subtract"),
-    BINARY("Maximum"),
-    BINARY("math.maximum"),
-    BINARY("Minimum"),
-    BINARY("math.minimum"),
-    BINARY("Power"),
-    BINARY("__operators__.pow"),
-    BINARY("math.pow"),
-    BINARY("Equal"),
-    BINARY("math.equal"),
-    BINARY("__operators__.eq"),
-    BINARY("NotEqual"),
-    BINARY("math.not_equal"),
-    BINARY("__operators__.ne"),
-    BINARY("Greater"),
-    BINARY("math.greater"),
-    BINARY("__operators__.gt"),
-    BINARY("GreaterEqual"),
-    BINARY("math.greater_equal"),
-    BINARY("__operators__.ge"),
-    BINARY("Less"),
-    BINARY("math.less"),
-    BINARY("__operators__.lt"),
-    BINARY("LessEqual"),
-    BINARY("math.less_equal"),
-    BINARY("__operators__.le"),
-    BINARY("LogicalAnd"),
-    BINARY("math.logical_and"),
-    BINARY("LogicalOr"),
-    BINARY("math.logical_or"),
-    BINARY("Mod"),
-    BINARY("math.floormod"),
-    BINARY("__operators__.mod"),
-    BINARY("math.mod"),
-    REDUCTION("Max"),
-    REDUCTION("Amax"),
-    REDUCTION("math.reduce_max"),
-    REDUCTION("Mean"),
-    REDUCTION("math.reduce_mean"),
-    REDUCTION("Average"),
-    REDUCTION("Min"),
-    REDUCTION("Amin"),
-    REDUCTION("math.reduce_min"),
-    REDUCTION("Prod"),
-    REDUCTION("math.reduce_prod"),
-    REDUCTION("Sum"),
-    REDUCTION("math.reduce_sum"),
-    REDUCTION("Any"),
-    REDUCTION("math.reduce_any"),
-    REDUCTION("All"),
-    REDUCTION("math.reduce_all"),
     {"Square", square, 1, 1, NULL, MASK_PASSES},
     {"math.square", square, 1, 1, NULL, MASK_PASSES},
     {"Reciprocal", reciprocal, 1, 1, NULL, MASK_PASSES},

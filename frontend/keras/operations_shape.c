@@ -413,7 +413,7 @@ static Value *triangle(Call *call) {
   int rank = x->type->rank;
   const Dim *rows[2], *columns[2];
   int64_t k = 0;
-  bool lower = !strcmp(call->layer->kind->class_name, "Tril");
+  bool lower = !strcmp(call->layer->operation, "Tril");
   const cJSON *item = op_param(call, 1, "k");
   if (rank < 2 || (item && !json_integer(item, &k))) return call_null(call, "it has no triangle");
   rows[0] = x->type->dims[rank - 2], rows[1] = columns[0] = number(call, 1),

@@ -266,6 +266,11 @@ def unsupported_layers_are_all_listed(folder):
     return keras2(folder, [IMAGE, plain("Lambda", "a"), plain("Strange", "b"), plain("MyLayer", "mine")])
 
 
+@case("this operation on tensors is not supported")
+def operation_without_name(folder):
+    return keras2(folder, [IMAGE, plain("TFOpLambda", "a", function=""), plain("TensorFlowOpLayer", "b")])
+
+
 @case("Python code")
 def subclassed(folder):
     with h5py.File(folder / "m.h5", "w") as file:
