@@ -424,8 +424,8 @@ static bool equalize(Plan *plan) {
   Equalized done = {0};
   TRY(plan_open(plan) && plan_calibrate(plan));
   graph_equalize(plan->graph, &options, &done);
-  plan_note(plan, "equalized: %d products and %d norms, channels scaled by up to %.3g", done.products,
-            done.norms, done.largest);
+  plan_note(plan, "equalized: %d products, %d norms, %d multiplications added; channels scaled by up to %.3g",
+            done.products, done.norms, done.multiplied, done.largest);
   return true;
 }
 
