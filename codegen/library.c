@@ -125,6 +125,9 @@ LLVMValueRef guard_holds(const Library *library, const DimCode *code, const Guar
   case GUARD_BYTES: return LLVMBuildICmp(builder, LLVMIntSLE, a, int64(library, (int64_t)1 << 46), "");
   case GUARD_EQUAL: return LLVMBuildICmp(builder, LLVMIntEQ, a, b, "");
   case GUARD_AT_MOST: return LLVMBuildICmp(builder, LLVMIntSLE, a, b, "");
+  case GUARD_SOURCE:
+    return LLVMBuildOr(builder, LLVMBuildICmp(builder, LLVMIntSGT, a, int64(library, 0), ""),
+                       LLVMBuildICmp(builder, LLVMIntEQ, b, int64(library, 0), ""), "");
   default: break;
   }
   LLVMValueRef equal = LLVMBuildICmp(builder, LLVMIntEQ, a, b, ""),

@@ -210,10 +210,12 @@ static void guard_value(Build *build, const Value *value) {
 }
 
 static void guard_needs(Build *build, const Node *node) {
-  for (const Equality *e = node->needs; e; e = e->next) {
-    guard_parts(build, e->a);
-    guard_parts(build, e->b);
-    add_guard(build, e->or_one ? GUARD_SPREADS : GUARD_EQUAL, e->a, e->b, equality_text(build->module, e));
+  static const GuardKind kinds[] = {
+      [NEED_EQUAL] = GUARD_EQUAL, [NEED_SPREAD] = GUARD_SPREADS, [NEED_SOURCE] = GUARD_SOURCE};
+  for (const Need *need = node->needs; need; need = need->next) {
+    guard_parts(build, need->a);
+    guard_parts(build, need->b);
+    add_guard(build, kinds[need->kind], need->a, need->b, need_text(build->module, need));
   }
 }
 

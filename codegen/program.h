@@ -68,6 +68,7 @@ typedef enum GuardKind {
   GUARD_EQUAL,
   GUARD_AT_MOST, /* a <= b */
   GUARD_SPREADS, /* a is b or 1 */
+  GUARD_SOURCE,  /* a > 0, or b is 0 */
   GUARD_BYTES
 } GuardKind;
 

@@ -332,11 +332,11 @@ static bool run_item_op(Run *run, const Node *node) {
 /* ---- graphs ---- */
 
 static bool check_needs(const Run *run, const Node *node) {
-  for (const Equality *e = node->needs; e; e = e->next) {
+  for (const Need *need = node->needs; need; need = need->next) {
     int64_t a, b;
-    if (eval(run, e->a, &a) && eval(run, e->b, &b) && !equality_holds(e, a, b))
-      return node_fail(node, "sizes do not fit together: %s, not %lld and %lld",
-                       equality_text(run->module, e), (long long)a, (long long)b);
+    if (eval(run, need->a, &a) && eval(run, need->b, &b) && !need_holds(need, a, b))
+      return node_fail(node, "sizes do not fit together: %s, not %lld and %lld", need_text(run->module, need),
+                       (long long)a, (long long)b);
   }
   return true;
 }

@@ -305,15 +305,21 @@ enum { MAX_KNOWN = 64 };
 
 typedef struct Attr Attr;
 
-/* Open sizes that a node needs to be equal: who runs it checks that. */
-typedef struct Equality {
-  const Dim *a, *b;
-  bool or_one; /* a may be 1 as well */
-  struct Equality *next;
-} Equality;
+typedef enum NeedKind {
+  NEED_EQUAL,  /* a is b */
+  NEED_SPREAD, /* a is b or 1 */
+  NEED_SOURCE  /* a is more than 0, unless b, the number of elements that are read there, is 0 */
+} NeedKind;
 
-bool equality_holds(const Equality *equality, int64_t a, int64_t b);
-const char *equality_text(Module *module, const Equality *equality);
+/* What a node needs of open sizes: who runs it checks that. */
+typedef struct Need {
+  NeedKind kind;
+  const Dim *a, *b;
+  struct Need *next;
+} Need;
+
+bool need_holds(const Need *need, int64_t a, int64_t b);
+const char *need_text(Module *module, const Need *need);
 
 struct Node {
   const Op *op;
@@ -328,9 +334,9 @@ struct Node {
   Graph **regions; /* nested graphs; see `kernel` */
   const char
       *origin; /* names of the model's nodes that it came from, for messages and provenance; NULL when none */
-  const Data *data;      /* of `const`, else NULL */
-  const Equality *needs; /* found by inference */
-  int mark;              /* scratch for passes; no meaning between them */
+  const Data *data;  /* of `const`, else NULL */
+  const Need *needs; /* found by inference */
+  int mark;          /* scratch for passes; no meaning between them */
 };
 
 /* A list of nodes in execution order: definitions come before uses; the last is always `return`. */
@@ -365,7 +371,7 @@ struct Module {
   Diag *diags, *last_diag;
   int error_count;
   Data *data;              /* all that were made, for release */
-  Equality *needs;         /* of the node whose types are being inferred */
+  Need *needs;             /* of the node whose types are being inferred */
   const char *producer;    /* provenance: tool that wrote the model, NULL unknown */
   Labelled *labels;        /* of outputs, NULL: none; no text form has them */
   struct Interns *interns; /* dims, types, strings */

@@ -94,22 +94,41 @@ bool dims_clash(const Dim *a, const Dim *b) {
   return a != b && dim_is_const(a) && dim_is_const(b);
 }
 
-bool equality_holds(const Equality *equality, int64_t a, int64_t b) {
-  return a == b || (equality->or_one && a == 1);
+bool need_holds(const Need *need, int64_t a, int64_t b) {
+  switch (need->kind) {
+  case NEED_EQUAL: return a == b;
+  case NEED_SPREAD: return a == b || a == 1;
+  case NEED_SOURCE: return a > 0 || b == 0;
+  }
+  return false;
 }
 
-const char *equality_text(Module *module, const Equality *equality) {
-  return arena_printf(module->arena, equality->or_one ? "%s must be %s or 1" : "%s and %s must be equal",
-                      dim_text(module, equality->a), dim_text(module, equality->b));
+const char *need_text(Module *module, const Need *need) {
+  static const char *const texts[] = {[NEED_EQUAL] = "%s and %s must be equal",
+                                      [NEED_SPREAD] = "%s must be %s or 1",
+                                      [NEED_SOURCE] = "%s must be more than 0, or %s must be 0"};
+  return arena_printf(module->arena, texts[need->kind], dim_text(module, need->a), dim_text(module, need->b));
+}
+
+static void add_need(const Node *node, NeedKind kind, const Dim *a, const Dim *b) {
+  Module *module = node_module(node);
+  Need *need = NEW(module->arena, Need);
+  *need = (Need){kind, a, b, module->needs};
+  module->needs = need;
 }
 
 static bool need_equal(const Node *node, const Dim *a, const Dim *b, bool or_one) {
   if (dims_clash(a, b)) return false;
-  if (a == b) return true;
-  Module *module = node_module(node);
-  Equality *equality = NEW(module->arena, Equality);
-  *equality = (Equality){a, b, or_one && !dim_is_const(a), module->needs};
-  module->needs = equality;
+  if (a != b) add_need(node, or_one && !dim_is_const(a) ? NEED_SPREAD : NEED_EQUAL, a, b);
+  return true;
+}
+
+bool check_source(const Node *node, const Dim *size, const Type *read) {
+  const Dim *count = type_count(node_module(node), read);
+  if ((dim_is_const(size) && size->value > 0) || dim_is(count, 0)) return true;
+  if (dim_is_const(size) && dim_is_const(count))
+    return node_fail(node, "x of shape %s has no elements to gather", operand_text(node, 0));
+  add_need(node, NEED_SOURCE, size, count);
   return true;
 }
 

@@ -22,8 +22,6 @@ static bool check_indices(const Node *node, int axis) {
   const Dim *size = operand(node, 0)->type->dims[axis];
   const Data *data = value_data(operand(node, 1));
   if (!dim_is_const(size)) return true;
-  if (size->value == 0 && type_static_count(operand(node, 1)->type) != 0)
-    return node_fail(node, "x of shape %s has no elements to gather", operand_text(node, 0));
   int64_t count = data ? data->splat && data->count ? 1 : data->count : 0;
   for (int64_t i = 0; i < count; i++) {
     int64_t index = data_get_int(data, i);
@@ -58,7 +56,7 @@ static bool gather_infer(Node *node) {
   TRY(check_sizes(node, "the result", dims, rank));
   result_set(node, 0, type_make(node_module(node), x->dtype, rank, dims));
   gather_known(node);
-  return true;
+  return check_source(node, x->dims[axis], result(node, 0)->type);
 }
 
 /* Constant indices in equal steps: a slice, which is a view. */
@@ -148,7 +146,7 @@ static bool gather_elements_infer(Node *node) {
                        operand_text(node, 0));
   }
   result_set(node, 0, type_with_dtype(node_module(node), indices, x->dtype));
-  return true;
+  return check_source(node, x->dims[axis], result(node, 0)->type);
 }
 
 static void gather_elements_axes(const Node *node, int index, AxisLink *links) {
@@ -234,6 +232,8 @@ static bool gather_nd_infer(Node *node) {
     dims[rank++] = x->dims[i];
   TRY(check_sizes(node, "the result", dims, rank));
   result_set(node, 0, type_make(node_module(node), x->dtype, rank, dims));
+  for (int i = 0; i < coordinates(node); i++)
+    TRY(check_source(node, x->dims[node_int(node, "batch_axes") + i], result(node, 0)->type));
   return true;
 }
 

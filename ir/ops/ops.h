@@ -36,6 +36,9 @@ bool dims_clash(const Dim *a, const Dim *b);
 bool sizes_agree(const Node *node, const Dim *a, const Dim *b);
 /* The same for the shape of an operand that is repeated along axes of size 1 and new leading ones. */
 bool spreads_to(const Node *node, const Type *from, const Type *to);
+/* Elements of `read` come from an axis of x that has `size`, where there must be some; of an open size the
+ * program that runs checks that. */
+bool check_source(const Node *node, const Dim *size, const Type *read);
 /* An attribute of axis numbers: each in [-rank, rank) and mentioned once. axes[] gets them counted from 0. */
 bool check_axis(const Node *node, const char *name, int rank, int *axis);
 bool check_axes(const Node *node, const char *name, int rank, bool axes[MAX_RANK]);
