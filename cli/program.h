@@ -135,7 +135,7 @@ bool build_states(Module *module, const Arguments *arguments); /* --state and --
 /* The passes of the command, for its --cpu. */
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
                     Quantization *quantization);
-/* Of --quantize and what belongs to it; NULL: not given. Reads the samples. */
+/* Of --quantize and what belongs to it; NULL: not given. Reads the samples, which build_optimise frees. */
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
 void quantization_print(const Quantization *quantization, FILE *out);
 /* Whether --emit wants a file for other tools, for which build_optimise stops early; of verbs that have it.

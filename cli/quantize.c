@@ -85,6 +85,15 @@ static bool read_recovery(Module *module, const Arguments *arguments, unsigned *
   return true;
 }
 
+static bool read_quantization(Module *module, const Arguments *arguments, Quantization *q) {
+  TRY(read_recovery(module, arguments, &q->recovery));
+  TRY(read_drop(module, arguments, &q->max_drop));
+  TRY(samples_from_options(module, arguments, q->samples));
+  if (q->samples->count == 0) return random_samples(module, q->samples) && warn_random(q);
+  if (q->precision == PRECISION_W4 && !option_text(arguments, "recover")) q->recovery |= RECOVER_GPTQ;
+  return true;
+}
+
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization) {
   static const char *const ranges[] = {"minmax", "percentile", "mse", "entropy", NULL};
   static const char *const precisions[] = {"int8", "bf16", "dynamic", "w8", "w4", NULL};
@@ -94,22 +103,16 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   *quantization = NULL;
   if (!precision) return true;
   Quantization *q = NEW(module->arena, Quantization);
-  Samples *samples = NEW(module->arena, Samples);
   q->precision = numbers[choice_number(precision, precisions, 0)];
   q->range = (RangeMethod)choice_number(option_text(arguments, "range"), ranges, RANGE_MSE);
   q->times_decide = option_flag(arguments, "tune");
-  q->samples = samples;
+  q->samples = NEW(module->arena, Samples);
   q->progress = show_progress;
   q->group = (int)option_count(arguments, "group", 32);
-  TRY(read_recovery(module, arguments, &q->recovery));
-  TRY(read_drop(module, arguments, &q->max_drop));
-  TRY(samples_from_options(module, arguments, samples));
-  bool is_given = samples->count > 0;
-  if (!is_given) TRY(random_samples(module, samples) && warn_random(q));
-  if (q->precision == PRECISION_W4 && is_given && !option_text(arguments, "recover"))
-    q->recovery |= RECOVER_GPTQ;
   *quantization = q;
-  return true;
+  if (read_quantization(module, arguments, q)) return true;
+  samples_free(q->samples);
+  return false;
 }
 
 /* ---- The ledger ---- */
@@ -140,7 +143,7 @@ static void print_likeness(FILE *out, const Quantization *q) {
   else
     fprintf(out, "%s: %.*f%s", words[q->likeness], q->likeness == LIKE_COSINE ? 5 : 2,
             (q->likeness == LIKE_COSINE ? 1 : 100) * q->after, q->likeness == LIKE_COSINE ? "" : " %");
-  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->samples->count, q->sqnr);
+  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->sample_count, q->sqnr);
 }
 
 void quantization_print(const Quantization *q, FILE *out) {

@@ -203,7 +203,7 @@ static void tally_sample(Tally *tally, const Pair *pair, int sample) {
 
 bool plan_evaluate(Plan *plan) {
   Quantization *quantization = plan->quantization;
-  int count = quantization->samples->count;
+  int count = quantization->sample_count = quantization->samples->count;
   Tally tally = {.least = 1};
   Pair pair;
   quantization->likeness = quantization->samples->labels                     ? LIKE_LABELS

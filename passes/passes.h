@@ -85,7 +85,7 @@ typedef enum Recovery {
 /* What is asked for, and the ledger of what was done. */
 typedef struct Quantization {
   Precision precision;
-  const Samples *samples;
+  Samples *samples;  /* whoever made them frees them */
   RangeMethod range; /* of activations */
   int group;         /* weights that share a step of W4; they are next to each other in a sum */
   unsigned recovery; /* of Recovery */
@@ -95,6 +95,7 @@ typedef struct Quantization {
   void *context;
 
   const char *effects[4]; /* of what was recovered, a line each; NULL ends them */
+  int sample_count;       /* that the outputs were compared on */
   LedgerRow *rows;        /* in the order of the graph */
   int row_count;
   Likeness likeness;
