@@ -144,20 +144,14 @@ void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
   if (node_is(node, &op_add)) add_summand(plan, node);
 }
 
-bool plan_open(Plan *plan) {
-  int activations = plan->activation_count, count = activations + plan->layer_count;
+bool plan_observe(Plan *plan) {
+  bool wants_results = plan->quantization->recovery & RECOVER_GPTQ;
+  int activations = plan->activation_count, count = activations + (wants_results ? plan->layer_count : 0);
   Value **values = NEW_ARRAY(plan->graph->module->arena, Value *, count);
   for (int i = 0; i < count; i++)
     values[i] = i < activations ? plan->activations[i].value : result(plan->layers[i - activations].node, 0);
-  plan_report(plan, "compiling", 0, 2);
-  TRY(observer_open(&plan->observed, plan->graph, plan->options, values, count));
-  plan_report(plan, "compiling", 1, 2);
-  return observer_open(&plan->original, plan->graph, plan->options, NULL, 0);
-}
-
-void plan_close(Plan *plan) {
-  observer_close(&plan->observed);
-  observer_close(&plan->original);
+  plan_report(plan, "compiling", 0, 1);
+  return observer_open(&plan->observed, plan->graph, plan->options, values, count);
 }
 
 float *layer_weights(const Layer *layer) {

@@ -16,20 +16,13 @@ typedef struct Pair {
   int count;
 } Pair;
 
-/* layers: their results are seen, too. */
-static bool pair_open(Pair *pair, Plan *plan, bool layers) {
+static bool pair_open(Pair *pair, Plan *plan) {
   Arena *arena = plan->graph->module->arena;
-  int count = layers ? plan->layer_count : 0;
-  Value **values = NEW_ARRAY(arena, Value *, count);
-  Node **nodes = NEW_ARRAY(arena, Node *, plan->layer_count);
-  *pair = (Pair){.plan = plan, .original = layers ? &plan->observed : &plan->original};
-  pair->count = pair->original->output_count + pair->original->seen_count;
+  *pair = (Pair){.plan = plan, .original = &plan->original, .count = plan->graph->output_count};
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
   pair->b = NEW_ARRAY(arena, Tensor, pair->count);
   observer_copy(&pair->planned, plan->graph, plan->options);
-  TRY(plan_apply(plan, pair->planned.copy, nodes));
-  for (int i = 0; i < count; i++) values[i] = result(nodes[i], 0);
-  return observer_build(&pair->planned, values, count);
+  return plan_apply(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
 }
 
 static bool pair_run(Pair *pair, int sample) {
@@ -53,19 +46,19 @@ static int layer_of_origin(const Plan *plan, const char *origin) {
   return -1;
 }
 
-static int layer_of_nodes(const Plan *plan, const Graph *region, bool products) {
-  FOR_EACH_NODE(node, region) {
-    int found = !products || node->op->macs ? layer_of_origin(plan, node->origin) : -1;
-    if (found >= 0) return found;
-  }
-  return -1;
-}
-
-/* The layer that a kernel was made of, of several that whose product it has; -1: none. */
+/* The layer that a kernel was made of: whose product it has, or all of whose nodes are its; -1: none. */
 static int layer_of_kernel(const Plan *plan, const Node *node) {
   if (node->region_count == 0) return layer_of_origin(plan, node->origin);
-  int found = layer_of_nodes(plan, node->regions[0], true);
-  return found >= 0 ? found : layer_of_nodes(plan, node->regions[0], false);
+  int found = -1;
+  bool is_all = true;
+  FOR_EACH_NODE(inner, node->regions[0]) {
+    if (inner->op->traits & TRAIT_STRUCTURE) continue;
+    int layer = layer_of_origin(plan, inner->origin);
+    if (layer >= 0 && inner->op->macs) return layer;
+    is_all &= layer >= 0 && (found < 0 || found == layer);
+    found = layer;
+  }
+  return is_all ? found : -1;
 }
 
 static void add_time(LedgerRow *row, const KernelTime *time, bool after) {
@@ -114,7 +107,7 @@ static int64_t constant_bytes(const Graph *graph) {
 bool plan_predict(Plan *plan) {
   enum { RUNS = 5 };
   Pair pair;
-  bool ok = pair_open(&pair, plan, false);
+  bool ok = pair_open(&pair, plan);
   for (int run = 0; ok && run < RUNS; run++) {
     plan_report(plan, "comparing times", run, RUNS);
     ok = pair_run(&pair, 0);
@@ -133,11 +126,7 @@ bool plan_predict(Plan *plan) {
 
 /* ---- likeness ---- */
 
-typedef struct Noise {
-  double signal, noise;
-} Noise;
-
-static void noise_add(Noise *noise, const Tensor *a, const Tensor *b) {
+void noise_add(Noise *noise, const Tensor *a, const Tensor *b) {
   if (!dtype_is_float(a->dtype)) return;
   for (int64_t i = 0, count = tensor_count(a); i < count; i++) {
     double x = dtype_get(a->dtype, a->data, i), error = dtype_get(b->dtype, b->data, i) - x;
@@ -146,7 +135,7 @@ static void noise_add(Noise *noise, const Tensor *a, const Tensor *b) {
   }
 }
 
-static double decibels(const Noise *noise) {
+double noise_decibels(const Noise *noise) {
   return noise->noise > 0 ? 10 * log10((noise->signal + DBL_MIN) / noise->noise) : INFINITY;
 }
 
@@ -209,7 +198,7 @@ bool plan_evaluate(Plan *plan) {
   quantization->likeness = quantization->samples->labels                     ? LIKE_LABELS
                            : has_classes(graph_output(plan->graph, 0)->type) ? LIKE_CLASSES
                                                                              : LIKE_COSINE;
-  bool ok = pair_open(&pair, plan, false);
+  bool ok = pair_open(&pair, plan);
   for (int i = 0; ok && i < count; i++) {
     plan_report(plan, "comparing outputs", i, count);
     ok = pair_run(&pair, i);
@@ -220,25 +209,6 @@ bool plan_evaluate(Plan *plan) {
   bool by_cosine = quantization->likeness == LIKE_COSINE;
   quantization->before = by_cosine ? 1 : tally.right[0] / (double)tally.rows;
   quantization->after = by_cosine ? tally.least : tally.right[1] / (double)tally.rows;
-  quantization->sqnr = decibels(&tally.noise);
-  return ok;
-}
-
-bool plan_compare_layers(Plan *plan) {
-  enum { MOST = 8 };
-  int samples = plan->quantization->samples->count, count = samples < MOST ? samples : MOST;
-  int outputs = plan->graph->output_count;
-  Noise *noises = NEW_ARRAY(plan->graph->module->arena, Noise, plan->layer_count);
-  Pair pair;
-  bool ok = pair_open(&pair, plan, true);
-  for (int i = 0; ok && i < count; i++) {
-    plan_report(plan, "comparing layers", i, count);
-    ok = pair_run(&pair, i);
-    for (int l = 0; ok && l < plan->layer_count; l++)
-      noise_add(&noises[l], &pair.a[outputs + plan->activation_count + l], &pair.b[outputs + l]);
-    pair_free(&pair);
-  }
-  observer_close(&pair.planned);
-  for (int l = 0; ok && l < plan->layer_count; l++) plan->layers[l].row->sqnr = decibels(&noises[l]);
+  quantization->sqnr = noise_decibels(&tally.noise);
   return ok;
 }

@@ -63,7 +63,7 @@ typedef struct LedgerRow {
   const char *kind; /* "conv 3x3", "gemm" */
   Precision precision;
   const char *reason;                /* why it is not what was asked for; NULL: it is */
-  double sqnr;                       /* of its results, dB; 0: not measured */
+  double sqnr;                       /* of the outputs if it alone is narrow, dB; 0: not measured */
   int64_t bytes_before, bytes_after; /* of its weights */
   double predicted_before, predicted_after, measured_before, measured_after;
 } LedgerRow;

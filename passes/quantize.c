@@ -222,15 +222,18 @@ typedef struct Application {
   Value **activations;
   Narrow *narrow;  /* [activation * PRECISION_COUNT + precision]; NULL: not built yet */
   bool *is_shared; /* by activation */
+  bool is_beside;  /* what is narrow is built beside what is there */
 } Application;
 
 static Application find_in(const Plan *plan, const Graph *graph) {
   Arena *arena = graph->module->arena;
   int layers = plan->layer_count, activations = plan->activation_count, all = layers + activations;
   Value **sources = NEW_ARRAY(arena, Value *, all), **found = NEW_ARRAY(arena, Value *, all);
-  Application a = {plan, NEW_ARRAY(arena, Node *, layers), found + layers,
-                   NEW_ARRAY(arena, Narrow, activations * PRECISION_COUNT),
-                   NEW_ARRAY(arena, bool, activations)};
+  Application a = {.plan = plan,
+                   .layers = NEW_ARRAY(arena, Node *, layers),
+                   .activations = found + layers,
+                   .narrow = NEW_ARRAY(arena, Narrow, activations * PRECISION_COUNT),
+                   .is_shared = NEW_ARRAY(arena, bool, activations)};
   for (int i = 0; i < all; i++)
     sources[i] = i < layers ? result(plan->layers[i].node, 0) : plan->activations[i - layers].value;
   values_in_copy(plan->graph, sources, all, graph, found);
@@ -260,7 +263,7 @@ static const Narrow *narrow_activation(Application *a, int index, Precision prec
   Value *x = a->activations[index];
   Narrow *narrow = &a->narrow[index * PRECISION_COUNT + (int)precision];
   if (narrow->narrow) return narrow;
-  bool shares = scheme->is_shared && activation->is_image && !a->is_shared[index];
+  bool shares = scheme->is_shared && activation->is_image && !a->is_shared[index] && !a->is_beside;
   int count = 0;
   Use **uses = shares ? other_uses(a, x, &count) : NULL;
   Graph *graph = x->graph;
@@ -303,7 +306,7 @@ static bool narrow_layer(Application *a, int index) {
 }
 
 /* In the order of the graph, so that what a layer reads has been rewritten before. */
-bool plan_apply(const Plan *plan, Graph *graph, Node **layers) {
+bool plan_apply(const Plan *plan, Graph *graph) {
   Application a = find_in(plan, graph);
   for (int i = 0; i < plan->layer_count; i++)
     if (plan->layers[i].row->precision != PRECISION_F32) TRY(narrow_layer(&a, i));
@@ -312,8 +315,22 @@ bool plan_apply(const Plan *plan, Graph *graph, Node **layers) {
     if (!plan->activations[i].is_read && schemes[precision].is_shared)
       TRY(narrow_activation(&a, i, precision));
   }
-  for (int i = 0; layers && i < plan->layer_count; i++) layers[i] = a.layers[i];
   graph_sweep(graph);
+  return true;
+}
+
+bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors) {
+  Application a = find_in(plan, graph);
+  a.is_beside = true;
+  for (int i = 0; i < plan->layer_count; i++) {
+    errors[i] = NULL;
+    if (plan->layers[i].row->precision == PRECISION_F32) continue;
+    Node *old = a.layers[i], *narrow = narrow_node(&a, &plan->layers[i], old);
+    TRY(narrow && node_finish(narrow));
+    Builder builder = builder_before(old->next);
+    errors[i] = build_binary(&builder, &op_sub, result(narrow, 0), result(old, 0));
+    TRY(errors[i]);
+  }
   return true;
 }
 
@@ -403,10 +420,18 @@ static bool choose_by_loss(Plan *plan) {
       precision_name(quantization->precision), 100 * drop, count, 100 * least, 100 * quantization->max_drop);
 }
 
-static bool choose(Plan *plan) {
+static bool look(Plan *plan) {
   refuse_layers(plan);
-  return plan_open(plan) && plan_calibrate(plan) && plan_round(plan) && choose_by_time(plan) &&
-         plan_compare_layers(plan) && plan_evaluate(plan) && choose_by_loss(plan);
+  bool ok = plan_observe(plan) && plan_calibrate(plan) && plan_round(plan);
+  observer_close(&plan->observed);
+  return ok;
+}
+
+static bool judge(Plan *plan) {
+  bool ok = observer_open(&plan->original, plan->graph, plan->options, NULL, 0) && choose_by_time(plan) &&
+            plan_find_sensitivity(plan) && plan_evaluate(plan) && choose_by_loss(plan);
+  observer_close(&plan->original);
+  return ok;
 }
 
 /* ---- equalization ---- */
@@ -422,7 +447,9 @@ static const float *absmax_of(const void *context, const Node *product) {
 static bool equalize(Plan *plan) {
   Equalizing options = {0.5, absmax_of, plan};
   Equalized done = {0};
-  TRY(plan_open(plan) && plan_calibrate(plan));
+  bool ok = plan_observe(plan) && plan_calibrate(plan);
+  observer_close(&plan->observed);
+  if (!ok) return false;
   graph_equalize(plan->graph, &options, &done);
   plan_note(plan, "equalized: %d products, %d norms, %d multiplications added; channels scaled by up to %.3g",
             done.products, done.norms, done.multiplied, done.largest);
@@ -435,14 +462,10 @@ static bool quantize(Graph *graph, const PassOptions *options) {
   if (plan.layer_count == 0)
     return fail(graph->module, "there is nothing to quantize: no conv, gemm or matmul with constant weights");
   if (options->quantization->recovery & RECOVER_EQUALIZE) {
-    bool ok = equalize(&plan);
-    plan_close(&plan);
-    TRY(ok);
+    TRY(equalize(&plan));
     plan_find(&plan, graph, options);
   }
-  bool ok = choose(&plan);
-  plan_close(&plan);
-  return ok && plan_apply(&plan, graph, NULL);
+  return look(&plan) && judge(&plan) && plan_apply(&plan, graph);
 }
 
 bool pass_quantize(Graph *graph, const PassOptions *options) {

@@ -51,16 +51,15 @@ typedef struct Plan {
   Activation *activations;
   int activation_count;
   Observer original; /* the graph as it is */
-  Observer observed; /* that shows the activations, then the layers' results */
+  Observer observed; /* that shows the activations, then, for GPTQ, the layers' results */
 } Plan;
 
 /* ---- layers.c ---- */
 
 /* Finds them, and gives each node of a layer an origin of its own. */
 void plan_find(Plan *plan, Graph *graph, const PassOptions *options);
-/* Compiles the graph, twice. False with a Diag; close the plan in any case. */
-bool plan_open(Plan *plan);
-void plan_close(Plan *plan);
+/* Opens `observed`, for calibration and rounding. Close it in any case. */
+bool plan_observe(Plan *plan);
 void plan_report(const Plan *plan, const char *what, int done, int count);
 /* A line of the ledger's effects. */
 void plan_note(Plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -84,16 +83,29 @@ bool plan_round(Plan *plan);
 
 /* Compares the planned graph with the original: fills in times of the rows and the total. */
 bool plan_predict(Plan *plan);
-bool plan_evaluate(Plan *plan);       /* the likeness */
-bool plan_compare_layers(Plan *plan); /* sqnr of the rows */
+bool plan_evaluate(Plan *plan); /* the likeness */
+
+typedef struct Noise {
+  double signal, noise; /* sums of squares */
+} Noise;
+/* Of a, and of what b is off; nothing unless they are floats. */
+void noise_add(Noise *noise, const Tensor *a, const Tensor *b);
+double noise_decibels(const Noise *noise);
+
+/* ---- sensitivity.c ---- */
+
+/* The sqnr of the rows. */
+bool plan_find_sensitivity(Plan *plan);
 
 /* ---- quantize.c ---- */
 
 /* Of the weights at the layer's precision. */
 int64_t layer_bytes(const Layer *layer);
 
-/* Rewrites `graph`, which is that of the plan or an unchanged copy of it. `layers` gets its nodes that the
- * layers have become; NULL: they are not of interest. */
-bool plan_apply(const Plan *plan, Graph *graph, Node **layers);
+/* Rewrites `graph`, which is that of the plan or an unchanged copy of it. */
+bool plan_apply(const Plan *plan, Graph *graph);
+/* What the layers of an unchanged copy would be off by, if each alone were narrow: errors[layer] is a value
+ * of it, NULL for those that stay as they are. */
+bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors);
 
 #endif
