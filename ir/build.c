@@ -195,7 +195,8 @@ Value *build_dynamic_quantize(Builder *builder, Value *x, Value **scale, Value *
   Value *step = range ? build_binary(builder, &op_div, range, build_scalar(builder, dtype, UINT8_MAX)) : NULL;
   Value *is_zero = step ? build_binary(builder, &op_equal, step, nothing) : NULL;
   *scale = is_zero ? build_op(builder, &op_where, (Value *[]){is_zero, one, step}, 3) : NULL;
-  Value *negative = *scale ? build_unary(builder, &op_neg, low) : NULL;
-  *zero = negative ? build_quantize(builder, negative, *scale, NULL, DTYPE_U8) : NULL;
-  return *zero ? build_quantize(builder, x, *scale, *zero, DTYPE_U8) : NULL;
+  Value *divisor = *scale ? build_cast(builder, *scale, DTYPE_F32) : NULL;
+  Value *negative = divisor ? build_unary(builder, &op_neg, low) : NULL;
+  *zero = negative ? build_quantize(builder, negative, divisor, NULL, DTYPE_U8) : NULL;
+  return *zero ? build_quantize(builder, x, divisor, *zero, DTYPE_U8) : NULL;
 }
