@@ -1,16 +1,17 @@
 /*
- * quantize.c -- products of floats become products of integers, as far as that is worth it.
+ * quantize.c -- products of floats become products of narrower numbers, as far as that is worth it.
  *
- * Before: conv, gemm and matmul of floats with constant weights. After: their operands are
- * dequantize(quantize(x)) and dequantize(constant), which `integers` makes integer products of. x is u8 with
+ * Before: conv, gemm and matmul of floats with constant weights, for weights alone also gathers from such.
+ * After: the same on what a table says of each precision (schemes). With int8 their operands are
+ * dequantize(quantize(x)) and dequantize(constant), which `integers` makes integer products of: x is u8 with
  * one step and zero point, found by running the graph on samples (calibrate.c); weights are i8 with a step
  * per channel of the result; a constant bias is i32 in units of both steps, and takes in the mean error of
  * the rounded weights. Between convolutions whatever reads x reads the integers.
  *
- * A product stays as it is when the cost model finds its integer form slower, and, with a bound on what may
- * be lost (Quantization.max_drop), when too much is lost with it: products with the worst signal-to-noise
- * ratio go back first, as few as it takes. Does nothing without PassOptions.quantization, whose ledger it
- * fills in.
+ * A product stays as it is when the cost model finds its narrow form slower, and, with a bound on what may
+ * be lost (Quantization.max_drop), when too much is lost with it: those that alone cost the outputs most
+ * (sensitivity.c) go back first, as few as it takes. Does nothing without PassOptions.quantization, whose
+ * ledger it fills in.
  */
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
