@@ -32,13 +32,6 @@ const Location *program_location(const Program *program, const Value *value) {
   return &program->locations[value->def->mark + value->index];
 }
 
-const Dim *type_bytes(Module *module, const Type *type) {
-  const Dim *count = type_count(module, type);
-  int bits = dtype_bits(type->dtype);
-  if (bits % 8 == 0) return dim_mul(module, count, dim_const(module, bits / 8));
-  return dim_ceildiv(module, dim_mul(module, count, dim_const(module, bits)), dim_const(module, 8));
-}
-
 static bool is_view(const Node *node) {
   return (node->op->traits & TRAIT_VIEW) != 0;
 }
@@ -507,14 +500,6 @@ static int find_code(Build *build, const Node *node, Kernel **kernels, bool in_p
   return program->code_count++;
 }
 
-static const Dim *node_macs(Module *module, const Node *node) {
-  const Dim *sum = dim_const(module, 0);
-  if (!node_is(node, &op_kernel)) return node->op->macs ? node->op->macs(node) : sum;
-  FOR_EACH_NODE(inner, node->regions[0])
-  if (inner->op->macs) sum = dim_add(module, sum, inner->op->macs(inner));
-  return sum;
-}
-
 /* The kernel of the node for each target; NULL with a Diag. They have the same params. */
 static Kernel **build_kernels(Build *build, const Node *node) {
   int count = build->program->target_count, index = 0, errors = build->module->error_count;
@@ -548,9 +533,8 @@ static bool add_step(Build *build, const Node *node) {
   const Kernel *kernel = kernels[0];
   bool start = program_is_start(node);
   Step *step = start ? &program->starts[program->start_count] : &program->steps[program->step_count];
-  *step = (Step){.node = node,
-                 .macs = node_macs(build->module, node),
-                 .args = NEW_ARRAY(build->arena, Location, kernel->param_count)};
+  *step = (Step){
+      .node = node, .macs = node_macs(node), .args = NEW_ARRAY(build->arena, Location, kernel->param_count)};
   for (int i = 0; i < kernel->param_count; i++) {
     int index = lower_param_operand(node, i);
     Value *value =

@@ -137,8 +137,7 @@ int program_item(const Program *program, const Value *value);
 const Location *program_location(const Program *program, const Value *value);
 /* Whether the dim follows from the sizes of the inputs. */
 bool program_knows(const Program *program, const Dim *dim);
-bool program_is_start(const Node *node);                 /* a kernel that fills the state, once */
-const Dim *type_bytes(Module *module, const Type *type); /* of a packed tensor */
+bool program_is_start(const Node *node); /* a kernel that fills the state, once */
 /* The kernel's text with params named by position, so that equal code prints equally. They keep these names.
  */
 const char *kernel_neutral_text(Kernel *kernel);

@@ -231,6 +231,7 @@ bool type_is_tensor(const Type *type); /* of a known rank */
 bool type_is_static(const Type *type);
 const Dim *type_count(Module *module, const Type *type); /* number of elements */
 int64_t type_static_count(const Type *type);             /* -1 when symbolic or over INT64_MAX */
+const Dim *type_bytes(Module *module, const Type *type); /* of a packed tensor */
 bool type_same_shape(const Type *a, const Type *b);
 char *type_text(Module *module, const Type *type); /* "f32[N,1,28,28]" */
 /* A tensor type as those in sequences are, where sizes are numbers or say nothing. */
@@ -620,6 +621,8 @@ const Op *op_find(const char *name, size_t length);
 int op_attr_index(const Op *op, const char *name); /* -1 when absent */
 /* The axis map, with the default applied. */
 void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]);
+/* Multiply-accumulates of one execution; of a kernel those of what is fused in it. */
+const Dim *node_macs(const Node *node);
 /* Their part of docs/operators.md. */
 void ops_print_markdown(FILE *out);
 

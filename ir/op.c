@@ -50,3 +50,12 @@ void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]) {
   else if (node->op->traits & TRAIT_BROADCAST)
     broadcast_axes(value->type, result(node, 0)->type, links);
 }
+
+const Dim *node_macs(const Node *node) {
+  Module *module = node->graph->module;
+  const Dim *sum = dim_const(module, 0);
+  if (!node_is(node, &op_kernel)) return node->op->macs ? node->op->macs(node) : sum;
+  FOR_EACH_NODE(inner, node->regions[0])
+  if (inner->op->macs) sum = dim_add(module, sum, inner->op->macs(inner));
+  return sum;
+}

@@ -152,6 +152,13 @@ int64_t type_static_count(const Type *type) {
   return empty ? 0 : overflow ? -1 : count;
 }
 
+const Dim *type_bytes(Module *module, const Type *type) {
+  const Dim *count = type_count(module, type);
+  int bits = dtype_bits(type->dtype);
+  if (bits % 8 == 0) return dim_mul(module, count, dim_const(module, bits / 8));
+  return dim_ceildiv(module, dim_mul(module, count, dim_const(module, bits)), dim_const(module, 8));
+}
+
 bool type_same_shape(const Type *a, const Type *b) {
   return a->rank == b->rank &&
          (a->rank <= 0 || memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) == 0);
