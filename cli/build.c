@@ -159,7 +159,7 @@ bool build_optimise(Module *module, const Arguments *arguments, const Target *ta
   progress_begin(arguments, "optimising", module->file);
   bool ok = pipeline_run(module->main, &options);
   progress_end();
-  if (quantization) samples_free(quantization->samples);
+  if (quantization) samples_free(quantization->ledger.samples);
   if (tune && ok) tune_summary(&talk);
   return ok;
 }

@@ -53,9 +53,9 @@ static bool warn_random(const Quantization *q) {
     fprintf(stderr,
             "warning: no --calib: ranges come from %d random inputs, and the results will be bad. Give "
             "data like that of use.\n",
-            q->samples->count);
+            q->ledger.samples->count);
   else
-    fprintf(stderr, "note: no --calib: compared on %d random inputs\n", q->samples->count);
+    fprintf(stderr, "note: no --calib: compared on %d random inputs\n", q->ledger.samples->count);
   return true;
 }
 
@@ -87,9 +87,9 @@ static bool read_recovery(Module *module, const Arguments *arguments, unsigned *
 
 static bool read_quantization(Module *module, const Arguments *arguments, Quantization *q) {
   TRY(read_recovery(module, arguments, &q->recovery));
-  TRY(read_drop(module, arguments, &q->max_drop));
-  TRY(samples_from_options(module, arguments, q->samples));
-  if (q->samples->count == 0) return random_samples(module, q->samples) && warn_random(q);
+  TRY(read_drop(module, arguments, &q->ledger.max_drop));
+  TRY(samples_from_options(module, arguments, q->ledger.samples));
+  if (q->ledger.samples->count == 0) return random_samples(module, q->ledger.samples) && warn_random(q);
   if (q->precision == PRECISION_W4 && !option_text(arguments, "recover")) q->recovery |= RECOVER_GPTQ;
   return true;
 }
@@ -105,13 +105,13 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   Quantization *q = NEW(module->arena, Quantization);
   q->precision = numbers[choice_number(precision, precisions, 0)];
   q->range = (RangeMethod)choice_number(option_text(arguments, "range"), ranges, RANGE_MSE);
-  q->times_decide = option_flag(arguments, "tune");
-  q->samples = NEW(module->arena, Samples);
-  q->progress = show_progress;
+  q->ledger.times_decide = option_flag(arguments, "tune");
+  q->ledger.samples = NEW(module->arena, Samples);
+  q->ledger.progress = show_progress;
   q->group = (int)option_count(arguments, "group", 32);
   *quantization = q;
   if (read_quantization(module, arguments, q)) return true;
-  samples_free(q->samples);
+  samples_free(q->ledger.samples);
   return false;
 }
 
@@ -138,12 +138,13 @@ static void print_row(FILE *out, const LedgerRow *row, const char *precision, co
 static void print_likeness(FILE *out, const Quantization *q) {
   static const char *const words[] = {"labels right", "the same class as before",
                                       "least cosine with the original"};
-  if (q->likeness == LIKE_LABELS)
-    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * q->before, 100 * q->after);
+  if (q->ledger.likeness == LIKE_LABELS)
+    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * q->ledger.before, 100 * q->ledger.after);
   else
-    fprintf(out, "%s: %.*f%s", words[q->likeness], q->likeness == LIKE_COSINE ? 5 : 2,
-            (q->likeness == LIKE_COSINE ? 1 : 100) * q->after, q->likeness == LIKE_COSINE ? "" : " %");
-  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->sample_count, q->sqnr);
+    fprintf(out, "%s: %.*f%s", words[q->ledger.likeness], q->ledger.likeness == LIKE_COSINE ? 5 : 2,
+            (q->ledger.likeness == LIKE_COSINE ? 1 : 100) * q->ledger.after,
+            q->ledger.likeness == LIKE_COSINE ? "" : " %");
+  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->ledger.sample_count, q->ledger.sqnr);
 }
 
 void quantization_print(const Quantization *q, FILE *out) {
@@ -151,14 +152,14 @@ void quantization_print(const Quantization *q, FILE *out) {
           "measured us");
   fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "", "dB", "before", "after",
           "before", "after", "before", "after");
-  for (int i = 0; i < q->row_count; i++) {
-    const LedgerRow *row = &q->rows[i];
+  for (int i = 0; i < q->ledger.row_count; i++) {
+    const LedgerRow *row = &q->ledger.rows[i];
     char sqnr[32] = "-";
     if (row->sqnr != 0 && isfinite(row->sqnr)) snprintf(sqnr, sizeof sqnr, "%.1f", row->sqnr);
     print_row(out, row, precision_name(row->precision), sqnr, row->reason ? row->reason : "");
   }
-  for (int i = 0; q->effects[i]; i++) fprintf(out, "%s\n", q->effects[i]);
-  LedgerRow total = q->total;
+  for (int i = 0; q->ledger.effects[i]; i++) fprintf(out, "%s\n", q->ledger.effects[i]);
+  LedgerRow total = q->ledger.total;
   total.name = "everything";
   total.kind = "";
   print_row(out, &total, "", "", "");

@@ -113,7 +113,7 @@ static void free_seen(Calibration *c) {
 }
 
 static bool run_sample(Calibration *c, int sample, bool ranges) {
-  const Samples *samples = c->plan->quantization->samples;
+  const Samples *samples = c->plan->ledger->samples;
   TRY(observer_run(&c->plan->observed, &samples->tensors[sample * samples->input_count], c->seen));
   bool ok = !ranges || see_range(c, sample);
   for (int i = 0; !ranges && i < c->plan->activation_count; i++) see_means(c, i);
@@ -122,7 +122,7 @@ static bool run_sample(Calibration *c, int sample, bool ranges) {
 }
 
 static bool run_samples(Calibration *c) {
-  int count = c->plan->quantization->samples->count;
+  int count = c->plan->ledger->samples->count;
   for (int i = 0; i < 2 * count; i++) {
     plan_report(c->plan, "calibrating", i, 2 * count);
     if (i == count) choose_ranges(c->plan);

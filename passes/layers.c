@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+Precision plan_precision(const Plan *plan) {
+  return plan->quantization ? plan->quantization->precision : PRECISION_F32;
+}
+
 static bool is_product(const Node *node) {
   return node_is(node, &op_conv) || node_is(node, &op_gemm) || node_is(node, &op_matmul);
 }
@@ -107,7 +111,7 @@ static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
   if (!is_table) add_activation(plan, layer, number);
   *row = (LedgerRow){.name = node->origin,
                      .kind = kind_of(node),
-                     .precision = plan->quantization->precision,
+                     .precision = plan_precision(plan),
                      .bytes_before = 4 * type_static_count(w)};
 }
 
@@ -125,10 +129,11 @@ static void add_summand(Plan *plan, const Node *add) {
   sum->is_image = true;
 }
 
-void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
+void plan_find(Plan *plan, Graph *graph) {
   Arena *arena = graph->module->arena;
-  *plan = (Plan){.graph = graph, .options = options, .quantization = options->quantization};
-  Precision precision = options->quantization->precision;
+  Precision precision = plan_precision(plan);
+  plan->graph = graph;
+  plan->layer_count = plan->activation_count = 0;
   int count = 0, adds = 0;
   FOR_EACH_NODE(node, graph) {
     count += is_layer(node, precision);
@@ -136,16 +141,16 @@ void plan_find(Plan *plan, Graph *graph, const PassOptions *options) {
   }
   plan->layers = NEW_ARRAY(arena, Layer, count);
   plan->activations = NEW_ARRAY(arena, Activation, count + adds);
-  plan->quantization->rows = NEW_ARRAY(arena, LedgerRow, count);
-  plan->quantization->row_count = count;
+  plan->ledger->rows = NEW_ARRAY(arena, LedgerRow, count);
+  plan->ledger->row_count = count;
   FOR_EACH_NODE(node, graph)
-  if (is_layer(node, precision)) add_layer(plan, node, &plan->quantization->rows[plan->layer_count]);
+  if (is_layer(node, precision)) add_layer(plan, node, &plan->ledger->rows[plan->layer_count]);
   FOR_EACH_NODE(node, graph)
   if (node_is(node, &op_add)) add_summand(plan, node);
 }
 
 bool plan_observe(Plan *plan) {
-  bool wants_results = plan->quantization->recovery & RECOVER_GPTQ;
+  bool wants_results = !plan->quantization || plan->quantization->recovery & RECOVER_GPTQ;
   int activations = plan->activation_count, count = activations + (wants_results ? plan->layer_count : 0);
   Value **values = NEW_ARRAY(plan->graph->module->arena, Value *, count);
   for (int i = 0; i < count; i++)
@@ -175,8 +180,8 @@ int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
 }
 
 void plan_report(const Plan *plan, const char *what, int done, int count) {
-  const Quantization *quantization = plan->quantization;
-  if (quantization->progress) quantization->progress(quantization->context, what, done, count);
+  const Ledger *ledger = plan->ledger;
+  if (ledger->progress) ledger->progress(ledger->context, what, done, count);
 }
 
 void plan_note(Plan *plan, const char *format, ...) {
@@ -185,9 +190,9 @@ void plan_note(Plan *plan, const char *format, ...) {
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  const char **effects = plan->quantization->effects;
+  const char **effects = plan->ledger->effects;
   int i = 0;
   while (effects[i]) i++;
-  if (i + 1 < COUNT_OF(plan->quantization->effects))
+  if (i + 1 < COUNT_OF(plan->ledger->effects))
     effects[i] = arena_printf(plan->graph->module->arena, "%s", text);
 }

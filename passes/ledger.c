@@ -22,11 +22,11 @@ static bool pair_open(Pair *pair, Plan *plan) {
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
   pair->b = NEW_ARRAY(arena, Tensor, pair->count);
   observer_copy(&pair->planned, plan->graph, plan->options);
-  return plan_apply(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
+  return plan->apply(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
 }
 
 static bool pair_run(Pair *pair, int sample) {
-  const Samples *samples = pair->plan->quantization->samples;
+  const Samples *samples = pair->plan->ledger->samples;
   const Tensor *inputs = &samples->tensors[sample * samples->input_count];
   return observer_run(pair->original, inputs, pair->a) && observer_run(&pair->planned, inputs, pair->b);
 }
@@ -73,7 +73,7 @@ static bool takes_times(const LedgerRow *row, bool after) {
 
 static void take_times(Plan *plan, Observer *observer, bool after) {
   const KernelTime *times;
-  LedgerRow *total = &plan->quantization->total;
+  LedgerRow *total = &plan->ledger->total;
   int count = observer_times(observer, &times);
   for (int i = -1; i < plan->layer_count; i++) {
     LedgerRow *row = i < 0 ? total : plan->layers[i].row;
@@ -86,11 +86,6 @@ static void take_times(Plan *plan, Observer *observer, bool after) {
     add_time(total, &times[i], after);
     if (row && takes_times(row, after)) add_time(row, &times[i], after);
   }
-}
-
-static void count_bytes(Plan *plan) {
-  for (int i = 0; i < plan->layer_count; i++)
-    plan->layers[i].row->bytes_after = layer_bytes(&plan->layers[i]);
 }
 
 /* Bytes of all constants. */
@@ -116,9 +111,8 @@ bool plan_predict(Plan *plan) {
   if (ok) {
     take_times(plan, pair.original, false);
     take_times(plan, &pair.planned, true);
-    count_bytes(plan);
-    plan->quantization->total.bytes_before = constant_bytes(pair.original->copy);
-    plan->quantization->total.bytes_after = constant_bytes(pair.planned.copy);
+    plan->ledger->total.bytes_before = constant_bytes(pair.original->copy);
+    plan->ledger->total.bytes_after = constant_bytes(pair.planned.copy);
   }
   observer_close(&pair.planned);
   return ok;
@@ -169,7 +163,7 @@ typedef struct Tally {
 } Tally;
 
 static void tally_classes(Tally *tally, const Pair *pair, int sample) {
-  const Samples *samples = pair->plan->quantization->samples;
+  const Samples *samples = pair->plan->ledger->samples;
   const Tensor *a = pair->a, *b = pair->b;
   int64_t classes = a->dims[a->rank - 1], rows = classes ? tensor_count(a) / classes : 0;
   for (int64_t row = 0; row < rows; row++) {
@@ -181,7 +175,7 @@ static void tally_classes(Tally *tally, const Pair *pair, int sample) {
 }
 
 static void tally_sample(Tally *tally, const Pair *pair, int sample) {
-  if (pair->plan->quantization->likeness != LIKE_COSINE) tally_classes(tally, pair, sample);
+  if (pair->plan->ledger->likeness != LIKE_COSINE) tally_classes(tally, pair, sample);
   for (int i = 0; i < pair->original->output_count; i++) {
     noise_add(&tally->noise, &pair->a[i], &pair->b[i]);
     if (!dtype_is_float(pair->a[i].dtype)) continue;
@@ -191,13 +185,13 @@ static void tally_sample(Tally *tally, const Pair *pair, int sample) {
 }
 
 bool plan_evaluate(Plan *plan) {
-  Quantization *quantization = plan->quantization;
-  int count = quantization->sample_count = quantization->samples->count;
+  Ledger *ledger = plan->ledger;
+  int count = ledger->sample_count = ledger->samples->count;
   Tally tally = {.least = 1};
   Pair pair;
-  quantization->likeness = quantization->samples->labels                     ? LIKE_LABELS
-                           : has_classes(graph_output(plan->graph, 0)->type) ? LIKE_CLASSES
-                                                                             : LIKE_COSINE;
+  ledger->likeness = ledger->samples->labels                           ? LIKE_LABELS
+                     : has_classes(graph_output(plan->graph, 0)->type) ? LIKE_CLASSES
+                                                                       : LIKE_COSINE;
   bool ok = pair_open(&pair, plan);
   for (int i = 0; ok && i < count; i++) {
     plan_report(plan, "comparing outputs", i, count);
@@ -206,9 +200,9 @@ bool plan_evaluate(Plan *plan) {
     pair_free(&pair);
   }
   observer_close(&pair.planned);
-  bool by_cosine = quantization->likeness == LIKE_COSINE;
-  quantization->before = by_cosine ? 1 : tally.right[0] / (double)tally.rows;
-  quantization->after = by_cosine ? tally.least : tally.right[1] / (double)tally.rows;
-  quantization->sqnr = noise_decibels(&tally.noise);
+  bool by_cosine = ledger->likeness == LIKE_COSINE;
+  ledger->before = by_cosine ? 1 : tally.right[0] / (double)tally.rows;
+  ledger->after = by_cosine ? tally.least : tally.right[1] / (double)tally.rows;
+  ledger->sqnr = noise_decibels(&tally.noise);
   return ok;
 }

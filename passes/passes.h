@@ -42,7 +42,7 @@ typedef struct PipelineOptions {
  * failed. */
 bool pipeline_run(Graph *graph, const PipelineOptions *options);
 
-/* ---- Quantization (quantize.c) ---- */
+/* ---- What passes tell that change results (ledger.c) ---- */
 
 /* What products compute with. */
 typedef enum Precision {
@@ -75,20 +75,9 @@ typedef enum Likeness {
   LIKE_COSINE   /* least cosine between outputs */
 } Likeness;
 
-/* What makes up for rounding. */
-typedef enum Recovery {
-  RECOVER_BIAS = 1 << 0,     /* biases take in the mean error of weights and activations */
-  RECOVER_EQUALIZE = 1 << 1, /* channels get about the same range before (pass `equalize`) */
-  RECOVER_GPTQ = 1 << 2      /* weights make up for the rounding of those before them */
-} Recovery;
-
-/* What is asked for, and the ledger of what was done. */
-typedef struct Quantization {
-  Precision precision;
+/* What a pass that changes results is given to judge itself by, and what it tells people of what it did. */
+typedef struct Ledger {
   Samples *samples;  /* whoever made them frees them */
-  RangeMethod range; /* of activations */
-  int group;         /* weights that share a step of W4; they are next to each other in a sum */
-  unsigned recovery; /* of Recovery */
   double max_drop;   /* of the likeness; below 0: any */
   bool times_decide; /* those measured, instead of those predicted */
   void (*progress)(void *context, const char *what, int done, int count); /* NULL: silent */
@@ -102,6 +91,24 @@ typedef struct Quantization {
   double before, after; /* the likeness; before: 1 unless there are labels */
   double sqnr;          /* of the outputs, dB */
   LedgerRow total;      /* of the whole graph; bytes: all constants */
+} Ledger;
+
+/* ---- Quantization (quantize.c) ---- */
+
+/* What makes up for rounding. */
+typedef enum Recovery {
+  RECOVER_BIAS = 1 << 0,     /* biases take in the mean error of weights and activations */
+  RECOVER_EQUALIZE = 1 << 1, /* channels get about the same range before (pass `equalize`) */
+  RECOVER_GPTQ = 1 << 2      /* weights make up for the rounding of those before them */
+} Recovery;
+
+/* What is asked for, and what was done. */
+typedef struct Quantization {
+  Ledger ledger;
+  Precision precision;
+  RangeMethod range; /* of activations */
+  int group;         /* weights that share a step of W4; they are next to each other in a sum */
+  unsigned recovery; /* of Recovery */
 } Quantization;
 
 /* What `plan` decided, as a table: offset, bytes, life (positions in the node order), type and kernel of each

@@ -200,7 +200,8 @@ const char *precision_name(Precision precision) {
   return schemes[precision].name;
 }
 
-int64_t layer_bytes(const Layer *layer) {
+/* Of the weights at the layer's precision. */
+static int64_t layer_bytes(const Layer *layer) {
   const Scheme *scheme = &schemes[layer->row->precision];
   double weights = (double)(layer->rows * layer->k), steps = weights / (double)layer->group;
   return (int64_t)(scheme->weight_bytes * weights + scheme->step_bytes * steps);
@@ -307,7 +308,7 @@ static bool narrow_layer(Application *a, int index) {
 }
 
 /* In the order of the graph, so that what a layer reads has been rewritten before. */
-bool plan_apply(const Plan *plan, Graph *graph) {
+static bool plan_apply(const Plan *plan, Graph *graph) {
   Application a = find_in(plan, graph);
   for (int i = 0; i < plan->layer_count; i++)
     if (plan->layers[i].row->precision != PRECISION_F32) TRY(narrow_layer(&a, i));
@@ -339,7 +340,7 @@ bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors) {
 
 /* Layers that are slower with integers go back; whether there were any. */
 static bool give_back_slow(Plan *plan) {
-  bool changed = false, measured = plan->quantization->times_decide;
+  bool changed = false, measured = plan->ledger->times_decide;
   for (int i = 0; i < plan->layer_count; i++) {
     LedgerRow *row = plan->layers[i].row;
     double before = measured ? row->measured_before : row->predicted_before;
@@ -372,8 +373,8 @@ static LedgerRow **sensitive_rows(const Plan *plan, int *count) {
   return rows;
 }
 
-static bool holds(const Quantization *quantization) {
-  return quantization->before - quantization->after <= quantization->max_drop;
+static bool holds(const Ledger *ledger) {
+  return ledger->before - ledger->after <= ledger->max_drop;
 }
 
 static void give_back(const Plan *plan, LedgerRow **rows, int count, int given, Precision refuge) {
@@ -386,16 +387,16 @@ static void give_back(const Plan *plan, LedgerRow **rows, int count, int given, 
 /* The least number of the worst layers that have to go back to `refuge`, by bisection; all of them: even one
  * is too much. -1: an error. *least gets the smallest drop that was met on the way. */
 static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge, double *least) {
-  Quantization *quantization = plan->quantization;
+  Ledger *ledger = plan->ledger;
   int low = 0, high = count;
   while (low + 1 < high) {
     int given = low + (high - low) / 2;
     plan_report(plan, "finding what is lost where", count - (high - low), count);
     give_back(plan, rows, count, given, refuge);
     if (!plan_evaluate(plan)) return -1;
-    double drop = quantization->before - quantization->after;
+    double drop = ledger->before - ledger->after;
     *least = drop < *least ? drop : *least;
-    *(holds(quantization) ? &high : &low) = given;
+    *(holds(ledger) ? &high : &low) = given;
   }
   give_back(plan, rows, count, high, refuge);
   return high;
@@ -403,14 +404,15 @@ static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge,
 
 /* Layers go back to bf16 where that is fast and enough, else to f32. */
 static bool choose_by_loss(Plan *plan) {
-  Quantization *quantization = plan->quantization;
+  Ledger *ledger = plan->ledger;
+  Precision precision = plan->quantization->precision;
   const Target *target = plan->options->target;
-  if (quantization->max_drop < 0 || holds(quantization)) return true;
-  double drop = quantization->before - quantization->after, least = drop;
+  if (ledger->max_drop < 0 || holds(ledger)) return true;
+  double drop = ledger->before - ledger->after, least = drop;
   int count, given;
   LedgerRow **rows = sensitive_rows(plan, &count);
   given = count;
-  if (target && target->half_gain > 1 && quantization->precision != PRECISION_BF16)
+  if (target && target->half_gain > 1 && precision != PRECISION_BF16)
     given = find_given(plan, rows, count, PRECISION_BF16, &least);
   if (given == count) given = find_given(plan, rows, count, PRECISION_F32, &least);
   if (given < count) return given >= 0 && plan_evaluate(plan);
@@ -418,7 +420,7 @@ static bool choose_by_loss(Plan *plan) {
       plan->graph->module,
       "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
       "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
-      precision_name(quantization->precision), 100 * drop, count, 100 * least, 100 * quantization->max_drop);
+      precision_name(precision), 100 * drop, count, 100 * least, 100 * ledger->max_drop);
 }
 
 static bool look(Plan *plan) {
@@ -428,10 +430,16 @@ static bool look(Plan *plan) {
   return ok;
 }
 
+static void count_bytes(Plan *plan) {
+  for (int i = 0; i < plan->layer_count; i++)
+    plan->layers[i].row->bytes_after = layer_bytes(&plan->layers[i]);
+}
+
 static bool judge(Plan *plan) {
   bool ok = observer_open(&plan->original, plan->graph, plan->options, NULL, 0) && choose_by_time(plan) &&
             plan_find_sensitivity(plan) && plan_evaluate(plan) && choose_by_loss(plan);
   observer_close(&plan->original);
+  count_bytes(plan);
   return ok;
 }
 
@@ -458,13 +466,15 @@ static bool equalize(Plan *plan) {
 }
 
 static bool quantize(Graph *graph, const PassOptions *options) {
-  Plan plan;
-  plan_find(&plan, graph, options);
+  Quantization *quantization = options->quantization;
+  Plan plan = {
+      .options = options, .quantization = quantization, .ledger = &quantization->ledger, .apply = plan_apply};
+  plan_find(&plan, graph);
   if (plan.layer_count == 0)
     return fail(graph->module, "there is nothing to quantize: no conv, gemm or matmul with constant weights");
-  if (options->quantization->recovery & RECOVER_EQUALIZE) {
+  if (quantization->recovery & RECOVER_EQUALIZE) {
     TRY(equalize(&plan));
-    plan_find(&plan, graph, options);
+    plan_find(&plan, graph);
   }
   return look(&plan) && judge(&plan) && plan_apply(&plan, graph);
 }

@@ -42,22 +42,28 @@ typedef struct Layer {
   LedgerRow *row;
 } Layer;
 
-typedef struct Plan {
+typedef struct Plan Plan;
+struct Plan {
   Graph *graph;
   const PassOptions *options;
-  Quantization *quantization;
+  Quantization *quantization; /* NULL: numbers stay as they are, weights are pruned */
+  Ledger *ledger;
+  /* Rewrites `graph`, which is that of the plan or an unchanged copy of it. */
+  bool (*apply)(const Plan *plan, Graph *graph);
   Layer *layers;
   int layer_count;
   Activation *activations;
   int activation_count;
   Observer original; /* the graph as it is */
-  Observer observed; /* that shows the activations, then, for GPTQ, the layers' results */
-} Plan;
+  Observer observed; /* that shows the activations, then, for GPTQ and pruning, the layers' results */
+};
 
 /* ---- layers.c ---- */
 
 /* Finds them, and gives each node of a layer an origin of its own. */
-void plan_find(Plan *plan, Graph *graph, const PassOptions *options);
+void plan_find(Plan *plan, Graph *graph);
+/* f32 where no other is asked for. */
+Precision plan_precision(const Plan *plan);
 /* Opens `observed`, for calibration and rounding. Close it in any case. */
 bool plan_observe(Plan *plan);
 void plan_report(const Plan *plan, const char *what, int done, int count);
@@ -99,11 +105,6 @@ bool plan_find_sensitivity(Plan *plan);
 
 /* ---- quantize.c ---- */
 
-/* Of the weights at the layer's precision. */
-int64_t layer_bytes(const Layer *layer);
-
-/* Rewrites `graph`, which is that of the plan or an unchanged copy of it. */
-bool plan_apply(const Plan *plan, Graph *graph);
 /* What the layers of an unchanged copy would be off by, if each alone were narrow: errors[layer] is a value
  * of it, NULL for those that stay as they are. */
 bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors);

@@ -114,7 +114,7 @@ static void add_sample(const Layer *layer, const Tensor *x, const Tensor *y, dou
 
 /* Those of layers first..end-1, one after the other. */
 static bool sum_hessians(Plan *plan, int first, int end, double *hessians) {
-  const Samples *samples = plan->quantization->samples;
+  const Samples *samples = plan->ledger->samples;
   int outputs = plan->observed.output_count, all = outputs + plan->observed.seen_count;
   Tensor *seen = NEW_ARRAY(plan->graph->module->arena, Tensor, all);
   for (int sample = 0; sample < samples->count; sample++) {

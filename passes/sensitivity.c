@@ -74,7 +74,7 @@ static int sample_count(const Sensitivity *s) {
     macs += dim && dim_is_const(dim) ? (double)dim->value : 0;
   }
   double runs = work / macs / (s->count + 1);
-  int count = runs < 1 ? 1 : runs > MOST ? MOST : (int)runs, given = s->plan->quantization->samples->count;
+  int count = runs < 1 ? 1 : runs > MOST ? MOST : (int)runs, given = s->plan->ledger->samples->count;
   return count < given ? count : given;
 }
 
@@ -115,7 +115,7 @@ static bool try_layers(Sensitivity *s, int sample, int samples) {
 }
 
 static bool try_sample(Sensitivity *s, int sample, int samples) {
-  const Samples *all = s->plan->quantization->samples;
+  const Samples *all = s->plan->ledger->samples;
   const Tensor *inputs = &all->tensors[sample * all->input_count];
   void *zeros = NULL;
   TRY(observer_run(&s->errors, inputs, s->shown));
