@@ -196,14 +196,12 @@ static bool set_states(Import *import, Graph *graph) {
   return graph_set_states(graph, count, pairs);
 }
 
-/* Random augmentation is for training: said once, for all such layers. */
+/* Augmentation is for training: said once, for all such layers. */
 static void note_augmentation(Import *import, const KerasModel *model, const char **names) {
   for (int i = 0; i < model->layer_count; i++) {
     const Layer *layer = &model->layers[i];
     if (layer->nested) note_augmentation(import, layer->nested, names);
-    if (layer->nested || strncmp(layer->class_name, "Random", 6) ||
-        !strcmp(layer->class_name, "RandomCrop") || strstr(*names, layer->class_name))
-      continue;
+    if (layer->nested || layer->kind->build != augmentation || strstr(*names, layer->class_name)) continue;
     *names = arena_printf(import->module->arena, "%s%s%s", *names, **names ? ", " : "", layer->class_name);
   }
 }
@@ -216,11 +214,10 @@ static bool import_container(Import *import, Graph *graph) {
   const char *names = "";
   note_augmentation(import, model, &names);
   if (*names)
-    diag_add(
-        import->module,
-        (Diag){.severity = SEVERITY_NOTE,
-               .text = arena_printf(import->module->arena,
-                                    "random augmentation is for training and does nothing here: %s", names)});
+    diag_add(import->module,
+             (Diag){.severity = SEVERITY_NOTE,
+                    .text = arena_printf(import->module->arena,
+                                         "augmentation is for training and does nothing here: %s", names)});
   graph->name = intern(import->module, model->name);
   TRY(add_inputs(import, model, graph, model->sequential ? 1 : model->input_count));
   int inputs = graph->input_count, count;

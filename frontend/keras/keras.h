@@ -269,21 +269,24 @@ struct LayerKind {
   Value *(*build)(Call *call); /* NULL with a Diag */
   int min_inputs, max_inputs;  /* 0 maximum: any number */
   /* Variables in creation order. "bias?use_bias" is there if that member of the configuration is true;
-   * more conditions stand behind '&', "a=b" wants a text, '!' its opposite, dots lead into members. '~' marks
-   * what is not trained. "@layer" is a layer inside, "@backward_layer=layer" one of another member,
+   * more conditions stand behind '&', "a=b" wants a text or true, '!' its opposite, dots lead into members.
+   * '~' marks what is not trained. "@layer" is a layer inside, "@backward_layer=layer" one of another member,
    * "@cells" may be a list; their weights come after. */
   const char *weights;
   Masking masking;
 };
 
 /* The rows of each family, ended by an empty one. */
-extern const LayerKind activation_layers[], attention_layers[], category_layers[], conv_layers[],
-    conv_lstm_layers[], dense_layers[], identity_layers[], image_layers[], local_layers[], mask_layers[],
-    merge_layers[], norm_layers[], pool_layers[], rnn_layers[], shape_layers[], spectrogram_layers[],
-    text_layers[], wrapper_layers[];
+extern const LayerKind activation_layers[], attention_layers[], boxes_layers[], category_layers[],
+    contrast_layers[], conv_layers[], conv_lstm_layers[], dense_layers[], identity_layers[], image_layers[],
+    local_layers[], mask_layers[], merge_layers[], norm_layers[], pool_layers[], rnn_layers[], shape_layers[],
+    spectrogram_layers[], text_layers[], wrapper_layers[];
 /* Operations on tensors: of keras.ops by class name, of TensorFlow by their function's name. */
 extern const LayerKind element_operations[], shape_operations[];
 const LayerKind *element_operation(const char *name); /* that is a core operator; NULL: it is none */
+
+/* What only does something in training: the function of all layers of augmentation. */
+Value *augmentation(Call *call);
 
 /* The kind of a layer whose graph is given. */
 extern const LayerKind given_kind;

@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const LayerKind *const families[] = {
-    activation_layers,  attention_layers, category_layers, conv_layers,  conv_lstm_layers,
-    dense_layers,       identity_layers,  image_layers,    local_layers, mask_layers,
-    merge_layers,       norm_layers,      pool_layers,     rnn_layers,   shape_layers,
-    spectrogram_layers, text_layers,      wrapper_layers,
+    activation_layers, attention_layers, boxes_layers,       category_layers, contrast_layers,
+    conv_layers,       conv_lstm_layers, dense_layers,       identity_layers, image_layers,
+    local_layers,      mask_layers,      merge_layers,       norm_layers,     pool_layers,
+    rnn_layers,        shape_layers,     spectrogram_layers, text_layers,     wrapper_layers,
 };
 
 static const LayerKind *const operations[] = {element_operations, shape_operations};

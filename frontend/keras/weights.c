@@ -41,13 +41,15 @@ static const cJSON *member_at(const cJSON *config, const char *path) {
   return cJSON_GetObjectItemCaseSensitive(config, path);
 }
 
-/* "use_bias", "!rms_scaling", "score_mode=concat". What is not there at all holds. */
+/* "use_bias", "!rms_scaling", "score_mode=concat", "use_gate=true". What is not there at all holds, without a
+ * '='. */
 static bool condition_holds(const cJSON *config, char *text) {
   bool opposite = text[0] == '!';
   char *wanted = strchr(text, '=');
   if (wanted) *wanted++ = 0;
   const cJSON *item = member_at(config, text + opposite);
-  if (wanted) return (cJSON_IsString(item) && !strcmp(item->valuestring, wanted)) != opposite;
+  const char *found = cJSON_IsString(item) ? item->valuestring : cJSON_IsTrue(item) ? "true" : "";
+  if (wanted) return !strcmp(found, wanted) != opposite;
   if (!item) return true;
   return (cJSON_IsBool(item) ? cJSON_IsTrue(item) : !cJSON_IsNull(item)) != opposite;
 }
@@ -236,9 +238,14 @@ static bool same_part(const Layer *layer, int i, int j) {
   return part_length(a) == part_length(b) && !strncmp(a, b, part_length(a));
 }
 
-/* Where variable k of that part is. */
-static const char *part_variable(Import *import, const char *path, const char *name, int k) {
-  return arena_printf(import->module->arena, "%s/%.*svars/%d", path, (int)part_length(name), name, k);
+/* Variable k of that part, which is called as an attribute in Python; that may be private: "_query_dense". */
+static const StoredArray *part_variable(Import *import, const char *path, const char *name, int k) {
+  const StoredArray *found = NULL;
+  int length = (int)part_length(name);
+  for (int private = 0; private <= (length > 0) && !found; private ++)
+    found = store_array(&import->container->store, arena_printf(import->module->arena, "%s/%s%.*svars/%d",
+                                                                path, private ? "_" : "", length, name, k));
+  return found;
 }
 
 /* Newer files also say the name of a model's layer, which then must agree. */
@@ -251,14 +258,13 @@ static bool find_counted(Import *import, const char *path, Layer *layer) {
     return layer_fail(
         import, layer,
         arena_printf(module->arena, "the file has the weights of '%s' at its place ('%s')", name, path));
-  if (!layer->weight_count && store_array(store, part_variable(import, path, "", 0)))
-    return wrong_count(import, layer, 1);
+  if (!layer->weight_count && part_variable(import, path, "", 0)) return wrong_count(import, layer, 1);
   for (int i = 0, k = 0; i < layer->weight_count; i++, k++) {
     if (!same_part(layer, i - 1, i)) k = 0;
-    layer->weights[i] = store_array(store, part_variable(import, path, layer->weight_names[i], k));
+    layer->weights[i] = part_variable(import, path, layer->weight_names[i], k);
     if (!layer->weights[i]) return wrong_count(import, layer, i);
     bool ends = !same_part(layer, i, i + 1);
-    if (ends && store_array(store, part_variable(import, path, layer->weight_names[i], k + 1)))
+    if (ends && part_variable(import, path, layer->weight_names[i], k + 1))
       return wrong_count(import, layer, i + 2);
   }
   return true;

@@ -8,10 +8,10 @@ import re
 import sys
 
 BEGIN, END = "<!-- layers: tests/keras/check_docs.py writes what follows -->\n", "<!-- end of layers -->\n"
-FAMILIES = {"activation": "activation", "attention": "attention", "category": "categories", "conv": "convolution", "conv_lstm": "recurrent",
-            "dense": "dense", "image": "images and features", "local": "convolution", "mask": "recurrent", "merge": "merging",
-            "norm": "normalisation", "pool": "pooling", "rnn": "recurrent", "shape": "shape", "spectrogram": "spectrograms", "text": "text",
-            "wrapper": "wrappers"}
+FAMILIES = {"activation": "activation", "attention": "attention", "boxes": "images and features", "category": "categories",
+            "contrast": "images and features", "conv": "convolution", "conv_lstm": "recurrent", "dense": "dense", "image": "images and features",
+            "local": "convolution", "mask": "recurrent", "merge": "merging", "norm": "normalisation", "pool": "pooling", "rnn": "recurrent",
+            "shape": "shape", "spectrogram": "spectrograms", "text": "text", "wrapper": "wrappers"}
 OTHERS = ("frugally-deep 122 of Keras 3's 138 and 95 of Keras 2's 108, hls4ml 79 and 66, tfjs 65 and 67, keras2c 57 and 58")
 
 

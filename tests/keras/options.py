@@ -26,7 +26,7 @@ ROWS = [  # model, options, shape of the input, words of the error, or of a note
     ("residual", ["--dim", "batch=2"], (2, 6, 7, 4), None),
     ("open", ["--input-shape", "image=2x8x10x4"], (2, 8, 10, 4), None),
     ("open", ["--dim", "image_1=6", "--dim", "image_2=9"], (1, 6, 9, 4), None),
-    ("augmented", [], None, "random augmentation is for training and does nothing here: RandomFlip, RandomZoom"),
+    ("augmented", [], None, "augmentation is for training and does nothing here: RandomFlip, RandomZoom"),
     ("cnn", ["--dim", "rows=3"], None, "leaves no size 'rows' open"),
     ("cnn", ["--input-shape", "picture=1x6x7x4"], None, "no input 'picture'"),
     ("cnn", ["--input-shape", "image=1x6x8x4"], None, "axis 2 of the input 'image' is 7 in the model, so it cannot be 8"),

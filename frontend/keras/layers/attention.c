@@ -18,14 +18,25 @@ static Value *both(Call *call, Value *a, Value *b) {
   return a && b ? make_binary(call, &op_and, a, b) : a ? a : b;
 }
 
-/* [1.., m, n]: query i sees keys up to i. */
-static Value *causal(Call *call, const Dim *queries, const Dim *keys, int rank) {
+/* [1.., m, n]: how far key j is before query i. */
+static Value *distances(Call *call, const Dim *queries, const Dim *keys, int rank) {
   const Dim *rows[MAX_RANK], *columns[MAX_RANK];
   for (int i = 0; i < rank; i++) rows[i] = columns[i] = dim_const(call->import->module, 1);
   rows[rank - 2] = queries;
   columns[rank - 1] = keys;
-  return make_binary(call, &op_greater_or_equal, make_iota(call, DTYPE_I64, rank, rows, rank - 2),
+  return make_binary(call, &op_sub, make_iota(call, DTYPE_I64, rank, rows, rank - 2),
                      make_iota(call, DTYPE_I64, rank, columns, rank - 1));
+}
+
+/* A query sees the keys up to its own place. */
+static Value *causal(Call *call, const Dim *queries, const Dim *keys, int rank) {
+  return make_number(call, &op_greater_or_equal, distances(call, queries, keys, rank), 0);
+}
+
+/* A query sees the keys less than `window` away, on both sides. */
+static Value *banded(Call *call, const Dim *queries, const Dim *keys, int rank, int64_t window) {
+  Value *away = make_unary(call, &op_abs, distances(call, queries, keys, rank));
+  return make_number(call, &op_less, away, (double)window);
 }
 
 /* The addend of the scores; `mask` NULL: NULL. */
@@ -115,6 +126,7 @@ typedef struct Heads {
   Call *call;
   Masked query, value, key;
   int64_t heads, groups, key_size, value_size;
+  int64_t window;         /* 0: none */
   int rank;               /* of query, key and value */
   int64_t perm[MAX_RANK]; /* the axes: batch, those not attended over, those that are, channels */
   int batch;              /* how many are before those attended over */
@@ -214,6 +226,7 @@ static bool find_mask(Heads *h, const Value *q, const Value *k, Value **mask) {
   *mask = both(call, *mask, given);
   if (call_argument_flag(call, 9, "use_causal_mask"))
     *mask = both(call, *mask, causal(call, q->type->dims[1], k->type->dims[1], 4));
+  if (h->window) *mask = both(call, *mask, banded(call, q->type->dims[1], k->type->dims[1], 4, h->window));
   return !*mask || h->rank == 3 || call_fail(call, "masks for attention over several axes are not supported");
 }
 
@@ -273,6 +286,13 @@ static Value *finish_heads(Heads *h, Value *y) {
   return make_transpose(call, make_reshape(call, y, rank, dims), back);
 }
 
+/* With use_gate each element of what a head gives is weighed by a function of the query. */
+static Value *gated(Heads *h, Value *y) {
+  if (!y || !call_has_weight(h->call, "gate_dense/kernel")) return y;
+  Value *gate = project(h, "gate_dense", as_steps(h, h->query.value), h->heads, h->value_size);
+  return make_binary(h->call, &op_mul, y, make_unary(h->call, &op_sigmoid, gate));
+}
+
 static Value *attend_heads(Heads *h) {
   Call *call = h->call;
   Value *q = project(h, "query_dense", as_steps(h, h->query.value), h->heads, h->key_size);
@@ -292,7 +312,7 @@ static Value *attend_heads(Heads *h) {
   static const char *const perms[] = {"q_perm", "k_perm", "v_perm", "y_perm"};
   for (int i = 0; i < COUNT_OF(perms); i++) node_set_ints(node, perms[i], by_heads, 4);
   call->mask = h->query.mask;
-  return finish_heads(h, make(node));
+  return finish_heads(h, gated(h, make(node)));
 }
 
 static bool read_sizes(Heads *h, const char *heads, const char *groups, const char *key, const char *value) {
@@ -304,9 +324,8 @@ static bool read_sizes(Heads *h, const char *heads, const char *groups, const ch
     return call_fail(call, "%lld heads in %lld groups of sizes %lld and %lld make no sense",
                      (long long)h->heads, (long long)h->groups, (long long)h->key_size,
                      (long long)h->value_size);
-  if (json_flag(call->config, "use_gate", false) || json_member(call->config, "sliding_window"))
-    return call_fail(call, "'use_gate' and 'sliding_window' are not supported");
-  return true;
+  TRY(call_int(call, "sliding_window", 0, &h->window));
+  return h->window >= 0 || call_fail(call, "a sliding window of %lld makes no sense", (long long)h->window);
 }
 
 static Value *multi_head_attention(Call *call) {
@@ -325,6 +344,7 @@ static Value *group_query_attention(Call *call) {
 
 #define HEAD_WEIGHTS                                                                                         \
   "query_dense/kernel query_dense/bias?use_bias key_dense/kernel key_dense/bias?use_bias "                   \
+  "gate_dense/kernel?use_gate=true gate_dense/bias?use_gate=true&use_bias "                                  \
   "value_dense/kernel value_dense/bias?use_bias output_dense/kernel output_dense/bias?use_bias"
 
 const LayerKind attention_layers[] = {

@@ -1,9 +1,12 @@
 /*
- * dense.c -- Dense, EinsumDense, Embedding, ReversibleEmbedding: products with a kernel, and tables.
+ * dense.c -- Dense, TernaryDense, EinsumDense, Embedding, ReversibleEmbedding: products with a kernel, and
+ * tables.
  *
  * Layers that Keras 3 quantized have kernels of integers and their scales. As Keras does, the inputs of a
  * product are rounded to 254 steps over their largest magnitude, integers are multiplied, and both scales
- * taken out again. Kernels of 4 bits are two to a byte, the even rows in the low halves.
+ * taken out again. Kernels of 4 bits are two to a byte, the even rows in the low halves. Kernels of -1, 0, 1
+ * are five rows to a byte, as digits to the base 3 of which the first row's is the lowest; their inputs stay
+ * floats.
  */
 #include "frontend/einsum.h"
 #include "frontend/keras/keras.h"
@@ -24,21 +27,30 @@ static Value *to_integers(Call *call, Value *x, Value *scale) {
   return make_cast(call, make_clip(call, steps, -127, 127), DTYPE_I8);
 }
 
-/* [rows][units] of two to a byte. */
-static Value *unpacked(Call *call, int64_t rows, int64_t units) {
+/* Row i of `byte`, which holds `per_byte`. */
+static int8_t unpack_digit(uint8_t byte, int64_t i, int per_byte) {
+  static const uint8_t powers[] = {1, 3, 9, 27, 81};
+  if (per_byte == 5) return (int8_t)(byte / powers[i] % 3 - 1);
+  int nibble = byte >> 4 * i & 15;
+  return (int8_t)(nibble > 7 ? nibble - 16 : nibble);
+}
+
+/* [rows][units] of two or five to a byte. */
+static Value *unpacked(Call *call, Value *x, int64_t units, int per_byte) {
   Module *module = call->import->module;
   const StoredArray *stored = call_stored(call, "kernel");
-  if (stored->rank != 2 || stored->dtype != DTYPE_I8 || stored->dims[0] != (rows + 1) / 2 ||
-      stored->dims[1] != units)
+  const Dim *last = x->type->dims[x->type->rank - 1];
+  if (!dim_is_const(last)) return call_null(call, "its last axis is open");
+  int64_t rows = last->value;
+  if (!stored || stored->rank != 2 || (stored->dtype != DTYPE_I8 && stored->dtype != DTYPE_U8) ||
+      stored->dims[0] != (rows + per_byte - 1) / per_byte || stored->dims[1] != units)
     return call_null(call, "its packed kernel is not that of %lld rows and %lld units", (long long)rows,
                      (long long)units);
   Data *data = data_new(module, DTYPE_I8, rows * units);
   const uint8_t *bytes = stored->bytes;
   int8_t *to = data_bytes(data);
-  for (int64_t i = 0; i < rows * units; i++) {
-    int nibble = bytes[i / units / 2 * units + i % units] >> (i / units % 2 ? 4 : 0) & 15;
-    to[i] = (int8_t)(nibble > 7 ? nibble - 16 : nibble);
-  }
+  for (int64_t i = 0; i < rows * units; i++)
+    to[i] = unpack_digit(bytes[i / units / per_byte * units + i % units], i / units % per_byte, per_byte);
   return build_const(call->builder, type_static(module, DTYPE_I8, 2, (int64_t[]){rows, units}), data, NULL);
 }
 
@@ -48,9 +60,7 @@ static bool has_mode(const Call *call, const char *mode) {
 
 static Value *quantized_product(Call *call, Value *x, const int64_t *dims) {
   int last = x->type->rank - 1;
-  const Dim *rows = x->type->dims[last];
-  if (!dim_is_const(rows)) return call_null(call, "its last axis is open");
-  Value *kernel = has_mode(call, "int4") ? unpacked(call, rows->value, dims[1])
+  Value *kernel = has_mode(call, "int4") ? unpacked(call, x, dims[1], 2)
                                          : call_weight_of(call, "kernel", DTYPE_I8, 2, dims);
   Value *scale = input_scale(call, x, (int64_t[]){last}, 1);
   Value *y = kernel ? make_binary(call, &op_matmul, to_integers(call, x, scale), kernel) : NULL;
@@ -59,16 +69,51 @@ static Value *quantized_product(Call *call, Value *x, const int64_t *dims) {
                      make_binary(call, &op_mul, scale, kernel_scale));
 }
 
+/* x by a kernel of -1, 0, 1 and one scale. */
+static Value *ternary_product(Call *call, Value *x, Value *kernel, Value *scale) {
+  Value *y = make_binary(call, &op_matmul, x, make_cast(call, kernel, x->type->dtype));
+  return scale ? make_binary(call, &op_mul, y, scale) : y;
+}
+
+/* Kept with its signs where it is over the threshold: without one half the mean magnitude, which is the
+ * scale, too. */
+static Value *ternary_of_floats(Call *call, Value *x, int64_t units) {
+  static const int64_t axes[] = {0, 1};
+  Value *kernel = call_weight(call, "kernel", x, 2, (int64_t[]){-1, units}),
+        *size = make_unary(call, &op_abs, kernel);
+  const cJSON *given = json_member(call->config, "threshold");
+  Value *mean =
+      make_squeeze(call, make_squeeze(call, make_reduce(call, &op_reduce_mean, size, axes, 2), 1), 0);
+  if (!mean) return NULL;
+  Value *threshold =
+      given ? build_scalar(call->builder, x->type->dtype, json_number(call->config, "threshold", 0))
+            : make_number(call, &op_mul, mean, 0.5);
+  Value *counts = make_cast(call, make_binary(call, &op_greater, size, threshold), x->type->dtype);
+  kernel = make_binary(call, &op_mul, make_unary(call, &op_sign, kernel), counts);
+  return kernel ? ternary_product(call, x, kernel, given ? NULL : mean) : NULL;
+}
+
+static Value *packed_ternary(Call *call, Value *x, int64_t units) {
+  Value *kernel = unpacked(call, x, units, 5),
+        *scale = kernel ? call_weight(call, "kernel_scale", x, 0, NULL) : NULL;
+  return scale ? ternary_product(call, x, kernel, scale) : NULL;
+}
+
 /* ---- layers ---- */
 
 /* kernel [in][units], which is how matmul takes it. */
+static Value *product(Call *call, Value *x, const int64_t *dims) {
+  if (has_mode(call, "ternary")) return packed_ternary(call, x, dims[1]);
+  if (!strcmp(call->layer->class_name, "TernaryDense")) return ternary_of_floats(call, x, dims[1]);
+  if (call_has_weight(call, "kernel_scale")) return quantized_product(call, x, dims);
+  return make_binary(call, &op_matmul, x, call_weight(call, "kernel", x, 2, dims));
+}
+
 static Value *dense(Call *call) {
   Value *x = call_float_input(call, 0);
   int64_t dims[2] = {-1, 0};
   if (!x || !call_int(call, "units", 0, &dims[1])) return NULL;
-  Value *y = call_has_weight(call, "kernel_scale")
-                 ? quantized_product(call, x, dims)
-                 : make_binary(call, &op_matmul, x, call_weight(call, "kernel", x, 2, dims));
+  Value *y = product(call, x, dims);
   if (y) y = call_bias(call, y, dims[1]);
   return y ? call_activation(call, y) : NULL;
 }
@@ -177,7 +222,8 @@ static Value *reversible_embedding(Call *call) {
   return make_number(call, &op_mul, make_unary(call, &op_tanh, make_number(call, &op_div, y, cap)), cap);
 }
 
-#define SCALED(NAME) " " NAME "?dtype.config.mode=int8 " NAME "?dtype.config.mode=int4"
+#define SCALED(NAME)                                                                                         \
+  " " NAME "?dtype.config.mode=int8 " NAME "?dtype.config.mode=int4 " NAME "?dtype.config.mode=ternary"
 
 const LayerKind dense_layers[] = {
     {"Dense", dense, 1, 1, "kernel bias?use_bias" SCALED("kernel_scale"), MASK_PASSES},
@@ -186,5 +232,6 @@ const LayerKind dense_layers[] = {
     {"Embedding", embedding, 1, 1, "embeddings embeddings_scale?dtype.config.mode=int8", MASK_OWN},
     {"ReversibleEmbedding", reversible_embedding, 1, 1, "embeddings reverse_embeddings?!tie_weights",
      MASK_OWN},
+    {"TernaryDense", dense, 1, 1, "kernel bias?use_bias kernel_scale?dtype.config.mode=ternary", MASK_PASSES},
     {0},
 };

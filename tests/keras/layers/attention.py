@@ -1,7 +1,7 @@
 """Attention with and without heads: masks, causality, scores, groups of heads, several axes."""
 import numpy as np
 
-from forward import softmax
+from forward import sigmoid, softmax
 from models import Arguments, T, graph, image, layer
 from table import case, reference
 
@@ -56,7 +56,8 @@ def heads(call, num_heads, groups, size, value_size):
     k = call.argument(2, "key")
     query_mask, value_mask, key_mask = q.mask, v.mask, k.mask if k else None
     k = k or v
-    parts = list(call.weights)
+    parts, each = list(call.weights), 2 if call.config["use_bias"] else 1
+    gate = [parts.pop(2 * each) for _ in range(each)] if call.config.get("use_gate") else None
     kernels = [(parts.pop(0), parts.pop(0) if call.config["use_bias"] else 0) for _ in range(4)]
     rank = q.value.ndim
     axes = call.config.get("attention_axes") or list(range(1, rank - 1))
@@ -78,8 +79,13 @@ def heads(call, num_heads, groups, size, value_size):
         scores = np.where(mask[:, None], scores, NONE)
     if call.argument(9, "use_causal_mask", False):
         scores = np.where(causal(scores), scores, NONE)
+    if call.config.get("sliding_window"):
+        away = np.arange(scores.shape[2])[:, None] - np.arange(scores.shape[3])
+        scores = np.where(abs(away) <= call.config["sliding_window"] - 1, scores, NONE)
     weights = softmax(np.maximum(scores, NONE))
     y = np.einsum("bhts,bshk->bthk", weights, value)
+    if gate:
+        y = y * sigmoid(project(q.value, gate if len(gate) > 1 else (gate[0], 0)))
     y = np.tensordot(y, kernels[3][0], 2) + kernels[3][1]
     out = y.shape[2:]
     y = y.reshape(*[q.value.shape[a] for a in free + axes], *out)
@@ -105,11 +111,13 @@ def mha(name, calls, d=(6, 6, 6), heads=2, key=3, value=None, out=None, use_bias
     groups, value, out = groups or heads, value or key, out or (d[0],)
     sizes = [("query", (d[0], heads, key)), ("key", (d[1], groups, key)), ("value", (d[2], groups, value)),
              ("output", (heads, value, *out))]
-    weights = []
+    if config.get("use_gate"):
+        sizes.insert(2, ("gate", (d[0], heads, value)))
+    weights, private = [], "" if cls == "MultiHeadAttention" else "_"
     for part, shape in sizes:
-        weights.append((f"{part}_dense/kernel", shape))
+        weights.append((f"{private}{part}_dense/kernel", shape))
         if use_bias:
-            weights.append((f"{part}_dense/bias", shape[1:] if part != "output" else out))
+            weights.append((f"{private}{part}_dense/bias", shape[1:] if part != "output" else out))
     if cls == "MultiHeadAttention":
         config |= {"num_heads": heads, "key_dim": key, "value_dim": value, "output_shape": None if out == (d[0],) else list(out)}
     else:
@@ -162,5 +170,14 @@ case("mha_axes_first", versions=(3,), model=graph(["y"], image(3, 4, 6, name="q"
 case("gqa", versions=(3,), model=three(["y"], mha("y", [Arguments([T("q"), T("v"), T("k")])], cls="GroupedQueryAttention", heads=6, groups=2)))
 case("gqa_scores", versions=(3,), model=three(["y", "y::1"], mha("y", [Arguments([T("q"), T("v")], {"return_attention_scores": True})],
                                                                  cls="GroupQueryAttention", heads=4, groups=1, use_bias=False)))
-case("mha_sliding_window", versions=(3,), error="sliding_window", model=graph(
-    ["y"], image(5, 6, name="q"), mha("y", [Arguments([T("q"), T("q")])], sliding_window=2)))
+WINDOW = lambda **more: mha("y", [Arguments([T("q"), T("v")], more)], sliding_window=2)
+case("mha_window", versions=(3,), model=three(["y"], WINDOW(), q=(7, 6), v=(5, 6)))
+case("mha_window_causal", versions=(3,), model=three(["y", "y::1"], WINDOW(use_causal_mask=True, return_attention_scores=True), q=(7, 6), v=(9, 6)))
+case("mha_window_wrong", versions=(3,), error="sliding window of -2", model=graph(
+    ["y"], image(5, 6, name="q"), mha("y", [Arguments([T("q"), T("q")])], sliding_window=-2)))
+case("mha_gate", versions=(3,), model=three(["y"], mha("y", [Arguments([T("q"), T("v")])], use_gate=True, value=5, sliding_window=None)))
+for form in ("keras", "h5-3", "json-npz"):
+    case(f"gqa_gate_{form}", versions=(3,), form=form, model=three(["y"], mha(
+        "y", [Arguments([T("mq"), T("mv")])], cls="GroupedQueryAttention", heads=4, groups=2, use_gate=True, sliding_window=3,
+        use_bias=form != "h5-3"), masks=True), inputs=MASKED)
+case("gqa_keras", versions=(3,), form="keras", model=three(["y"], mha("y", [Arguments([T("q"), T("v")])], cls="GroupedQueryAttention", groups=1)))

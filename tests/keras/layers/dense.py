@@ -65,10 +65,16 @@ def in_steps(x, axes):
     return np.clip(np.round(x * scale), -127, 127), scale
 
 
+def mode_of(call):
+    return call.config["dtype"]["config"].get("mode") if isinstance(call.config.get("dtype"), dict) else None
+
+
 @reference("Dense", passing=True)
 def dense(call):
     x, kernel = call.inputs[0], call.weights[0].astype(float)
-    mode = (call.config.get("dtype") or {}).get("config", {}).get("mode") if isinstance(call.config.get("dtype"), dict) else None
+    mode = mode_of(call)
+    if mode == "ternary":
+        return ternary_dense(call)
     if mode:
         q, scale = in_steps(x, -1)
         if mode == "int4":
@@ -81,9 +87,22 @@ def dense(call):
     return activate(call.config.get("activation"), y + call.weights[1] if call.config["use_bias"] else y, call.major)
 
 
+@reference("TernaryDense", passing=True)
+def ternary_dense(call):
+    x, kernel, c = call.inputs[0], call.weights[0], call.config
+    if mode_of(call):  # digits to the base 3, five rows to a byte
+        rows = np.stack([kernel.astype(int) // 3**i % 3 - 1 for i in range(5)], 1).reshape(-1, kernel.shape[1])
+        y = x @ rows[:x.shape[-1]] * call.weights[-1]
+    else:
+        mean = np.abs(kernel).mean()
+        threshold = mean / 2 if c["threshold"] is None else c["threshold"]
+        y = x @ np.where(np.abs(kernel) > threshold, np.sign(kernel), 0) * (mean if c["threshold"] is None else 1)
+    return activate(c.get("activation"), y + call.weights[1] if c["use_bias"] else y, call.major)
+
+
 @reference("EinsumDense")
 def einsum_quantized(call):
-    if isinstance(call.config.get("dtype"), dict) and call.config["dtype"]["config"].get("mode"):
+    if mode_of(call):
         left, out = call.config["equation"].split("->")
         a, b = left.split(",")
         q, scale = in_steps(call.inputs[0], tuple(i for i, c in enumerate(a) if c not in out))
@@ -120,3 +139,18 @@ case("einsum_int8", layer("EinsumDense", "y", weights=[("kernel", (4, 2, 3)), ("
 case("embedding_int8", inputs={"x": 9}, versions=(3,), form="keras", weights={"y": [BYTES(9, 4), SCALES(9)]}, model=graph(
     ["y"], image(5, name="x", dtype="int32"), layer("Embedding", "y", "x", weights=[("embeddings", (9, 4)), ("embeddings_scale", (9,))], input_dim=9,
                                                     output_dim=4, dtype=policy("int8"))))
+
+
+def ternary(threshold, **config):
+    return layer("TernaryDense", "y", weights=[("kernel", (7, 3)), ("bias", (3,))], units=3, use_bias=True, threshold=threshold, **config)
+
+
+case("ternary", ternary(None, activation="relu"), shape=(2, 7), versions=(3,))
+case("ternary_threshold", ternary(0.3), shape=(7,), versions=(3,))
+for name, cls in (("ternary_packed", "TernaryDense"), ("dense_ternary", "Dense")):
+    case(name, layer(cls, "y", weights=[("kernel", (2, 3)), ("bias", (3,)), ("kernel_scale", ())], units=3, use_bias=True, threshold=None,
+                     dtype=policy("ternary")), shape=(7,), versions=(3,), form="keras",
+         weights={"y": [RNG.integers(0, 243, (2, 3)).astype(np.uint8), FLOATS(3), np.float32(0.37)]})
+case("ternary_misshapen", layer("TernaryDense", "y", weights=[("kernel", (3, 3)), ("bias", (3,)), ("kernel_scale", ())], units=3, use_bias=True,
+                                threshold=None, dtype=policy("ternary")), shape=(7,), versions=(3,), form="keras", error="packed kernel",
+     weights={"y": [np.zeros((3, 3), np.uint8), FLOATS(3), np.float32(1)]})
