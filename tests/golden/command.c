@@ -67,7 +67,7 @@ static void check_canonical(Golden *golden, const char *printed) {
     return;
   }
   char *command = format_text("tenon opt '%s' --passes=", path);
-  Output again = shell(golden, command, NULL);
+  Output again = shell(golden, command);
   if (again.code)
     golden_fail(golden, "what it prints does not read back: %s", again.err);
   else if (strcmp(again.out, printed) != 0) {
@@ -94,7 +94,7 @@ static void check_output(Golden *golden, const Output *output) {
 
 void golden_command(Golden *golden) {
   char *command = command_of(golden, golden->path);
-  Output output = shell(golden, command, NULL);
+  Output output = shell(golden, command);
   if (output.code)
     golden_fail(golden, "exit code %d of: %s\n%s", output.code, command, output.err);
   else
@@ -205,7 +205,7 @@ static void bless_errors(Golden *golden, char *errors) {
 void golden_bad(Golden *golden) {
   char *command = command_of(golden, golden->path);
   Expected expected[MAX_EXPECTED];
-  Output output = shell(golden, command, NULL);
+  Output output = shell(golden, command);
   if (output.code != 1)
     golden_fail(golden, "exit code %d instead of 1 of: %s\n%s", output.code, command, output.err);
   if (golden->bless)

@@ -108,7 +108,7 @@ void golden_fail(Golden *golden, const char *format, ...) {
 
 /* ---- Commands ---- */
 
-static void prepare_child(const Golden *golden, const char *folder, FILE *out, FILE *err) {
+static void prepare_child(const Golden *golden, FILE *out, FILE *err) {
   char *bin = strdup(golden->tenon), *slash = bin ? strrchr(bin, '/') : NULL;
   if (slash) *slash = '\0';
   setenv("PATH", format_text("%s:%s", slash ? bin : ".", getenv("PATH")), 1);
@@ -117,7 +117,7 @@ static void prepare_child(const Golden *golden, const char *folder, FILE *out, F
   if (!freopen("/dev/null", "r", stdin)) _exit(126);
   dup2(fileno(out), STDOUT_FILENO);
   dup2(fileno(err), STDERR_FILENO);
-  if (folder && chdir(folder)) _exit(126);
+  if (chdir(golden->folder)) _exit(126);
 }
 
 static char *read_back(FILE *file) {
@@ -128,14 +128,14 @@ static char *read_back(FILE *file) {
   return lines_take(&lines);
 }
 
-Output shell(const Golden *golden, const char *command, const char *folder) {
+Output shell(const Golden *golden, const char *command) {
   FILE *out = tmpfile(), *err = tmpfile();
   int status = 0;
   if (!out || !err) abort();
   fflush(stdout);
   pid_t pid = fork();
   if (pid == 0) {
-    prepare_child(golden, folder, out, err);
+    prepare_child(golden, out, err);
     execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     _exit(127);
   }
@@ -166,13 +166,14 @@ static void test_file(Golden *golden) {
   } else if (strncmp(name, "bad-", 4) == 0) {
     golden_bad(golden);
   } else {
+    golden_save_samples(golden);
     golden_command(golden);
     golden_run_lines(golden);
   }
   free(golden->text);
 }
 
-static bool passes(Golden *golden) {
+static bool passes_in(Golden *golden) {
   int status = 0;
   fflush(stdout);
   pid_t pid = fork();
@@ -186,6 +187,22 @@ static bool passes(Golden *golden) {
   if (WIFSIGNALED(status)) golden_fail(golden, "ended by signal %d", WTERMSIG(status));
   if (WIFEXITED(status) && WEXITSTATUS(status) > 1) golden_fail(golden, "ended with %d", WEXITSTATUS(status));
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* In a folder of its own, which is removed even if the process ends badly. */
+static bool passes(Golden *golden) {
+  char folder[] = "/tmp/golden.XXXXXX";
+  golden->folder = mkdtemp(folder);
+  if (!golden->folder) {
+    golden_fail(golden, "no temporary folder");
+    return false;
+  }
+  bool passed = passes_in(golden);
+  if (rmdir(folder)) {
+    Output removed = shell(golden, "rm -rf \"$PWD\"");
+    output_free(&removed);
+  }
+  return passed;
 }
 
 typedef struct Tally {
@@ -209,8 +226,10 @@ static void test_path(Golden model, const char *path, Tally *tally) {
   }
   free(entries);
   if (folder) return;
-  model.path = path;
+  char *whole = realpath(path, NULL); /* commands run elsewhere */
+  model.path = whole ? whole : path;
   bool passed = passes(&model);
+  free(whole);
   tally->passed += passed;
   tally->failed += !passed;
 }

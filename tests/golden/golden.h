@@ -11,8 +11,9 @@
 
 typedef struct Golden {
   const char *path;
-  const char *tenon; /* the program */
-  const char *top;   /* the project's root */
+  const char *tenon;  /* the program */
+  const char *top;    /* the project's root */
+  const char *folder; /* a fresh one for its commands */
   bool bless;
   char *text; /* the file */
   bool failed;
@@ -26,6 +27,8 @@ void golden_command(Golden *golden);   /* command and expected text of a .tn (co
 void golden_bad(Golden *golden);       /* bad-*.tn (command.c) */
 void golden_script(Golden *golden);    /* .cli (script.c) */
 void golden_run_lines(Golden *golden); /* "# run:" (run.c) */
+/* "# samples:", as INPUT.npy in its folder (run.c). */
+void golden_save_samples(Golden *golden);
 
 /* ---- Shared (golden.c) ---- */
 
@@ -34,8 +37,8 @@ typedef struct Output {
   int code;        /* exit code, 128 + signal */
 } Output;
 
-/* Runs a shell command in `folder` (NULL: here) with the folder of tenon in the PATH and $TOP set. */
-Output shell(const Golden *golden, const char *command, const char *folder);
+/* Runs a shell command in the golden's folder, with the folder of tenon in the PATH and $TOP set. */
+Output shell(const Golden *golden, const char *command);
 void output_free(Output *output);
 
 char *read_text(const char *path); /* NULL when it cannot be read; from malloc */

@@ -1,6 +1,7 @@
 /*
  * run.c -- "# run:" lines: the graph of the file in the interpreter, compiled as it stands, and compiled
  * after the default pipeline. All three must agree with each other and with the outputs that are given.
+ * "# samples:" lines are inputs for the command of the file.
  */
 #include "cli/program.h"
 #include "passes/passes.h"
@@ -243,11 +244,36 @@ static void run_line(Golden *golden, const char *text, int number) {
   module_free(line.kept);
 }
 
-void golden_run_lines(Golden *golden) {
-  static const char mark[] = "# run:";
+static void for_lines(Golden *golden, const char *mark,
+                      void (*handle)(Golden *golden, const char *text, int number)) {
   char *text = strdup(golden->text), *at = text;
   int number = 1;
   for (char *line; !golden->failed && (line = next_line(&at)); number++)
-    if (strncmp(line, mark, strlen(mark)) == 0) run_line(golden, line + strlen(mark), number);
+    if (strncmp(line, mark, strlen(mark)) == 0) handle(golden, line + strlen(mark), number);
   free(text);
+}
+
+void golden_run_lines(Golden *golden) {
+  for_lines(golden, "# run:", run_line);
+}
+
+/* ---- Samples ---- */
+
+static bool save_inputs(const RunLine *line, const char *folder) {
+  const Graph *graph = line->module->main;
+  for (int i = 0; i < graph->input_count; i++)
+    if (line->inputs[i].data)
+      TRY(tensor_save(line->module, folder, graph->inputs[i]->name, &line->inputs[i]));
+  return true;
+}
+
+static void save_line(Golden *golden, const char *text, int number) {
+  RunLine line = {.golden = golden, .number = number};
+  if (!open_line(&line, text) || !save_inputs(&line, golden->folder))
+    report(&line, "wrong line", first_error(line.module));
+  close_line(&line);
+}
+
+void golden_save_samples(Golden *golden) {
+  for_lines(golden, "# samples:", save_line);
 }

@@ -13,7 +13,7 @@ static void print_lines(FILE *out, const char *prefix, char *text) {
 }
 
 /* Kept are the commands and what stands before the first of them; the rest is printed by the commands. */
-static char *transcript(const Golden *golden, const char *folder) {
+static char *transcript(const Golden *golden) {
   Lines lines = lines_new();
   char *text = strdup(golden->text), *at = text;
   bool begun = false;
@@ -22,7 +22,7 @@ static char *transcript(const Golden *golden, const char *folder) {
     begun |= is_command;
     if (is_command || !begun) fprintf(lines.file, "%s\n", line);
     if (!is_command) continue;
-    Output output = shell(golden, line + 2, folder);
+    Output output = shell(golden, line + 2);
     print_lines(lines.file, "", output.out);
     print_lines(lines.file, "! ", output.err);
     if (output.code) fprintf(lines.file, "? %d\n", output.code);
@@ -33,12 +33,7 @@ static char *transcript(const Golden *golden, const char *folder) {
 }
 
 void golden_script(Golden *golden) {
-  char folder[] = "/tmp/golden.XXXXXX";
-  if (!mkdtemp(folder)) {
-    golden_fail(golden, "no temporary folder");
-    return;
-  }
-  char *got = transcript(golden, folder);
+  char *got = transcript(golden);
   if (strcmp(got, golden->text) != 0) {
     if (!golden->bless) {
       golden_fail(golden, "prints something else:");
@@ -46,9 +41,5 @@ void golden_script(Golden *golden) {
     } else if (!write_text(golden->path, got))
       golden_fail(golden, "cannot be written");
   }
-  char *command = format_text("rm -rf '%s'", folder);
-  Output removed = shell(golden, command, NULL);
-  output_free(&removed);
-  free(command);
   free(got);
 }
