@@ -231,3 +231,14 @@ int node_params(const Node *node, int64_t *params, int max) {
   }
   return count;
 }
+
+int role_entries(AttrRole role) {
+  switch (role) {
+  case ROLE_PER_AXIS:
+  case ROLE_SIZES:
+  case ROLE_STARTS: return 1;
+  case ROLE_PER_AXIS_PAIR:
+  case ROLE_PADS: return 2;
+  default: return 0;
+  }
+}

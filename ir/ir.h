@@ -462,14 +462,21 @@ typedef enum AttrKind {
   ATTR_DIMS /* symbolic integers: shapes, starts, sizes */
 } AttrKind;
 
-/* How an attribute speaks of axes, so that layout and pruning can permute it without knowing the op. */
+/* How an attribute speaks of axes, so that layout can permute it and pruning shrink it without knowing the
+ * op. */
 typedef enum AttrRole {
   ROLE_NONE,
-  ROLE_AXIS,         /* the number of an axis of the result */
-  ROLE_AXES,         /* a list of such */
-  ROLE_PER_AXIS,     /* one entry per axis of the result, in order */
-  ROLE_PER_AXIS_PAIR /* 2*rank entries: begin of every axis, then end of every axis (pads) */
+  ROLE_AXIS,          /* the number of an axis of the result */
+  ROLE_AXES,          /* a list of such */
+  ROLE_PER_AXIS,      /* one entry per axis of the result, in order */
+  ROLE_PER_AXIS_PAIR, /* 2*rank entries: of the begin of every axis, then of the end of every axis */
+  ROLE_SIZES,         /* the sizes of the result, -1: what the others leave */
+  ROLE_STARTS,        /* per axis, the index of operand 0 that becomes the first */
+  ROLE_PADS,          /* per axis in pairs, how many indices the result has before and behind operand 0's */
+  ROLE_BLOCKS         /* how many blocks the axes consist of that have such (AxisLink.blocks) */
 } AttrRole;
+/* Entries that a list has for each axis of the result: 1, 2, or 0: it is no such list. */
+int role_entries(AttrRole role);
 
 typedef struct AttrSpec {
   const char *name;
@@ -555,16 +562,29 @@ typedef enum AxisRole {
   AXIS_BROADCAST, /* is result axis `axis`; size 1 repeats */
   AXIS_CONTRACT,  /* summed or reduced away, together with every other operand's contracted axis of the same
                      `axis` number */
-  AXIS_WINDOW,    /* becomes result axis `axis` through windows, padding, slicing or resampling */
-  AXIS_STACK,     /* becomes a part of result axis `axis` (concat) */
-  AXIS_MERGE,     /* merged with its neighbours into result axis `axis` (reshape) */
-  AXIS_SPLIT      /* split into result axes from `axis` on (reshape) */
+  AXIS_GROUPS,    /* contracted in that way within each of its blocks (grouped convolution) */
+  AXIS_STATE,     /* of a recurrence: is, or is contracted with, what result axis `axis` is a step before */
+  AXIS_WINDOW,    /* becomes result axis `axis` through windows, steps or resampling */
+  AXIS_SHIFT,     /* index i is index i + start of result axis `axis`, if there is one (concat, slice, pad) */
+  AXIS_REPEAT,    /* result axis `axis` is blocks, each of which is this axis (tile) */
+  AXIS_PARTS,     /* is blocks, each of which is result axis `axis` (gates of a cell) */
+  AXIS_MERGE,     /* merged with its neighbours into result axis `axis`, row-major (reshape) */
+  AXIS_SPLIT      /* split into result axes from `axis` on, row-major (reshape) */
 } AxisRole;
 
+/*
+ * Where one index of an axis goes, other indices can be taken out of the graph (passes/ties.h), unless the
+ * result depends on all of them otherwise than by a sum: then the link is `whole`. An axis that no operand
+ * links to does not come from the operands index by index, and keeps its indices, too.
+ */
 typedef struct AxisLink {
   AxisRole role;
   int axis;
+  bool whole;     /* the mean of it, softmax along it, ...: not without one of its indices */
+  int64_t start;  /* of AXIS_SHIFT */
+  int64_t blocks; /* equal ones that the axis consists of, side by side, and that others of the node share */
 } AxisLink;
+AxisLink axis_link(AxisRole role, int axis);
 
 struct Lower; /* loop.h: the lowering of one kernel */
 struct Index; /* loop.h: a position along one axis */
@@ -595,6 +615,8 @@ struct Op {
   /* Link of every axis of operand `index`. NULL: by TRAIT_BROADCAST, else all AXIS_OPAQUE. links has MAX_RANK
    * entries. */
   void (*axes)(const Node *node, int index, AxisLink *links);
+  /* Of further results: how the axes of result `index` are those of result 0. NULL: all AXIS_OPAQUE. */
+  void (*result_axes)(const Node *node, int index, AxisLink *links);
   /* Meaning. element: the result at `at` (one Index per result axis). */
   struct Reg *(*element)(struct Lower *lower, const Node *node, int result, const struct Index *at);
   void (*nest)(struct Lower *lower, const Node *node);
@@ -621,6 +643,7 @@ const Op *op_find(const char *name, size_t length);
 int op_attr_index(const Op *op, const char *name); /* -1 when absent */
 /* The axis map, with the default applied. */
 void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]);
+void op_result_axes(const Node *node, int index, AxisLink links[MAX_RANK]); /* of results but the first */
 /* Multiply-accumulates of one execution; of a kernel those of what is fused in it. */
 const Dim *node_macs(const Node *node);
 /* Their part of docs/operators.md. */

@@ -55,14 +55,16 @@ static void map_operand(MergePlan *plan, const Node *node, int index, const Type
   for (int i = 0; i < from->rank; i++) {
     AxisRole role = links[i].role;
     int axis = links[i].axis;
-    if (role == AXIS_OPAQUE || role == AXIS_CONTRACT || role == AXIS_SPLIT || axis < 0 || axis >= to->rank) {
+    bool within = role == AXIS_WINDOW || role == AXIS_SHIFT || role == AXIS_REPEAT || role == AXIS_MERGE;
+    bool kept = role == AXIS_SAME || role == AXIS_BROADCAST;
+    if ((!within && !kept) || axis < 0 || axis >= to->rank) {
       for (int k = 0; k < to->rank; k++) spoil(plan, axes[k]);
-    } else if (role == AXIS_SAME || role == AXIS_BROADCAST) {
+    } else if (kept) {
       if (is_unit(from, i)) continue;
       own[i] = axes[axis];
       if (from->dims[i] != to->dims[axis]) spoil(plan, axes[axis]);
     } else {
-      spoil(plan, axes[axis]); /* window, stack, merge */
+      spoil(plan, axes[axis]);
     }
   }
 }

@@ -33,22 +33,31 @@ int op_attr_index(const Op *op, const char *name) {
   return -1;
 }
 
+AxisLink axis_link(AxisRole role, int axis) {
+  return (AxisLink){.role = role, .axis = axis};
+}
+
 /* Operand axes meet the last axes of the result. */
 static void broadcast_axes(const Type *from, const Type *to, AxisLink *links) {
   for (int i = 0; i < from->rank; i++) {
     int axis = i + to->rank - from->rank;
-    links[i] = (AxisLink){from->dims[i] == to->dims[axis] ? AXIS_SAME : AXIS_BROADCAST, axis};
+    links[i] = axis_link(from->dims[i] == to->dims[axis] ? AXIS_SAME : AXIS_BROADCAST, axis);
   }
 }
 
 void op_axes(const Node *node, int index, AxisLink links[MAX_RANK]) {
-  for (int i = 0; i < MAX_RANK; i++) links[i] = (AxisLink){AXIS_OPAQUE, 0};
+  for (int i = 0; i < MAX_RANK; i++) links[i] = axis_link(AXIS_OPAQUE, 0);
   const Value *value = operand(node, index);
   if (!value) return;
   if (node->op->axes)
     node->op->axes(node, index, links);
   else if (node->op->traits & TRAIT_BROADCAST)
     broadcast_axes(value->type, result(node, 0)->type, links);
+}
+
+void op_result_axes(const Node *node, int index, AxisLink links[MAX_RANK]) {
+  for (int i = 0; i < MAX_RANK; i++) links[i] = axis_link(AXIS_OPAQUE, 0);
+  if (node->op->result_axes) node->op->result_axes(node, index, links);
 }
 
 const Dim *node_macs(const Node *node) {

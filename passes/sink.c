@@ -48,9 +48,7 @@ static bool attrs_are_permutable(const Node *node, int rank) {
     const AttrSpec *spec = &node->op->attrs[i];
     int length = list_length(spec, &node->attrs[i]);
     if (length == 0 || spec->role == ROLE_AXES) continue;
-    if (spec->role == ROLE_PER_AXIS && length == rank) continue;
-    if (spec->role == ROLE_PER_AXIS_PAIR && length == 2 * rank) continue;
-    return false;
+    if (role_entries(spec->role) * rank != length) return false;
   }
   return true;
 }
@@ -64,7 +62,7 @@ static bool operand_is_permutable(const Node *node, int index, int rank) {
   for (int axis = 0; axis < x->type->rank; axis++) {
     AxisRole role = links[axis].role;
     bool linked = role == AXIS_SAME || role == AXIS_BROADCAST ||
-                  (shift == 0 && (role == AXIS_WINDOW || role == AXIS_STACK));
+                  (shift == 0 && (role == AXIS_WINDOW || role == AXIS_SHIFT));
     bool in_place = linked && links[axis].axis == axis + shift;
     if (!in_place && !(shift == 0 && attrs_name_axis(node, axis))) return false;
   }
@@ -164,8 +162,8 @@ static void attr_permute_half(const AttrSpec *spec, const Attr *from, Attr *to, 
 static void attr_permute_list(Node *node, int index, const int64_t *perm, int rank) {
   const AttrSpec *spec = &node->op->attrs[index];
   Attr from = node->attrs[index], *to = &node->attrs[index];
-  int halves = spec->role == ROLE_PER_AXIS_PAIR ? 2 : 1;
-  if (from.count == 0) return;
+  int halves = role_entries(spec->role);
+  if (from.count == 0 || halves == 0) return;
   to->ints =
       arena_alloc(node->graph->module->arena, 8 * (size_t)from.count); /* all three kinds have 8 bytes */
   for (int half = 0; half < halves; half++) attr_permute_half(spec, &from, to, perm, rank, half);
@@ -186,11 +184,9 @@ static void attrs_permute(Node *node, const int64_t *perm, int rank) {
   for (int i = 0; i < node->op->attr_count; i++) {
     const AttrSpec *spec = &node->op->attrs[i];
     switch (spec->role) {
-    case ROLE_NONE: break;
     case ROLE_AXIS: node_set_int(node, spec->name, perm[node_axis(node, spec->name, rank)]); break;
     case ROLE_AXES: attr_permute_axes(node, spec->name, perm, rank); break;
-    case ROLE_PER_AXIS:
-    case ROLE_PER_AXIS_PAIR: attr_permute_list(node, i, perm, rank); break;
+    default: attr_permute_list(node, i, perm, rank); break;
     }
   }
 }

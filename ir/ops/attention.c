@@ -119,7 +119,7 @@ static void attention_axes(const Node *node, int index, AxisLink *links) {
     int own = (int)perm[axis];
     if (!kept || (axis == CHANNEL && index == QUERY)) continue;
     for (int i = 0; i < AXES; i++)
-      if (y_perm[i] == axis && x->dims[own] == y->dims[i]) links[own] = (AxisLink){AXIS_SAME, i};
+      if (y_perm[i] == axis && x->dims[own] == y->dims[i]) links[own] = axis_link(AXIS_SAME, i);
   }
 }
 

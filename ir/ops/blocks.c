@@ -104,7 +104,7 @@ static void gemm_blocks_axes(const Node *node, int index, AxisLink *links) {
     return;
   }
   axes_opaque(node, index, links);
-  if (index == A) links[0] = (AxisLink){AXIS_SAME, 0};
+  if (index == A) links[0] = axis_link(AXIS_SAME, 0);
 }
 
 /* ---- meaning ---- */

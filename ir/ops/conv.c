@@ -25,7 +25,7 @@ static const AttrSpec conv_attrs[] = {
     {"pads", ATTR_INTS, ROLE_NONE, "[]",
      "elements that are added before every spatial axis, then after every one; [] means 0", NULL},
     {"outside", ATTR_INT, ROLE_NONE, "0", "what these are: of quantized integers the zero point", NULL},
-    {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL},
+    {"group", ATTR_INT, ROLE_BLOCKS, "1", "parts of the channels that do not see each other", NULL},
     {"packed", ATTR_INT, ROLE_NONE, "0",
      "w is in panels of so many columns, [group * ceil(m/group/packed), k.. * c/group, packed]; of 8-bit "
      "integers [.., k.. * c/group / 4, packed * 4], with c/group divisible by 4; of bf16 by 2",
@@ -183,23 +183,23 @@ static Value *conv_simplify(Node *node) {
   return result(node, 0);
 }
 
-/* Axes of x and of bias, for both ops; grouped channels stay in place only when each is a group of its own.
- */
+/* Axes of x and of bias, for both ops: grouped channels stay in place when each is a group of its own. */
 static void conv_x_axes(const Node *node, int index, AxisLink *links) {
   Window window = node_window(node);
   const Type *x = operand(node, 0)->type, *y = result(node, 0)->type;
   int c = window.channel_axis;
   if (index == 2) {
-    links[0] = (AxisLink){AXIS_SAME, c};
+    links[0] = axis_link(AXIS_SAME, c);
     return;
   }
-  links[0] = (AxisLink){AXIS_SAME, 0};
+  links[0] = axis_link(AXIS_SAME, 0);
   for (int s = 0; s < window.rank; s++)
-    links[window.spatial_axis + s] = (AxisLink){AXIS_WINDOW, window.spatial_axis + s};
+    links[window.spatial_axis + s] = axis_link(AXIS_WINDOW, window.spatial_axis + s);
   bool each = dim_is(x->dims[c], window.group) && x->dims[c] == y->dims[c];
-  links[c] = window.group == 1 ? (AxisLink){AXIS_CONTRACT, 0}
-             : each            ? (AxisLink){AXIS_SAME, c}
-                               : (AxisLink){AXIS_OPAQUE, -1};
+  links[c] = window.group == 1 ? axis_link(AXIS_CONTRACT, 0)
+             : each            ? axis_link(AXIS_SAME, c)
+                               : axis_link(AXIS_GROUPS, 0);
+  links[c].blocks = window.group;
 }
 
 static void conv_axes(const Node *node, int index, AxisLink *links) {
@@ -208,8 +208,10 @@ static void conv_axes(const Node *node, int index, AxisLink *links) {
     conv_x_axes(node, index, links);
   } else if (node_int(node, "packed") == 0) {
     Window window = node_window(node);
-    links[window.channels_last ? window.rank + 1 : 0] = (AxisLink){AXIS_SAME, window.channel_axis};
-    links[window.channels_last ? window.rank : 1] = (AxisLink){AXIS_CONTRACT, 0};
+    AxisLink *m = &links[window.channels_last ? window.rank + 1 : 0];
+    *m = axis_link(AXIS_SAME, window.channel_axis);
+    m->blocks = window.group;
+    links[window.channels_last ? window.rank : 1] = axis_link(AXIS_CONTRACT, 0);
   }
 }
 
@@ -344,7 +346,7 @@ static const AttrSpec conv_transpose_attrs[] = {
      "what is cut off before every spatial axis, then after every one; [] means 0", NULL},
     {"output_padding", ATTR_INTS, ROLE_NONE, "[]",
      "what is added at the end of every spatial axis; [] means 0", NULL},
-    {"group", ATTR_INT, ROLE_NONE, "1", "parts of the channels that do not see each other", NULL}};
+    {"group", ATTR_INT, ROLE_BLOCKS, "1", "parts of the channels that do not see each other", NULL}};
 
 /* (size - 1)*stride + reach + output_padding - pads */
 static bool transposed_size(const Node *node, const Window *window, int s, const Dim *size,
@@ -400,9 +402,12 @@ static void conv_transpose_axes(const Node *node, int index, AxisLink *links) {
     return;
   }
   Window window = node_window(node);
-  if (window.group != 1) return;
-  links[window.channels_last ? window.rank : 0] = (AxisLink){AXIS_CONTRACT, 0};
-  links[window.channels_last ? window.rank + 1 : 1] = (AxisLink){AXIS_SAME, window.channel_axis};
+  bool grouped = window.group != 1;
+  AxisLink *c = &links[window.channels_last ? window.rank : 0];
+  *c = axis_link(grouped ? AXIS_GROUPS : AXIS_CONTRACT, 0);
+  c->blocks = window.group;
+  links[window.channels_last ? window.rank + 1 : 1] =
+      axis_link(grouped ? AXIS_REPEAT : AXIS_SAME, window.channel_axis);
 }
 
 static Reg *transposed_channels(Lower *lower, const Node *node, const Window *window, const Index *at,

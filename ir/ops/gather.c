@@ -95,11 +95,11 @@ static void gather_axes(const Node *node, int index, AxisLink *links) {
   int axis = gather_axis(node), inserted = operand(node, 1)->type->rank;
   for (int i = 0; i < operand(node, index)->type->rank; i++) {
     if (index == 1)
-      links[i] = (AxisLink){AXIS_SAME, axis + i};
+      links[i] = axis_link(AXIS_SAME, axis + i);
     else if (i == axis)
-      links[i] = (AxisLink){AXIS_OPAQUE, -1};
+      links[i] = axis_link(AXIS_OPAQUE, -1);
     else
-      links[i] = (AxisLink){AXIS_SAME, i < axis ? i : i - 1 + inserted};
+      links[i] = axis_link(AXIS_SAME, i < axis ? i : i - 1 + inserted);
   }
 }
 
@@ -241,10 +241,10 @@ static void gather_nd_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
   int batches = (int)node_int(node, "batch_axes"), behind = batches + coordinates(node);
   if (index == 1)
-    for (int i = 0; i < tuple_rank(node); i++) links[i] = (AxisLink){AXIS_SAME, i};
+    for (int i = 0; i < tuple_rank(node); i++) links[i] = axis_link(AXIS_SAME, i);
   for (int i = 0; index == 0 && i < operand(node, 0)->type->rank; i++)
     if (i < batches || i >= behind)
-      links[i] = (AxisLink){AXIS_SAME, i < batches ? i : tuple_rank(node) + i - behind};
+      links[i] = axis_link(AXIS_SAME, i < batches ? i : tuple_rank(node) + i - behind);
 }
 
 static Reg *gather_nd_element(Lower *lower, const Node *node, int which, const Index *at) {

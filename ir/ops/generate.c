@@ -27,7 +27,7 @@ static bool infer_shaped(Node *node, unsigned kinds) {
 /* ---- iota ---- */
 
 static const AttrSpec iota_attrs[] = {
-    {"shape", ATTR_DIMS, ROLE_PER_AXIS, NULL, "sizes of the result", NULL},
+    {"shape", ATTR_DIMS, ROLE_SIZES, NULL, "sizes of the result", NULL},
     {"axis", ATTR_INT, ROLE_AXIS, "0", "axis whose positions the elements are", NULL},
     {"dtype", ATTR_DTYPE, ROLE_NONE, "i64", "a number type", NULL},
     {"start", ATTR_DIMS, ROLE_NONE, "[0]", "one number: that of the first position", NULL}};

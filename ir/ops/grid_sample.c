@@ -60,10 +60,10 @@ static bool grid_sample_infer(Node *node) {
 
 static void grid_sample_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
-  links[0] = (AxisLink){AXIS_SAME, 0};
-  if (index == 0) links[1] = (AxisLink){AXIS_SAME, 1};
+  links[0] = axis_link(AXIS_SAME, 0);
+  if (index == 0) links[1] = axis_link(AXIS_SAME, 1);
   for (int i = 1; index == 1 && i < operand(node, 1)->type->rank - 1; i++)
-    links[i] = (AxisLink){AXIS_SAME, i + 1};
+    links[i] = axis_link(AXIS_SAME, i + 1);
 }
 
 /* ---- one spatial axis ---- */

@@ -119,7 +119,7 @@ static bool det_infer(Node *node) {
 static void det_axes(const Node *node, int index, AxisLink *links) {
   axes_same(node, index, links);
   int rank = operand(node, 0)->type->rank;
-  links[rank - 2] = links[rank - 1] = (AxisLink){AXIS_OPAQUE, -1};
+  links[rank - 2] = links[rank - 1] = axis_link(AXIS_OPAQUE, -1);
 }
 
 /* Zeros under the diagonal; the product along it, with a sign for every swap. */

@@ -115,14 +115,14 @@ static void matmul_axes(const Node *node, int index, AxisLink *links) {
       inner = (operand(node, 0)->type->rank > 1) + (operand(node, 1)->type->rank > 1);
   for (int i = 0; i < batches; i++) {
     int axis = y->rank - inner - batches + i;
-    links[i] = (AxisLink){type->dims[i] == y->dims[axis] ? AXIS_SAME : AXIS_BROADCAST, axis};
+    links[i] = axis_link(type->dims[i] == y->dims[axis] ? AXIS_SAME : AXIS_BROADCAST, axis);
   }
   int contracted = index == 1 && type->rank > 1 ? type->rank - 2 : type->rank - 1;
-  links[contracted] = (AxisLink){AXIS_CONTRACT, 0};
+  links[contracted] = axis_link(AXIS_CONTRACT, 0);
   if (type->rank > 1 && index == 0)
-    links[type->rank - 2] = (AxisLink){AXIS_SAME, y->rank - inner};
+    links[type->rank - 2] = axis_link(AXIS_SAME, y->rank - inner);
   else if (type->rank > 1)
-    links[type->rank - 1] = (AxisLink){AXIS_SAME, y->rank - 1};
+    links[type->rank - 1] = axis_link(AXIS_SAME, y->rank - 1);
 }
 
 /* Batch positions of an operand from those of the result. */
@@ -281,8 +281,8 @@ static void gemm_axes(const Node *node, int index, AxisLink *links) {
   if (index == 1 && node_int(node, "packed") != 0) return;
   bool transposed = node_bool(node, index == 0 ? "trans_a" : "trans_b");
   int outer = (index == 0) == transposed; /* the axis that is m of a, n of b */
-  links[outer] = (AxisLink){AXIS_SAME, index};
-  links[!outer] = (AxisLink){AXIS_CONTRACT, 0};
+  links[outer] = axis_link(AXIS_SAME, index);
+  links[!outer] = axis_link(AXIS_CONTRACT, 0);
 }
 
 static void gemm_nest(Lower *lower, const Node *node) {

@@ -15,8 +15,8 @@ static const char *const results_y[] = {"y"};
 
 /* ---- reshape ---- */
 
-static const AttrSpec reshape_attrs[] = {
-    {"shape", ATTR_DIMS, ROLE_NONE, NULL, "sizes of the result; one may be -1: what the others leave", NULL}};
+static const AttrSpec reshape_attrs[] = {{"shape", ATTR_DIMS, ROLE_SIZES, NULL,
+                                          "sizes of the result; one may be -1: what the others leave", NULL}};
 
 /* A group of operand axes that hold the same elements as a group of result axes; size-1 axes belong to none.
  */
@@ -124,7 +124,7 @@ static void link_ones(const Type *x, const Type *y, AxisLink *links) {
       j = links[i].axis + 1;
       continue;
     }
-    if (dim_is(x->dims[i], 1) && j < y->rank && dim_is(y->dims[j], 1)) links[i] = (AxisLink){AXIS_SAME, j++};
+    if (dim_is(x->dims[i], 1) && j < y->rank && dim_is(y->dims[j], 1)) links[i] = axis_link(AXIS_SAME, j++);
   }
 }
 
@@ -137,7 +137,7 @@ static void reshape_axes(const Node *node, int index, AxisLink *links) {
     if (group->from_count != 1 && group->to_count != 1) continue;
     if (group->from_count == 0 || group->to_count == 0) continue;
     AxisRole role = group->to_count > 1 ? AXIS_SPLIT : group->from_count > 1 ? AXIS_MERGE : AXIS_SAME;
-    for (int i = 0; i < group->from_count; i++) links[group->from[i]] = (AxisLink){role, group->to[0]};
+    for (int i = 0; i < group->from_count; i++) links[group->from[i]] = axis_link(role, group->to[0]);
   }
   link_ones(operand(node, 0)->type, result(node, 0)->type, links);
 }
@@ -257,7 +257,7 @@ static void transpose_axes(const Node *node, int index, AxisLink *links) {
   (void)index;
   int count;
   const int64_t *perm = node_ints(node, "perm", &count);
-  for (int i = 0; i < count; i++) links[perm[i]] = (AxisLink){AXIS_SAME, i};
+  for (int i = 0; i < count; i++) links[perm[i]] = axis_link(AXIS_SAME, i);
 }
 
 static Reg *transpose_element(Lower *lower, const Node *node, int which, const Index *at) {
@@ -289,7 +289,7 @@ const Op op_transpose = {
 /* ---- broadcast ---- */
 
 static const AttrSpec broadcast_attrs[] = {
-    {"shape", ATTR_DIMS, ROLE_PER_AXIS, NULL, "sizes of the result", NULL}};
+    {"shape", ATTR_DIMS, ROLE_SIZES, NULL, "sizes of the result", NULL}};
 
 static bool broadcast_infer(Node *node) {
   Module *module = node_module(node);
@@ -371,8 +371,8 @@ static void tile_axes(const Node *node, int index, AxisLink *links) {
   for (int i = 0; i < x->rank; i++) {
     AxisRole role = x->dims[i] == y->dims[i] ? AXIS_SAME
                     : dim_is(x->dims[i], 1)  ? AXIS_BROADCAST
-                                             : AXIS_WINDOW;
-    links[i] = (AxisLink){role, i};
+                                             : AXIS_REPEAT;
+    links[i] = axis_link(role, i);
   }
 }
 

@@ -16,6 +16,11 @@ static const OperandSpec softmax_operands[] = {{"x", false, "float, any shape wi
 static const AttrSpec softmax_attrs[] = {
     {"axis", ATTR_INT, ROLE_AXIS, "-1", "whose elements sum to 1", NULL}};
 
+static void softmax_axes(const Node *node, int index, AxisLink *links) {
+  axes_same(node, index, links);
+  links[node_axis(node, "axis", operand(node, 0)->type->rank)].whole = true;
+}
+
 static bool softmax_infer(Node *node) {
   int axis;
   TRY(check_axis(node, "axis", operand(node, 0)->type->rank, &axis));
@@ -81,7 +86,7 @@ static void softmax_nest(Lower *lower, const Node *node) {
 #define SOFTMAX(NAME, DOC)                                                                                   \
   .name = NAME, .family = "norm", .doc = DOC, .operands = softmax_operands, .operand_count = 1,              \
   .results = results_y, .result_count = 1, .attrs = softmax_attrs, .attr_count = COUNT_OF(softmax_attrs),    \
-  .infer = softmax_infer, .axes = axes_same, .nest = softmax_nest
+  .infer = softmax_infer, .axes = softmax_axes, .nest = softmax_nest
 
 const Op op_softmax = {SOFTMAX(
     "softmax", "exp(x - max) / sum(exp(x - max)) along the axis, where max keeps it from overflowing.")};
@@ -199,7 +204,7 @@ static void layer_norm_axes(const Node *node, int index, AxisLink *links) {
   axes_broadcast(node, index, links);
   int rank = operand(node, index)->type->rank, shift = result(node, 0)->type->rank - rank;
   int first = (int)node_axis(node, "axis", rank + shift) - shift;
-  for (int i = first < 0 ? 0 : first; i < rank; i++) links[i] = (AxisLink){AXIS_OPAQUE, -1};
+  for (int i = first < 0 ? 0 : first; i < rank; i++) links[i] = axis_link(AXIS_OPAQUE, -1);
 }
 
 const Op op_layer_norm = {

@@ -131,7 +131,8 @@ static Value *reduce_simplify(Node *node) {
 static void contract(const Node *node, int index, const bool *axes, AxisLink *links) {
   axes_same(node, index, links);
   for (int i = 0; i < operand(node, 0)->type->rank; i++)
-    if (axes[i]) links[i].role = AXIS_CONTRACT;
+    if (axes[i])
+      links[i] = (AxisLink){.role = AXIS_CONTRACT, .axis = i, .whole = !node_is(node, &op_reduce_sum)};
 }
 
 static void reduce_axes(const Node *node, int index, AxisLink *links) {

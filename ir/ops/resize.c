@@ -16,7 +16,7 @@ static const OperandSpec operands_x[] = {{"x", false, "any shape; numbers, for n
 static const char *const results_y[] = {"y"};
 
 static const AttrSpec resize_attrs[] = {
-    {"sizes", ATTR_DIMS, ROLE_PER_AXIS, NULL, "of the result", NULL},
+    {"sizes", ATTR_DIMS, ROLE_SIZES, NULL, "of the result", NULL},
     {"scales", ATTR_FLOATS, ROLE_PER_AXIS, "[]",
      "factors that coordinates are computed with; 0, or []: new size / old size", NULL},
     {"mode", ATTR_STRING, ROLE_NONE, "nearest", "how many neighbours are mixed", "nearest|linear|cubic"},

@@ -246,6 +246,34 @@ static Value *cell_simplify(Node *node) {
   return changed ? result(node, 0) : NULL;
 }
 
+/* Along the axis of steps all depends on all before. */
+static void cell_axes(const Node *node, int index, AxisLink *links) {
+  Cell cell = node_cell(node);
+  int batch = cell.batch_axis, hidden = 2;
+  axes_opaque(node, index, links);
+  if (index == CELL_XW) {
+    links[batch] = axis_link(AXIS_SAME, batch);
+    links[!batch] = (AxisLink){.role = AXIS_SAME, .axis = !batch, .whole = true};
+    links[hidden] = axis_link(AXIS_PARTS, hidden);
+  } else if (index == CELL_R && !cell.packed) {
+    links[0] = (AxisLink){.role = AXIS_STATE, .axis = hidden, .whole = cell.rounds_state};
+    links[1] = axis_link(AXIS_PARTS, hidden);
+  } else if (index == CELL_LENGTHS) {
+    links[0] = axis_link(AXIS_SAME, batch);
+  } else if (operand(node, index)->type->rank == 1) {
+    links[0] = axis_link(AXIS_PARTS, hidden);
+  } else if (index != CELL_R) {
+    links[0] = axis_link(AXIS_SAME, batch);
+    links[1] = axis_link(AXIS_STATE, hidden);
+  }
+}
+
+static void cell_result_axes(const Node *node, int index, AxisLink *links) {
+  (void)index;
+  links[0] = axis_link(AXIS_SAME, node_cell(node).batch_axis);
+  links[1] = axis_link(AXIS_SAME, 2);
+}
+
 static const Dim *cell_macs(const Node *node) {
   Module *module = node_module(node);
   Cell cell = node_cell(node);
@@ -438,7 +466,8 @@ static void cell_nest(Lower *lower, const Node *node) {
 #define CELL(NAME)                                                                                           \
   .name = #NAME, .family = "rnn", .operands = NAME##_operands, .operand_count = COUNT_OF(NAME##_operands),   \
   .results = state_results, .attrs = NAME##_attrs, .attr_count = COUNT_OF(NAME##_attrs),                     \
-  .infer = cell_infer, .simplify = cell_simplify, .axes = axes_opaque, .nest = cell_nest, .macs = cell_macs
+  .infer = cell_infer, .simplify = cell_simplify, .axes = cell_axes, .result_axes = cell_result_axes,        \
+  .nest = cell_nest, .macs = cell_macs
 
 static const char *const state_results[] = {"y", "h", "c"};
 

@@ -69,8 +69,8 @@ static bool infer_bins(Node *node) {
 
 static void roi_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
-  if (index == 0) links[1] = (AxisLink){AXIS_SAME, 1};
-  if (index != 0) links[0] = (AxisLink){AXIS_SAME, 0};
+  if (index == 0) links[1] = axis_link(AXIS_SAME, 1);
+  if (index != 0) links[0] = axis_link(AXIS_SAME, 0);
 }
 
 /* ---- roi_align ---- */

@@ -44,7 +44,7 @@ static bool top_k_infer(Node *node) {
 
 static void top_k_axes(const Node *node, int index, AxisLink *links) {
   axes_same(node, index, links);
-  links[node_axis(node, "axis", operand(node, 0)->type->rank)] = (AxisLink){AXIS_OPAQUE, -1};
+  links[node_axis(node, "axis", operand(node, 0)->type->rank)] = axis_link(AXIS_OPAQUE, -1);
 }
 
 const Op op_top_k = {

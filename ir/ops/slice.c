@@ -16,8 +16,8 @@ static const char *const results_y[] = {"y"};
 static const OperandSpec slice_operands[] = {{"x", false, "any shape and dtype"}};
 
 static const AttrSpec slice_attrs[] = {
-    {"starts", ATTR_DIMS, ROLE_PER_AXIS, NULL, "first position, for every axis", NULL},
-    {"sizes", ATTR_DIMS, ROLE_PER_AXIS, NULL, "how many are taken", NULL},
+    {"starts", ATTR_DIMS, ROLE_STARTS, NULL, "first position, for every axis", NULL},
+    {"sizes", ATTR_DIMS, ROLE_SIZES, NULL, "how many are taken", NULL},
     {"steps", ATTR_INTS, ROLE_PER_AXIS, "[]", "distance between them, may be negative; [] means 1 everywhere",
      NULL}};
 
@@ -148,8 +148,13 @@ static Value *slice_simplify(Node *node) {
 }
 
 static void slice_axes(const Node *node, int index, AxisLink *links) {
-  for (int i = 0; i < operand(node, index)->type->rank; i++)
-    links[i] = (AxisLink){axis_is_whole(node, i) ? AXIS_SAME : AXIS_WINDOW, i};
+  int count;
+  const Dim *const *starts = node_dims(node, "starts", &count);
+  for (int i = 0; i < operand(node, index)->type->rank; i++) {
+    bool run = slice_step(node, i) == 1 && dim_is_const(starts[i]);
+    links[i] = axis_link(axis_is_whole(node, i) ? AXIS_SAME : run ? AXIS_SHIFT : AXIS_WINDOW, i);
+    if (run) links[i].start = -starts[i]->value;
+  }
 }
 
 static Reg *slice_element(Lower *lower, const Node *node, int which, const Index *at) {
@@ -272,9 +277,13 @@ static Value *concat_simplify(Node *node) {
 }
 
 static void concat_axes(const Node *node, int index, AxisLink *links) {
-  int rank = result(node, 0)->type->rank;
+  int axis = (int)node_axis(node, "axis", result(node, 0)->type->rank);
+  const Dim *start = dim_const(node_module(node), 0);
   axes_same(node, index, links);
-  links[node_axis(node, "axis", rank)].role = AXIS_STACK;
+  for (int i = 0; i < index; i++)
+    start = dim_add(node_module(node), start, operand(node, i)->type->dims[axis]);
+  links[axis].role = dim_is_const(start) ? AXIS_SHIFT : AXIS_WINDOW;
+  links[axis].start = start->value;
 }
 
 /* What the pieces of a concat need while one element is read. */
@@ -358,7 +367,7 @@ static const OperandSpec pad_operands[] = {{"x", false, "any shape and dtype"},
                                            {"value", true, "one element for mode=constant; absent: 0"}};
 
 static const AttrSpec pad_attrs[] = {
-    {"pads", ATTR_DIMS, ROLE_PER_AXIS_PAIR, NULL,
+    {"pads", ATTR_DIMS, ROLE_PADS, NULL,
      "how many are added before every axis, then how many after every axis; negative ones take away", NULL},
     {"mode", ATTR_STRING, ROLE_NONE, "constant",
      "what is added: the value; the neighbours mirrored at the edge element; the edge element; the other end",
@@ -400,9 +409,15 @@ static Value *pad_simplify(Node *node) {
 }
 
 static void pad_axes(const Node *node, int index, AxisLink *links) {
+  int count;
+  const Dim *const *pads = node_dims(node, "pads", &count);
+  bool constant = node_string_is(node, "mode", "constant");
   axes_opaque(node, index, links);
-  for (int i = 0; index == 0 && i < operand(node, 0)->type->rank; i++)
-    links[i] = (AxisLink){is_padded(node, i) ? AXIS_WINDOW : AXIS_SAME, i};
+  for (int i = 0; index == 0 && i < operand(node, 0)->type->rank; i++) {
+    bool shifts = constant && dim_is_const(pads[i]) && dim_is_const(pads[i + count / 2]);
+    links[i] = axis_link(!is_padded(node, i) ? AXIS_SAME : shifts ? AXIS_SHIFT : AXIS_WINDOW, i);
+    if (shifts) links[i].start = pads[i]->value;
+  }
 }
 
 /* Mirrored at 0 and at size-1 again and again: a walk to and fro of period 2*size - 2. */

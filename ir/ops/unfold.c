@@ -131,7 +131,7 @@ static bool col2im_infer(Node *node) {
 
 static void col2im_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
-  links[0] = (AxisLink){AXIS_SAME, 0};
+  links[0] = axis_link(AXIS_SAME, 0);
 }
 
 /* The element that block element k at `source` adds to the image, in x. */
