@@ -10,6 +10,7 @@
 
 #include "tests/random/generate.h"
 #include "tests/random/masked.h"
+#include "tests/random/networks.h"
 
 enum { SIZE = 20, SYMBOL = 3, MAX_INPUTS = 8 };
 
@@ -27,17 +28,23 @@ static int remove_some(const Ties *ties, Random *random, bool *removed) {
   return count;
 }
 
-static bool check_graph(uint64_t seed, int *removed_count) {
-  Module *module = generate_graph(seed, SIZE);
-  PipelineOptions expand = {.passes = "expand,simplify,fold,cse,dce", .verify = true};
-  Tensor inputs[MAX_INPUTS] = {0};
+/* What is left of the graph is exact; *count gets how many units were removed. */
+static bool check_removal(Graph *graph, uint64_t seed, const Tensor *inputs, int *count) {
   Random random = {seed};
-  bool ok = pipeline_run(module->main, &expand) && generate_inputs(module->main, seed, SYMBOL, inputs);
-  const Ties *ties = ties_find(module->main);
-  bool *removed = NEW_ARRAY(module->arena, bool, ties->unit_count);
-  int count = remove_some(ties, &random, removed);
-  *removed_count += count;
-  if (count > 0) ok = ok && removal_is_exact(ties, removed, inputs);
+  const Ties *ties = ties_find(graph);
+  bool *removed = NEW_ARRAY(graph->module->arena, bool, ties->unit_count);
+  *count = remove_some(ties, &random, removed);
+  return *count == 0 || removal_is_exact(ties, removed, inputs);
+}
+
+static bool check_graph(uint64_t seed, int *removed) {
+  Module *module = seed % 4 ? generate_network(seed) : generate_graph(seed, SIZE);
+  PipelineOptions pipeline = {.passes = "expand,simplify,fold,cse,dce", .verify = true};
+  Tensor inputs[MAX_INPUTS] = {0};
+  int count = 0;
+  bool ok = pipeline_run(module->main, &pipeline) && generate_inputs(module->main, seed, SYMBOL, inputs) &&
+            check_removal(module->main, seed, inputs, &count);
+  *removed += count;
   for (int i = 0; i < module->main->input_count; i++) tensor_free(&inputs[i]);
   if (!ok) {
     printf("FAIL --seed %" PRIu64 "\n", seed);
