@@ -146,7 +146,7 @@ typedef struct Copy {
   const Data *from;
   Data *to;
   const Cut *const *cuts;
-  int rank, last; /* the last axis that is cut: behind it, elements are copied in one piece */
+  int last; /* axis that is cut: behind it, elements are copied in one piece */
   int64_t dims[MAX_RANK], strides[MAX_RANK], written;
 } Copy;
 
@@ -161,21 +161,26 @@ static void copy_piece(Copy *copy, int64_t at, int64_t count) {
   copy->written += count;
 }
 
+/* The first of the indices from i on behind which no neighbour follows. */
+static int end_of_run(const Cut *cut, int i) {
+  while (i + 1 < cut->size && cut->kept[i + 1] == cut->kept[i] + 1) i++;
+  return i;
+}
+
 static void copy_left(Copy *copy, int axis, int64_t at) {
   const Cut *cut = copy->cuts[axis];
-  int64_t size = cut ? cut->size : copy->dims[axis], stride = copy->strides[axis];
-  for (int64_t i = 0; i < size; i++) {
-    int64_t from = at + (cut ? cut->kept[i] : i) * stride;
-    if (axis == copy->last)
-      copy_piece(copy, from, stride);
-    else
-      copy_left(copy, axis + 1, from);
+  int64_t stride = copy->strides[axis];
+  for (int64_t i = 0; axis < copy->last && i < (cut ? cut->size : copy->dims[axis]); i++)
+    copy_left(copy, axis + 1, at + (cut ? cut->kept[i] : i) * stride);
+  for (int i = 0, end; axis == copy->last && i < cut->size; i = end + 1) {
+    end = end_of_run(cut, i);
+    copy_piece(copy, at + cut->kept[i] * stride, (end - i + 1) * stride);
   }
 }
 
 static const Data *cut_data(const Shrink *s, const Data *from, const Type *type, const Cut *const *cuts,
                             int64_t count) {
-  Copy copy = {.from = from, .cuts = cuts, .rank = type->rank};
+  Copy copy = {.from = from, .cuts = cuts};
   int64_t stride = 1;
   if (from->splat) return data_spread(s->graph->module, from, 0, count);
   copy.to = data_new(s->graph->module, from->dtype, count);

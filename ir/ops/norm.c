@@ -204,7 +204,8 @@ static void layer_norm_axes(const Node *node, int index, AxisLink *links) {
   axes_broadcast(node, index, links);
   int rank = operand(node, index)->type->rank, shift = result(node, 0)->type->rank - rank;
   int first = (int)node_axis(node, "axis", rank + shift) - shift;
-  for (int i = first < 0 ? 0 : first; i < rank; i++) links[i] = axis_link(AXIS_OPAQUE, -1);
+  for (int i = first < 0 ? 0 : first; i < rank; i++)
+    links[i] = (AxisLink){.role = AXIS_OPAQUE, .axis = -1, .whole = true};
 }
 
 const Op op_layer_norm = {
