@@ -2,7 +2,7 @@
  * ties.c -- property test: a graph without some of its units computes what the whole one does in which
  * nothing of them is seen (masked.h).
  *
- *   test_ties [--count N] [--seed S]
+ *   test_random_ties [--count N] [--seed S]
  */
 #include <inttypes.h>
 #include <stdlib.h>
