@@ -37,6 +37,7 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_STORE] = emit_store,
     [LOOP_GATHER] = emit_gather,
     [LOOP_SCATTER] = emit_scatter,
+    [LOOP_PREFETCH] = emit_prefetch,
     [LOOP_ADD] = emit_arithmetic,
     [LOOP_SUB] = emit_arithmetic,
     [LOOP_MUL] = emit_arithmetic,

@@ -469,3 +469,15 @@ LLVMValueRef emit_scatter(Emit *emit, const Instr *instr) {
   masked_store(emit, instr, "llvm.masked.scatter", at, value, mask ? mask : all_lanes(emit, type.lanes));
   return NULL;
 }
+
+/* Into L2: what comes ahead should not push out of L1 what is being read. */
+LLVMValueRef emit_prefetch(Emit *emit, const Instr *instr) {
+  enum { READ = 0, L2 = 2, DATA = 1 };
+  if (is_packed(instr->buffer->dtype)) return NULL;
+  LLVMTypeRef word = LLVMInt32TypeInContext(emit->context),
+              pointer = LLVMPointerTypeInContext(emit->context, 0);
+  LLVMValueRef args[] = {address(emit, instr, instr->args), llvm_int(word, READ), llvm_int(word, L2),
+                         llvm_int(word, DATA)};
+  llvm_intrinsic(emit, "llvm.prefetch", &pointer, 1, args, 4);
+  return NULL;
+}

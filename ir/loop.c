@@ -417,6 +417,10 @@ void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices,
     access_new(loops, LOOP_SCATTER, NULL, value, buffer, indices, mask);
 }
 
+void loop_prefetch(Loops *loops, Buffer *buffer, Reg *const *indices) {
+  access_new(loops, LOOP_PREFETCH, NULL, NULL, buffer, indices, NULL);
+}
+
 /* ---- calls ---- */
 
 _Static_assert((int)DTYPE_BOOL == TENON_BOOL && (int)DTYPE_I8 == TENON_I8 && (int)DTYPE_U64 == TENON_U64 &&

@@ -218,6 +218,8 @@ void loop_store_strided(Loops *loops, Reg *value, Buffer *buffer, Reg *const *in
 /* Any index may be a vector of i64. */
 Reg *loop_gather(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
 void loop_scatter(Loops *loops, Reg *value, Buffer *buffer, Reg *const *indices, Reg *mask);
+/* The indices are scalar and may be outside. */
+void loop_prefetch(Loops *loops, Buffer *buffer, Reg *const *indices);
 
 /* `call` is copied; indices: of all its fixed axes, in order. */
 void loop_call(Loops *loops, const Call *call, Reg *const *indices);

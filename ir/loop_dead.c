@@ -15,7 +15,7 @@ bool instr_has_effect(const Instr *instr) {
 }
 
 static bool is_needed(const Instr *instr) {
-  return writes(instr) || instr->op == LOOP_YIELD;
+  return writes(instr) || instr->op == LOOP_YIELD || instr->op == LOOP_PREFETCH;
 }
 
 static void count_uses(const Block *block, int *uses) {

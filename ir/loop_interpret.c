@@ -547,6 +547,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_GATHER: return load(run, step);
   case LOOP_STORE:
   case LOOP_SCATTER: return store(run, step);
+  case LOOP_PREFETCH: return true;
   case LOOP_SPLAT:
   case LOOP_LANES_BELOW:
   case LOOP_SELECT:

@@ -357,7 +357,8 @@ static bool parse_operation(Parser *p, Instr *instr, const char *start) {
   case LOOP_LOAD:
   case LOOP_STORE:
   case LOOP_GATHER:
-  case LOOP_SCATTER: return parse_access(p, instr);
+  case LOOP_SCATTER:
+  case LOOP_PREFETCH: return parse_access(p, instr);
   case LOOP_FOR:
   case LOOP_PARALLEL: return parse_loop(p, instr);
   case LOOP_SECTIONS: return parse_sections(p, instr);

@@ -26,7 +26,7 @@ typedef struct Printer {
 /* ---- where literals may stand ---- */
 
 bool opcode_is_access(Opcode op) {
-  return op >= LOOP_LOAD && op <= LOOP_SCATTER;
+  return op >= LOOP_LOAD && op <= LOOP_PREFETCH;
 }
 
 int access_first_index(const Instr *instr) {

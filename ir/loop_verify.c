@@ -252,13 +252,16 @@ static bool check_mask(const Verifier *v, const Instr *instr, int lanes) {
 static bool check_access(const Verifier *v, const Instr *instr) {
   const Buffer *buffer = instr->buffer;
   int first = access_first_index(instr);
-  bool writes = first > 0;
+  bool writes = first > 0, reads = instr->op == LOOP_LOAD || instr->op == LOOP_GATHER;
   if (!buffer || !owns_buffer(v->kernel, buffer))
     return bad(v, instr, "the buffer is not one of the kernel's");
   if (instr->arg_count != first + buffer->rank + instr->masked)
     return bad(v, instr, "%d indices for rank %d", instr->arg_count - first - instr->masked, buffer->rank);
-  if (instr->result_count != !writes) return bad(v, instr, "wrong number of results");
-  LoopType type = writes ? instr->args[0]->type : instr->results[0]->type;
+  if (instr->result_count != reads) return bad(v, instr, "wrong number of results");
+  if (!writes && !reads && (instr->masked || instr->step != 1))
+    return bad(v, instr, "a prefetch is of one element, without a mask");
+  LoopType one = {buffer->dtype, 1};
+  LoopType type = writes ? instr->args[0]->type : reads ? instr->results[0]->type : one;
   if (type.dtype != buffer->dtype)
     return bad(v, instr, "the value is %s, the buffer %s", dtype_name(type.dtype), dtype_name(buffer->dtype));
   if (writes && buffer_root(instr->buffer)->kind == BUFFER_IN)
@@ -405,7 +408,8 @@ static bool check_instr(Verifier *v, const Instr *instr) {
   case LOOP_LOAD:
   case LOOP_STORE:
   case LOOP_GATHER:
-  case LOOP_SCATTER: return check_access(v, instr);
+  case LOOP_SCATTER:
+  case LOOP_PREFETCH: return check_access(v, instr);
   case LOOP_SELECT: return check_select(v, instr);
   case LOOP_CAST:
   case LOOP_BITCAST: return check_convert(v, instr);

@@ -54,6 +54,7 @@ TEST(memory) {
   check_bad("%v: i64x4 = iota\n%c: f32x4 = load %x[0, %v]", "index 1 is i64x4");
   check_bad("%v: i64x4 = iota\n%c: f32x8 = gather %x[0, %v]", "not i64 of one or all lanes");
   check_bad("%v: i32 = const 0\n%c: f32 = load %x[0, %v]", "index 1 is i32x1");
+  check_bad("%m: bool = const true\nprefetch %x[0, 0], mask=%m", "without a mask");
   check_bad("view %w: f32[4] of %x\nstore 1.0, %w[0]", "an input is not written");
   check_bad("view %w: i32[4] of %x", "changes the dtype");
   check_bad("local %t: f32[4096,4096]", "locals take over");
