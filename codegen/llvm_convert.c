@@ -282,6 +282,42 @@ static LLVMValueRef convert_rounded(const Emit *emit, const Reg *from, LoopType 
   return narrows ? LLVMBuildTrunc(emit->builder, whole, llvm_type(emit, to.dtype, to.lanes), "") : whole;
 }
 
+/* Rounded by the processor's current mode, to even; what is too large, of either sign, or NaN is INT32_MIN.
+ */
+static LLVMValueRef convert_x86(const Emit *emit, LLVMValueRef x, int lanes) {
+  LLVMTypeRef type = type_of_bits(emit, 32, lanes), word = type_of_bits(emit, 32, 1);
+  LLVMValueRef args[] = {x, llvm_int(type, 0), llvm_int(type_of_bits(emit, 16, 1), -1), llvm_int(word, 4)};
+  return lanes == 16  ? llvm_intrinsic(emit, "llvm.x86.avx512.mask.cvtps2dq.512", NULL, 0, args, 4)
+         : lanes == 8 ? llvm_intrinsic(emit, "llvm.x86.avx.cvt.ps2dq.256", NULL, 0, args, 1)
+                      : llvm_intrinsic(emit, "llvm.x86.sse2.cvtps2dq", NULL, 0, args, 1);
+}
+
+/* The end of a quantize: u8 of zero + i32 of round(min(max(x, -zero), 255 - zero)). What is above need not be
+ * cut off before: too large for i32, it is 2^31 as a number without sign, which the instruction that narrows
+ * makes 255. NULL: it is something else. */
+static LLVMValueRef quantized_byte(const Emit *emit, const Instr *cast) {
+  enum { TOP = 255 };
+  const Reg *whole = cast->args[0];
+  LoopType to = cast->results[0]->type;
+  int64_t zero = 0;
+  double low, high;
+  if (!emit->machine->narrows || to.dtype != DTYPE_U8 || to.lanes < 4 || to.lanes > 16) return NULL;
+  if (whole->def->op == LOOP_ADD && reg_const_int(whole->def->args[1], &zero)) whole = whole->def->args[0];
+  if (whole->type.dtype != DTYPE_I32 || whole->def->op != LOOP_CAST) return NULL;
+  const Instr *round = whole->def->args[0]->def;
+  if (round->op != LOOP_ROUND || round->args[0]->type.dtype != DTYPE_F32) return NULL;
+  const Instr *min = round->args[0]->def;
+  if (min->op != LOOP_MIN || !const_float(min->args[1], &high) || high != (double)(TOP - zero)) return NULL;
+  const Instr *max = min->args[0]->def;
+  if (max->op != LOOP_MAX || !const_float(max->args[1], &low) || low < (double)-zero) return NULL;
+  LLVMValueRef x = convert_x86(emit, llvm_arg(emit, min, 0), to.lanes), top = llvm_int(LLVMTypeOf(x), TOP);
+  if (zero) x = LLVMBuildAdd(emit->builder, x, llvm_int(LLVMTypeOf(x), zero), "");
+  LLVMValueRef args[] = {x, top};
+  LLVMTypeRef type = LLVMTypeOf(x);
+  x = llvm_intrinsic(emit, "llvm.umin", &type, 1, args, 2);
+  return LLVMBuildTrunc(emit->builder, x, llvm_type(emit, DTYPE_U8, to.lanes), "");
+}
+
 static LLVMValueRef convert_to_int(const Emit *emit, LLVMValueRef x, LoopType to) {
   int bits = dtype_bits(to.dtype);
   LoopType middle = {bits < 32 ? DTYPE_I32 : to.dtype, to.lanes}; /* narrow ones on the way the machine has */
@@ -354,7 +390,9 @@ LLVMValueRef emit_conversion(Emit *emit, const Instr *instr) {
     return from_real ? LLVMBuildFCmp(emit->builder, LLVMRealUNE, x, llvm_float(LLVMTypeOf(x), 0), "")
                      : LLVMBuildICmp(emit->builder, LLVMIntNE, x, llvm_int(LLVMTypeOf(x), 0), "");
   if (dtype_is_float(to.dtype)) return cast_to_float(emit, x, from, to);
-  return from_real ? cast_float_to_int(emit, instr->args[0], x, to) : cast_int_to_int(emit, x, from, to);
+  if (from_real) return cast_float_to_int(emit, instr->args[0], x, to);
+  LLVMValueRef byte = quantized_byte(emit, instr);
+  return byte ? byte : cast_int_to_int(emit, x, from, to);
 }
 
 LLVMValueRef emit_bitcast(Emit *emit, const Instr *instr) {

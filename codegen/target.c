@@ -151,7 +151,7 @@ bool machine_open(Module *module, const Target *target, Machine *machine) {
   machine->vnni512 = has(machine, "avx512vnni");
   machine->vnni = machine->vnni512 && vl;
   machine->bf16 = has(machine, "avx512bf16") && vl;
-  machine->scalef = vl;
+  machine->scalef = machine->narrows = vl;
   return true;
 }
 

@@ -170,6 +170,24 @@ static void add_clamped_cast(Suite *suite, Dtype to, double low, double high) {
   loop_end(&make.loops, &i, NULL);
 }
 
+/* What quantize ends with, of x*128, whose upper bound the backend may leave to its instruction; in front of
+ * it a hint, which reaches outside. */
+static void add_quantize(Suite *suite, int64_t zero, int lanes) {
+  Make make = start(suite, "quantize", DTYPE_F32, DTYPE_U8, 0);
+  Loops *l = &make.loops;
+  For i = loop_for(l, loop_int(l, 0), loop_int(l, COUNT), lanes, 0, NULL);
+  Reg *ahead = loop_binary(l, LOOP_ADD, i.counter, loop_int(l, 1 << 20));
+  loop_prefetch(l, make.in[0], &ahead);
+  Reg *x = read_at(&make, 0, i.counter, lanes);
+  x = loop_binary(l, LOOP_MUL, x, loop_const(l, x->type, 128));
+  x = loop_binary(l, LOOP_MAX, x, loop_const(l, x->type, (double)-zero));
+  x = loop_binary(l, LOOP_MIN, x, loop_const(l, x->type, (double)(255 - zero)));
+  x = loop_cast(l, loop_unary(l, LOOP_ROUND, x), DTYPE_I32);
+  if (zero) x = loop_binary(l, LOOP_ADD, x, loop_const_int(l, x->type, zero));
+  loop_store(l, loop_cast(l, x, DTYPE_U8), make.out, &i.counter, NULL);
+  loop_end(l, &i, NULL);
+}
+
 static void add_conversion_cases(Suite *suite) {
   static const Dtype all[] = {DTYPE_BOOL, DTYPE_I8,  DTYPE_I16, DTYPE_I32,  DTYPE_I64, DTYPE_U8, DTYPE_U16,
                               DTYPE_U32,  DTYPE_U64, DTYPE_F16, DTYPE_BF16, DTYPE_F32, DTYPE_F64};
@@ -180,6 +198,8 @@ static void add_conversion_cases(Suite *suite) {
   add_clamped_cast(suite, DTYPE_U8, 0, 255);
   add_clamped_cast(suite, DTYPE_I8, -128, 127);
   add_clamped_cast(suite, DTYPE_I32, -1e9, 1e9);
+  for (int lanes = 1; lanes <= 32; lanes *= 2)
+    for (int64_t zero = 0; zero <= 255; zero += 51) add_quantize(suite, zero, lanes);
   for (int lanes = 1; lanes <= 16; lanes += 15) {
     Make make = start(suite, "bitcast", DTYPE_F32, DTYPE_I32, 0);
     For i = loop_for(&make.loops, loop_int(&make.loops, 0), loop_int(&make.loops, COUNT), lanes, 0, NULL);
