@@ -488,10 +488,11 @@ static Value *quantize_before_pick(Node *node) {
   return node_try(node_like(&builder, pick, operands), result(node, 0)->type);
 }
 
-/* What a value is made of that can be divided by dividing its constants. */
+/* What a value is made of that can be divided by dividing its constants: a product with a constant factor
+ * (sums with their scale, the half of GELU), what is dequantized, a sum of such. */
 typedef enum Divisible {
   DIVIDE_NONE,
-  DIVIDE_SUMS,
+  DIVIDE_FACTOR,
   DIVIDE_REAL,
   DIVIDE_CONSTANT,
   DIVIDE_ADD,
@@ -499,13 +500,10 @@ typedef enum Divisible {
   DIVIDE_SAME
 } Divisible;
 
-/* Which operand of a mul is sums of integers as floats, if the other one is constant; -1: none. */
-static int sums_operand(const Node *mul) {
-  for (int i = 0; i < 2; i++) {
-    const Node *cast = operand(mul, i)->def;
-    bool sums = node_is(cast, &op_cast) && operand(cast, 0)->type->dtype == DTYPE_I32;
-    if (sums && value_is_constant(operand(mul, 1 - i))) return i;
-  }
+/* Which operand of a mul stays, if the other one is constant; -1: none. */
+static int factor_operand(const Node *mul) {
+  for (int i = 0; i < 2; i++)
+    if (value_is_constant(operand(mul, 1 - i)) && !value_is_constant(operand(mul, i))) return i;
   return -1;
 }
 
@@ -514,7 +512,7 @@ static Divisible divisible(const Value *x) {
   Quantized q;
   if (value_is_constant(x)) return DIVIDE_CONSTANT;
   if (!node || !value_has_one_use(x)) return DIVIDE_NONE;
-  if (node_is(node, &op_mul)) return sums_operand(node) >= 0 ? DIVIDE_SUMS : DIVIDE_NONE;
+  if (node_is(node, &op_mul)) return factor_operand(node) >= 0 ? DIVIDE_FACTOR : DIVIDE_NONE;
   if (node_is(node, &op_dequantize))
     return read_single(x, &q) && value_is_constant(q.scale) ? DIVIDE_REAL : DIVIDE_NONE;
   return node_is(node, &op_add)                                  ? DIVIDE_ADD
@@ -527,7 +525,7 @@ static bool can_divide(const Value *x) {
   const Node *node = x->def;
   switch (divisible(x)) {
   case DIVIDE_NONE: return false;
-  case DIVIDE_SUMS:
+  case DIVIDE_FACTOR:
   case DIVIDE_REAL:
   case DIVIDE_CONSTANT: return true;
   case DIVIDE_ADD: return can_divide(operand(node, 0)) && can_divide(operand(node, 1));
@@ -546,7 +544,7 @@ static Value *divided(Builder *builder, Value *x, Value *s) {
   Divisible how = divisible(x);
   Value *operands[3] = {NULL};
   if (how == DIVIDE_CONSTANT) return build_binary(builder, &op_div, x, s);
-  int kept = how == DIVIDE_SUMS ? sums_operand(node) : how == DIVIDE_REAL ? 0 : -1;
+  int kept = how == DIVIDE_FACTOR ? factor_operand(node) : how == DIVIDE_REAL ? 0 : -1;
   for (int i = 0; i < node->operand_count; i++) {
     operands[i] = operand(node, i);
     bool divides = operands[i] && i != kept && !(how == DIVIDE_REAL && i == 2);

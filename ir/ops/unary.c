@@ -59,6 +59,18 @@ static Value *simplify_involution(Node *node) {
   return inner ? value_if_typed(node, operand(inner, 0)) : NULL;
 }
 
+/* erf(x / c) -> erf(x * (1 / c)), as in GELU: |x erf'(x)| <= |erf(x)|, so that an argument that is off by a
+ * unit in the last place moves the result by no more than that, which is less than its own error. */
+static Value *erf_simplify(Node *node) {
+  Node *div = operand_def(node, 0, &op_div);
+  double c;
+  if (!div || !value_scalar(operand(div, 1), &c) || c == 0 || !isfinite(1 / c)) return NULL;
+  Builder builder = builder_before(node);
+  Value *inverse = build_scalar(&builder, operand(div, 1)->type->dtype, 1 / c);
+  Value *x = value_if_typed(div, build_binary(&builder, &op_mul, operand(div, 0), inverse));
+  return x ? rebuild(node, &x, 1) : NULL;
+}
+
 /* Fields that all unary operators share; `.opcode` or `.scalar` follows. */
 #define UNARY(NAME, TRAITS, INFER, SIMPLIFY, DOC)                                                            \
   .name = NAME, .family = "unary", .doc = DOC, .operands = operands_x, .operand_count = 1,                   \
@@ -85,7 +97,7 @@ const Op op_ceil = {UNARY("ceil", TRAIT_CHEAP, infer_rounding, simplify_idempote
                     .opcode = LOOP_CEIL};
 const Op op_cos = {UNARY("cos", 0, infer_float, NULL, "Cosine of x radians."), .opcode = LOOP_COS};
 const Op op_cosh = {UNARY("cosh", 0, infer_float, NULL, "Hyperbolic cosine."), .opcode = LOOP_COSH};
-const Op op_erf = {UNARY("erf", 0, infer_float, NULL,
+const Op op_erf = {UNARY("erf", 0, infer_float, erf_simplify,
                          "Error function: 2/sqrt(pi) times the integral of exp(-t*t) from 0 to x."),
                    .opcode = LOOP_ERF};
 const Op op_exp = {UNARY("exp", 0, infer_float, NULL, "e to the power x."), .opcode = LOOP_EXP};
