@@ -173,13 +173,26 @@ static Value *whole_groups(Builder *builder, Value *x, int64_t groups, int64_t u
   return build_reshape(builder, x, rank, dims);
 }
 
+/* Whether what is multiplied at once are columns, of which the kernel has whole groups: those of an image of
+ * one channel, whose columns lie side by side. */
+static bool multiplies_columns(const Node *conv, int depth) {
+  Window window = node_window(conv);
+  const Node *split = operand(conv, 0)->def;
+  int last = window.rank - 1;
+  if (window.group_channels != 1 || window.group != 1 || window.kernel[last] % depth != 0) return false;
+  if (window.dilation[last] != 1 || window.before[last] != 0 || window.after[last] != 0) return false;
+  if (!node_is(split, &op_reshape)) return false;
+  const Type *from = operand(split, 0)->type;
+  return from->rank > 0 && from->dims[from->rank - 1] == operand(conv, 0)->type->dims[window.rank];
+}
+
 /* Channels in whole groups of those that are multiplied at once. */
 static bool fill_channels(Node *conv) {
   Builder builder = builder_before(conv);
   Value *x = operand(conv, 0), *w = operand(conv, 1);
   int rank = x->type->rank, depth = panel_depth(w->type->dtype);
   int64_t groups = node_int(conv, "group"), channels = x->type->dims[rank - 1]->value;
-  if (w->type->dims[rank - 2]->value % depth == 0) return true;
+  if (w->type->dims[rank - 2]->value % depth == 0 || multiplies_columns(conv, depth)) return true;
   if (groups > 1)
     TRY(x = whole_groups(&builder, x, groups, depth));
   else if (node_is(x->def, &op_pad) && node_string_is(x->def, "mode", "constant") && value_has_one_use(x))

@@ -80,6 +80,7 @@ Value *rule_gather_blocks(Node *node);    /* and rows of them */
 Value *rule_gemm_untranspose(Node *node); /* trans_b of a constant: the constant transposed */
 Value *rule_pool_before_conv(Node *node); /* average_pool(conv1x1(x)): conv1x1(average_pool(x)) */
 Value *rule_join_conv_axes(Node *node);   /* axes where the kernel has one element join the batch */
+Value *rule_image_planes(Node *node);     /* conv of bytes over few channels: over their planes */
 Value *rule_gemm_flatten(
     Node *node); /* transposed feature map, flattened, into constant weights: permute their rows */
 Value *rule_scale_after(Node *node);   /* mul/div by a constant per channel: into the weights before it */

@@ -25,6 +25,7 @@ static const struct {
     {&op_div, rule_norm_quotient},
     {&op_div, rule_scale_after},
     {&op_conv, rule_join_conv_axes},
+    {&op_conv, rule_image_planes},
     {&op_conv, rule_scale_before},
     {&op_conv, rule_shift_before},
     {&op_conv_transpose, rule_scale_before},

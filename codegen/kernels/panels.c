@@ -143,7 +143,8 @@ static bool describe_conv(const Node *anchor, Problem *p) {
                    spatial_attr(anchor, "strides", last, 1), spatial_attr(anchor, "dilations", last, 1),
                    spatial_attr(anchor, "pads", last, 0)};
   set_steps(p, p->planar ? 1 : all_channels, p->planar ? plane_size(x) : 1);
-  return true;
+  /* What is multiplied at once are channels; or columns, if they are one run, from its first to its last. */
+  return p->channels % p->depth == 0 || (!padded && p->run % p->depth == 0);
 }
 
 /* A transpose inside of the kernel that makes an image channels-last is a matter of strides. */
@@ -656,6 +657,7 @@ static void bind_x(Emit *e) {
   Buffer *x = image(e);
   set_steps(&e->p, buffer_stride(kernel, x, x->rank - 2)->value,
             buffer_stride(kernel, x, x->rank - 1)->value);
+  assert(e->p.run % e->p.depth == 0);
   e->x = flattened(e, x);
 }
 

@@ -112,7 +112,7 @@ static bool read_packed(const Node *node, Window *window, const Dim *c) {
   if (node_int(node, "winograd")) return check_winograd(node, window, panels, c);
   TRY(check_weights(node, 3));
   int64_t depth = panel_depth(w->dtype), groups = rows / depth;
-  bool whole = c->value / group % depth == 0, fits = dim_is(w->dims[0], panels) && dim_is(w->dims[1], groups);
+  bool whole = rows % depth == 0, fits = dim_is(w->dims[0], panels) && dim_is(w->dims[1], groups);
   if (whole && fits && dim_is(w->dims[2], packed * depth)) return true;
   return node_fail(node,
                    "w is %s; for %lld rows and %lld columns in panels of %lld it must be [%lld,%lld,%lld]",

@@ -776,9 +776,16 @@ static void add_integer_gemm(Check *check, int64_t m, int64_t k, int64_t n, int 
        NAME("integer_gemm_m%d_k%d_n%d_%d", (int)m, (int)k, (int)n, variant));
 }
 
+/* Images of few channels lie in planes. */
+static Value *byte_image(Check *check, const ConvCase *c) {
+  if (c->c > 3) return byte_input(check, 4, (int64_t[]){c->n, c->h, c->w, c->c});
+  Value *planes = byte_input(check, 4, (int64_t[]){c->n, c->c, c->h, c->w});
+  return planes ? build_transpose(&check->builder, planes, (int64_t[]){0, 2, 3, 1}) : NULL;
+}
+
 static void add_integer_conv(Check *check, const ConvCase *c, int variant) {
   Value *operands[3] = {
-      byte_input(check, 4, (int64_t[]){c->n, c->h, c->w, c->c}),
+      byte_image(check, c),
       integer_weight(check, DTYPE_I8, 4, (int64_t[]){c->kh, c->kw, c->c / c->group, c->m}, 128),
       variant ? integer_weight(check, DTYPE_I32, 1, &c->m, 1 << 16) : NULL};
   Node *node = node_new(&check->builder, &op_conv, operands, 3);
@@ -818,6 +825,8 @@ static void integer_cases(Check *check) {
       {1, 7, 8, 64, 33, 1, 1, 1, 1, 0, 1},   {1, 9, 8, 20, 16, 1, 1, 2, 1, 0, 1},
       {1, 10, 11, 4, 15, 3, 3, 1, 2, 2, 1},  {1, 6, 17, 5, 5, 1, 5, 1, 1, 2, 1},
       {1, 8, 8, 32, 48, 3, 3, 1, 1, 1, 2},   {1, 6, 5, 6, 4, 3, 3, 1, 1, 1, 2},
+      {2, 9, 12, 1, 20, 3, 5, 2, 1, 1, 1},   {1, 8, 9, 2, 16, 2, 4, 1, 1, 0, 1},
+      {1, 6, 5, 3, 9, 1, 1, 1, 1, 0, 1},     {1, 7, 9, 3, 40, 3, 3, 1, 2, 1, 1},
       {1, 9, 9, 32, 32, 3, 3, 1, 1, 1, 32},  {1, 12, 10, 17, 17, 3, 3, 2, 1, 1, 17},
       {1, 8, 25, 40, 40, 5, 5, 1, 1, 2, 40}, {1, 7, 7, 16, 32, 3, 3, 1, 2, 2, 16}};
   for (int i = 0; i < COUNT_OF(cases); i++)
