@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_GIVEN = 256, MAX_CANDIDATES = 999 };
+enum { MAX_GIVEN = 256, CANDIDATES = 12, MAX_CANDIDATES = 999 };
 
 /* NAME=..., split at the last '='; *value gets what follows. */
 static const char *split(Module *module, const char *text, const char **value) {
@@ -130,38 +130,51 @@ bool emit_onnx(Module *module, const Arguments *arguments) {
   return onnx_write(module->main, option_text(arguments, "output"), option_flag(arguments, "external-data"));
 }
 
-bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
-                    Quantization *quantization) {
-  const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
+static const Tuning *tuning(Module *module, const Arguments *arguments) {
+  if (!option_flag(arguments, "tune")) return NULL;
+  Tuning *tuning = NEW(module->arena, Tuning);
+  TuneTalk *talk = NEW(module->arena, TuneTalk);
+  bool counts = strcmp(arguments->verb->name, "opt") == 0;
+  int64_t candidates = counts ? option_count(arguments, "candidates", CANDIDATES) : CANDIDATES;
+  *talk = (TuneTalk){.arguments = arguments, .start = seconds_now()};
+  *tuning = (Tuning){.candidates = candidates < MAX_CANDIDATES ? (int)candidates : MAX_CANDIDATES,
+                     .seconds = option_seconds(arguments, "tune-seconds", 60),
+                     .report = tune_report,
+                     .context = talk};
+  return tuning;
+}
+
+PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
+                               Quantization *quantization) {
+  static const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   const char *precision = option_text(arguments, "precision");
-  bool is_opt = strcmp(arguments->verb->name, "opt") == 0, tune = option_flag(arguments, "tune");
-  TuneTalk talk = {.arguments = arguments, .start = seconds_now()};
-  int64_t candidates = is_opt ? option_count(arguments, "candidates", 12) : 12;
-  Tuning tuning = {.candidates = candidates < MAX_CANDIDATES ? (int)candidates : MAX_CANDIDATES,
-                   .seconds = option_seconds(arguments, "tune-seconds", 60),
-                   .report = tune_report,
-                   .context = &talk};
-  PipelineOptions options = {
+  return (PipelineOptions){
       .pass = {.target = target,
                .executor = codegen_executor(target),
                .preference = preference(arguments),
                .portable = emits_onnx(arguments),
                .strict = precision && strcmp(precision, "strict") == 0,
-               .tuning = tune ? &tuning : NULL,
+               .tuning = tuning(module, arguments),
                .quantization = quantization},
       .tables = tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,
-      .print_to = stdout,
   };
-  if (is_opt) options.print_after = option_text(arguments, "print-after");
-  if (is_opt) options.print_changed = option_flag(arguments, "print-changed");
+}
+
+bool build_run(Module *module, const Arguments *arguments, const PipelineOptions *options) {
   progress_begin(arguments, "optimising", module->file);
-  bool ok = pipeline_run(module->main, &options);
+  bool ok = pipeline_run(module->main, options);
   progress_end();
-  if (quantization) samples_free(quantization->ledger.samples);
-  if (tune && ok) tune_summary(&talk);
+  if (options->pass.quantization) samples_free(options->pass.quantization->ledger.samples);
+  if (options->pass.tuning && ok) tune_summary(options->pass.tuning->context);
   return ok;
+}
+
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
+                    Quantization *quantization) {
+  PipelineOptions options = build_pipeline(module, arguments, target, quantization);
+  return build_run(module, arguments, &options);
 }
 
 const char *base_name(const char *path) {

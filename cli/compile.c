@@ -11,6 +11,8 @@ static const Option options[] = {
     {"output", 'o', OPTION_TEXT, "FILE", "the file to write; a library gets its header beside it"},
     MODEL_OPTIONS,
     {"emit", 0, OPTION_CHOICE, "so|obj|llvm|asm|tn|loops|onnx", "what to write (default so)"},
+    {"kernel", 0, OPTION_TEXT, "NAME",
+     "with --emit loops, llvm, asm: one kernel, or those of a node; without -o to standard output"},
     {"name", 0, OPTION_TEXT, "NAME", "prefix of all C names (default: the model's file name)"},
     EXTERNAL_OPTION,
     BUILD_OPTIONS,
@@ -64,9 +66,10 @@ static bool compile(Program *program, Compilation *c) {
   Module *module = program->module;
   CodegenOptions code = {.name = option_text(c->arguments, "name"),
                          .source = base_name(c->path),
+                         .kernel = option_text(c->arguments, "kernel"),
                          .header = strcmp(c->emit, "so") == 0 || strcmp(c->emit, "obj") == 0};
   if (program->is_library) return fail(module, "this is a library already");
-  TRY(can_write(module, c->output));
+  TRY(!c->output || can_write(module, c->output));
   if (!code.name) code.name = build_name(module, c->path);
   c->model = model_stats(module);
   TRY(build_target(module, c->arguments, &code.target));
@@ -101,7 +104,11 @@ static int run(const Arguments *arguments) {
                    .emit = option_text(arguments, "emit")};
   const char *name = option_text(arguments, "name");
   if (!c.emit) c.emit = "so";
-  if (!c.output) return usage_error(arguments->verb, "say where to write: -o FILE");
+  bool is_text = strcmp(c.emit, "loops") == 0 || strcmp(c.emit, "llvm") == 0 || strcmp(c.emit, "asm") == 0;
+  bool one_kernel = option_text(arguments, "kernel");
+  if (one_kernel && !is_text)
+    return usage_error(arguments->verb, "--kernel is for --emit loops, llvm and asm");
+  if (!c.output && !one_kernel) return usage_error(arguments->verb, "say where to write: -o FILE");
   if (name && !is_identifier(name))
     return usage_error(arguments->verb,
                        "--name wants a C identifier that does not begin with 'tenon', not '%s'", name);
@@ -109,7 +116,7 @@ static int run(const Arguments *arguments) {
   Program program;
   bool ok = program_open(&program, c.path, arguments) && compile(&program, &c);
   c.seconds = seconds_now() - start;
-  if (ok && !option_flag(arguments, "quiet")) print_summary(&program, &c);
+  if (ok && c.output && !option_flag(arguments, "quiet")) print_summary(&program, &c);
   return program_finish(&program, ok, DONE);
 }
 
@@ -129,6 +136,7 @@ const Verb verb_compile = {
     .min_words = 1,
     .max_words = 1,
     .examples = "tenon compile mnist.h5 -o mnist.so\n"
+                "tenon compile det.onnx --emit asm --kernel k3_conv_relu_4 | less\n"
                 "tenon compile det.onnx -o det.so --input-shape x=1x3x640x640 --cpu x86-64-v3,x86-64-v4",
     .run = run,
 };

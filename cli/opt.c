@@ -1,6 +1,7 @@
 /* opt.c -- `tenon opt`: IR in, IR out, with any passes between. */
 #include "cli/program.h"
 #include "cli/verbs.h"
+#include "ir/json.h"
 #include "passes/passes.h"
 
 #include <string.h>
@@ -10,8 +11,12 @@ static const Option options[] = {
     {"emit", 0, OPTION_CHOICE, "tn|onnx",
      "what to write (default tn); onnx: standard operators, after passes that other tools understand"},
     EXTERNAL_OPTION,
+    {"print-before", 0, OPTION_TEXT, "A,B,...|all", "print the graph before these passes"},
     {"print-after", 0, OPTION_TEXT, "A,B,...|all", "print the graph after these passes"},
     {"print-changed", 0, OPTION_FLAG, NULL, "print what each pass changed, as a diff"},
+    {"print-node", 0, OPTION_TEXT, "NAME", "print what becomes of a node of the model, pass by pass"},
+    {"print-loops", 0, OPTION_TEXT, "KERNEL", "print the loops of a kernel; KERNEL: as --kernel of compile"},
+    {"json", 0, OPTION_FLAG, NULL, "print as JSON, an object for each print (see ir/json.h)"},
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
@@ -35,22 +40,53 @@ static int list_passes(void) {
   return DONE;
 }
 
+static PrintOptions print_options(const Arguments *arguments) {
+  return (PrintOptions){.before = option_text(arguments, "print-before"),
+                        .after = option_text(arguments, "print-after"),
+                        .changed = option_flag(arguments, "print-changed"),
+                        .node = option_text(arguments, "print-node"),
+                        .colour = can_paint(stdout),
+                        .json = option_flag(arguments, "json"),
+                        .out = stdout};
+}
+
+static bool print_loops(Module *module, const Target *target, const char *kernel) {
+  CodegenOptions code = {.target = *target, .name = build_name(module, module->file), .kernel = kernel};
+  CodegenStats stats;
+  return codegen_emit(module->main, &code, EMIT_LOOPS, NULL, &stats);
+}
+
+/* What is printed when all passes have run, unless something was printed on the way. */
+static bool finish(Module *module, const Arguments *arguments, const Target *target, bool has_printed) {
+  const char *output = option_text(arguments, "output"), *kernel = option_text(arguments, "print-loops");
+  if (kernel) TRY(print_loops(module, target, kernel));
+  if (emits_onnx(arguments)) return emit_onnx(module, arguments);
+  if (output) return module_write_file(module, output);
+  if (has_printed || kernel) return true;
+  if (option_flag(arguments, "json"))
+    graph_json(module->main, stdout);
+  else
+    graph_print(module->main, stdout);
+  return true;
+}
+
 static bool optimise(Program *program) {
   Module *module = program->module;
   const Arguments *arguments = program->arguments;
-  const char *output = option_text(arguments, "output");
   Target target;
   Quantization *quantization;
   if (program->is_library) return fail(module, "a library holds no graph; name the model");
   TRY(build_target(module, arguments, &target));
   TRY(build_quantization(module, arguments, &quantization));
-  TRY(build_optimise(module, arguments, &target, quantization));
-  if (quantization) quantization_print(quantization, stderr);
-  if (emits_onnx(arguments)) return emit_onnx(module, arguments);
-  if (output) return module_write_file(module, output);
-  bool printed = option_text(arguments, "print-after") || option_flag(arguments, "print-changed");
-  if (!printed) graph_print(module->main, stdout);
-  return true;
+  PipelineOptions pipeline = build_pipeline(module, arguments, &target, quantization);
+  const PrintOptions print = print_options(arguments);
+  Watcher watcher;
+  Printer *printer = printer_open(module->arena, &print, &watcher);
+  pipeline.watcher = printer ? &watcher : NULL;
+  bool ok = build_run(module, arguments, &pipeline);
+  ok = printer_close(printer, ok ? module : NULL) && ok;
+  if (ok && quantization) quantization_print(quantization, stderr);
+  return ok && finish(module, arguments, &target, printer != NULL);
 }
 
 static int run(const Arguments *arguments) {
@@ -75,6 +111,8 @@ const Verb verb_opt = {
     .max_words = 1,
     .examples = "tenon opt model.onnx --passes=simplify,fold,dce -o model.tn\n"
                 "tenon opt model.h5 --emit onnx -o model.onnx\n"
-                "tenon opt model.tn --print-changed",
+                "tenon opt model.onnx --print-changed\n"
+                "tenon opt model.onnx --print-node Conv_3\n"
+                "tenon opt model.onnx --print-loops conv_relu_1",
     .run = run,
 };

@@ -132,13 +132,17 @@ void tensors_free(Tensor *tensors, int count);
 /* Imports with the --dim and --input-shape of the command, and the constants and shapes that are known. */
 bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known);
 bool build_states(Module *module, const Arguments *arguments); /* --state and --max (states.c) */
-/* The passes of the command, for its --cpu. */
+/* What the command says of passes, and runs of them over module->main. */
+PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
+                               Quantization *quantization);
+bool build_run(Module *module, const Arguments *arguments, const PipelineOptions *options);
+/* The passes of the command, for its --cpu: both in one. */
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
                     Quantization *quantization);
-/* Of --quantize and what belongs to it; NULL: not given. Reads the samples, which build_optimise frees. */
+/* Of --quantize and what belongs to it; NULL: not given. Reads the samples, which build_run frees. */
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
 void quantization_print(const Quantization *quantization, FILE *out);
-/* Whether --emit wants a file for other tools, for which build_optimise stops early; of verbs that have it.
+/* Whether --emit wants a file for other tools, for which fewer passes run; of verbs that have it.
  */
 bool emits_onnx(const Arguments *arguments);
 /* Writes it, to --output. */
@@ -174,6 +178,8 @@ int tensor_shape_text(const Tensor *tensor, char *text, size_t size);
 
 /* ---- Talking (talk.c) ---- */
 
+/* Whether the stream is a terminal that may be painted (NO_COLOR is not set). */
+bool can_paint(FILE *stream);
 /* Shown on a terminal while what follows takes over a second, and with --verbose with its time. */
 void progress_begin(const Arguments *arguments, const char *what, const char *of);
 void progress_end(void);

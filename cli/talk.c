@@ -7,6 +7,7 @@
 #include "cli/program.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,11 @@ double seconds_now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+bool can_paint(FILE *stream) {
+  const char *refused = getenv("NO_COLOR");
+  return !(refused && *refused) && isatty(fileno(stream));
 }
 
 static void tick(int signal) {

@@ -28,6 +28,9 @@ typedef struct CodegenOptions {
   const char *name;   /* C identifier that prefixes every symbol */
   const char *source; /* provenance: the model file's base name */
   bool header;        /* write the typed header beside a .so or .o (same name, .h) */
+  /* Of loops, llvm and asm only the kernel of this name (as it is in the library, or as its node is called),
+   * or those that come from a node of the model of this name; NULL: all. */
+  const char *kernel;
   int64_t task_ticks; /* 0, or the least work worth a thread (see runtime/model.h); tests make it small */
 } CodegenOptions;
 
@@ -38,7 +41,7 @@ typedef struct CodegenStats {
 } CodegenStats;
 
 /* Compiles a graph that went through the pipeline (fused, scheduled, planned; plain ops are lowered plainly)
- * and writes `path`. */
+ * and writes `path`; texts of kernels also to stdout, if it is NULL. */
 bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, const char *path,
                   CodegenStats *stats);
 

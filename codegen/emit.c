@@ -22,17 +22,6 @@ static void last_words(const char *reason) {
 
 /* ---- texts ---- */
 
-static bool emit_loops(const Program *program, const char *path) {
-  FILE *out = fopen(path, "w");
-  if (!out) return fail(program->module, "cannot write '%s': %s", path, strerror(errno));
-  for (int i = 0; i < program->code_count; i++)
-    for (int t = 0; t < program->target_count; t++) {
-      if (i + t > 0) fputc('\n', out);
-      kernel_print(program->codes[i].kernels[t], out);
-    }
-  return fclose(out) == 0 || fail(program->module, "cannot write '%s': %s", path, strerror(errno));
-}
-
 static bool write_buffer(Module *module, LLVMMemoryBufferRef buffer, const char *path) {
   if (!buffer) return false;
   bool ok = file_write(module, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
@@ -89,19 +78,106 @@ static bool emit_in_folder(const Program *program, const Machine *machines, Emit
   return ok;
 }
 
+static bool open_machine(const Program *program, const Target *target, Machine *machine) {
+  TRY(machine_open(program->module, target, machine));
+  if (program->options->task_ticks) machine->task_ticks = program->options->task_ticks;
+  return true;
+}
+
 /* A machine for each target. */
 static bool emit_with_machines(const Program *program, EmitKind kind, const char *path) {
-  const CodegenOptions *options = program->options;
   Machine *machines = NEW_ARRAY(program->module->arena, Machine, program->target_count);
   bool ok = true;
   int count = 0;
-  for (const Target *target = &options->target; ok && target; target = target->next, count++) {
-    ok = machine_open(program->module, target, &machines[count]);
-    if (options->task_ticks) machines[count].task_ticks = options->task_ticks;
-  }
+  for (const Target *target = &program->options->target; ok && target; target = target->next)
+    ok = open_machine(program, target, &machines[count++]);
   ok = ok && emit_in_folder(program, machines, kind, path);
   while (count-- > 0) machine_close(&machines[count]);
   return ok;
+}
+
+/* ---- kernels as texts ---- */
+
+static bool step_is_called(const Program *program, const Step *step, const char *name) {
+  const Node *node = step->node;
+  const char *called = node_is(node, &op_kernel) ? node_string(node, "name") : result(node, 0)->name;
+  return strcmp(program->codes[step->code].name, name) == 0 || (called && strcmp(called, name) == 0) ||
+         origin_has(node->origin, name);
+}
+
+/* A line for each step that runs the code: what it came from, costs, and how it is built. */
+static void print_provenance(const Program *program, int code, const char *comment, FILE *out) {
+  for (int i = 0; i < program->start_count + program->step_count; i++) {
+    const Step *step =
+        i < program->start_count ? &program->starts[i] : &program->steps[i - program->start_count];
+    if (step->code != code) continue;
+    const char *schedule = node_is(step->node, &op_kernel) ? node_string(step->node, "schedule") : "";
+    fprintf(out, "%s %s: %s", comment, program->codes[code].name, node_note(step->node));
+    fprintf(out, *schedule ? "; %s\n" : "\n", schedule);
+  }
+}
+
+static bool print_code(const Program *program, int code, EmitKind kind, FILE *out) {
+  const Code *printed = &program->codes[code];
+  const Target *target = &program->options->target;
+  print_provenance(program, code, kind == EMIT_LLVM ? ";" : "#", out);
+  for (int t = 0; target; target = target->next, t++) {
+    Machine machine;
+    if (t > 0) fputc('\n', out);
+    if (kind == EMIT_LOOPS) {
+      kernel_print(printed->kernels[t], out);
+      continue;
+    }
+    TRY(open_machine(program, target, &machine));
+    bool ok = kernel_print_code(printed->kernels[t], &machine, printed->in_place, kind == EMIT_ASM, out);
+    machine_close(&machine);
+    TRY(ok);
+  }
+  return true;
+}
+
+/* The names of the kernels, as many as a line holds. */
+static const char *code_names(const Program *program) {
+  enum { MAX_SHOWN = 12 };
+  const char *names = "";
+  for (int i = 0; i < program->code_count && i < MAX_SHOWN; i++)
+    names = arena_printf(program->module->arena, "%s%s%s", names, i ? ", " : "", program->codes[i].name);
+  return program->code_count > MAX_SHOWN ? arena_printf(program->module->arena, "%s, ...", names) : names;
+}
+
+/* Marks the codes that are wanted; returns how many. */
+static int choose_codes(const Program *program, bool *wanted) {
+  const char *name = program->options->kernel;
+  for (int i = 0; i < program->code_count; i++) wanted[i] = !name;
+  for (int i = 0; name && i < program->start_count; i++)
+    wanted[program->starts[i].code] |= step_is_called(program, &program->starts[i], name);
+  for (int i = 0; name && i < program->step_count; i++)
+    wanted[program->steps[i].code] |= step_is_called(program, &program->steps[i], name);
+  int count = 0;
+  for (int i = 0; i < program->code_count; i++) count += wanted[i];
+  return count;
+}
+
+static bool print_codes(const Program *program, EmitKind kind, FILE *out) {
+  bool *wanted = NEW_ARRAY(program->module->arena, bool, program->code_count + 1), is_first = true;
+  if (choose_codes(program, wanted) == 0 && program->options->kernel)
+    return fail(program->module, "no kernel, and no node in one, is called '%s'; there are %s",
+                program->options->kernel, code_names(program));
+  for (int i = 0; i < program->code_count; i++) {
+    if (!wanted[i]) continue;
+    if (!is_first) fputc('\n', out);
+    is_first = false;
+    TRY(print_code(program, i, kind, out));
+  }
+  return true;
+}
+
+static bool emit_texts(const Program *program, EmitKind kind, const char *path) {
+  FILE *out = path ? fopen(path, "w") : stdout;
+  if (!out) return fail(program->module, "cannot write '%s': %s", path, strerror(errno));
+  bool ok = print_codes(program, kind, out);
+  if (!path || fclose(out) == 0) return ok;
+  return ok && fail(program->module, "cannot write '%s': %s", path, strerror(errno));
 }
 
 /* The library's path with .h in place of its suffix. */
@@ -114,7 +190,7 @@ static const char *header_path(Module *module, const char *path) {
 static void fill_stats(const Program *program, const char *path, CodegenStats *stats) {
   struct stat file;
   *stats = (CodegenStats){
-      .library_bytes = stat(path, &file) == 0 ? file.st_size : 0,
+      .library_bytes = path && stat(path, &file) == 0 ? file.st_size : 0,
       .weight_bytes = program->weight_bytes,
       .state_bytes = program->state_bytes,
       .scratch_bytes = program_scratch_bytes(program),
@@ -145,7 +221,8 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
   TRY(program_build(&program, graph, options));
   model_in_work = options->source ? options->source : options->name;
   LLVMInstallFatalErrorHandler(last_words);
-  bool ok = kind == EMIT_LOOPS ? emit_loops(&program, path) : emit_with_machines(&program, kind, path);
+  bool as_texts = kind == EMIT_LOOPS || (options->kernel && (kind == EMIT_LLVM || kind == EMIT_ASM));
+  bool ok = as_texts ? emit_texts(&program, kind, path) : emit_with_machines(&program, kind, path);
   LLVMResetFatalErrorHandler();
   if (ok && options->header && (kind == EMIT_SO || kind == EMIT_OBJ))
     ok = program_write_header(&program, header_path(graph->module, path));

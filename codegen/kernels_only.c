@@ -1,6 +1,6 @@
 /*
- * kernels_only.c -- kernels without a model around them, as a shared library: for tests of the backend, and
- * for tuning.
+ * kernels_only.c -- kernels without a model around them: as a shared library, for tests of the backend and
+ * for tuning; one as text, for people.
  */
 #include "codegen/library.h"
 #include "codegen/locals.h"
@@ -41,15 +41,23 @@ static void define_call(LLVMModuleRef llvm, const Machine *machine, const Kernel
   LLVMDisposeBuilder(builder);
 }
 
-static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, Kernel *kernel) {
-  TRY(kernel_verify(kernel));
+/* The kernel's function alone. */
+static LLVMValueRef add_function(LLVMModuleRef llvm, const Machine *machine, Kernel *kernel, const char *name,
+                                 bool in_place) {
+  if (!kernel_verify(kernel)) return NULL;
   loops_expand_math(kernel);
   const char **symbols = NEW_ARRAY(kernel->module->arena, const char *, MAX_SYMBOLS);
   int count = kernel_symbols(kernel, symbols, MAX_SYMBOLS);
-  if (count > MAX_SYMBOLS)
-    return fail(kernel->module, "kernel '%s' has over %d symbolic sizes", kernel->name, MAX_SYMBOLS);
+  if (count > MAX_SYMBOLS) {
+    fail(kernel->module, "kernel '%s' has over %d symbolic sizes", kernel->name, MAX_SYMBOLS);
+    return NULL;
+  }
+  return llvm_kernel(llvm, machine, kernel, name, symbols, count, in_place);
+}
+
+static bool add_kernel(LLVMModuleRef llvm, const Machine *machine, Kernel *kernel) {
   const char *name = arena_printf(kernel->module->arena, "%s.kernel", kernel->name);
-  LLVMValueRef function = llvm_kernel(llvm, machine, kernel, name, symbols, count, false);
+  LLVMValueRef function = add_function(llvm, machine, kernel, name, false);
   if (function) define_call(llvm, machine, kernel, function);
   return function != NULL;
 }
@@ -89,16 +97,21 @@ static bool emit(Module *module, LLVMModuleRef llvm, const Machine *machine, con
   return ok;
 }
 
+static LLVMModuleRef empty_module(LLVMContextRef context, const Machine *machine) {
+  LLVMModuleRef llvm = LLVMModuleCreateWithNameInContext("kernels", context);
+  LLVMSetTarget(llvm, machine->target->triple);
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine->ref);
+  LLVMSetModuleDataLayout(llvm, layout);
+  LLVMDisposeTargetData(layout);
+  return llvm;
+}
+
 bool codegen_kernels(Module *module, const Target *target, Kernel *const *kernels, int count,
                      const char *path, const char *asm_path) {
   Machine machine;
   TRY(machine_open(module, target, &machine));
   LLVMContextRef context = LLVMContextCreate();
-  LLVMModuleRef llvm = LLVMModuleCreateWithNameInContext("kernels", context);
-  LLVMSetTarget(llvm, target->triple);
-  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine.ref);
-  LLVMSetModuleDataLayout(llvm, layout);
-  LLVMDisposeTargetData(layout);
+  LLVMModuleRef llvm = empty_module(context, &machine);
   bool ok = true;
   for (int i = 0; ok && i < count; i++) ok = add_kernel(llvm, &machine, kernels[i]);
   define_parallel(llvm);
@@ -106,5 +119,34 @@ bool codegen_kernels(Module *module, const Target *target, Kernel *const *kernel
   LLVMDisposeModule(llvm);
   LLVMContextDispose(context);
   machine_close(&machine);
+  return ok;
+}
+
+/* ---- one as text ---- */
+
+static bool print_asm(Module *module, LLVMModuleRef llvm, const Machine *machine, FILE *out) {
+  LLVMMemoryBufferRef buffer = object_emit(module, llvm, machine, LLVMAssemblyFile);
+  if (!buffer) return false;
+  fwrite(LLVMGetBufferStart(buffer), 1, LLVMGetBufferSize(buffer), out);
+  LLVMDisposeMemoryBuffer(buffer);
+  return true;
+}
+
+static bool print_llvm(LLVMModuleRef llvm, FILE *out) {
+  char *text = LLVMPrintModuleToString(llvm);
+  fputs(text, out);
+  LLVMDisposeMessage(text);
+  return true;
+}
+
+bool kernel_print_code(Kernel *kernel, const Machine *machine, bool in_place, bool is_asm, FILE *out) {
+  LLVMContextRef context = LLVMContextCreate();
+  LLVMModuleRef llvm = empty_module(context, machine);
+  LLVMValueRef function = add_function(llvm, machine, kernel, kernel->name, in_place);
+  if (function) LLVMSetLinkage(function, LLVMExternalLinkage); /* nobody calls it here */
+  bool ok = function && object_optimise(kernel->module, llvm, machine) &&
+            (is_asm ? print_asm(kernel->module, llvm, machine, out) : print_llvm(llvm, out));
+  LLVMDisposeModule(llvm);
+  LLVMContextDispose(context);
   return ok;
 }

@@ -26,6 +26,10 @@ bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine)
 LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machine *machine,
                                 LLVMCodeGenFileType type);
 
+/* The code of one kernel after the passes of LLVM, in its text form or in that of the assembler
+ * (kernels_only.c). */
+bool kernel_print_code(Kernel *kernel, const Machine *machine, bool in_place, bool is_asm, FILE *out);
+
 /* A folder for one compilation, removed with what is in it. */
 typedef struct WorkFolder {
   char path[256];

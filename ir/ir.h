@@ -767,12 +767,35 @@ bool places_join(Places *places, const Node *kernel);
 /* Of a kernel around a lone concat: which of the concat's operands can lie in its result; else NULL. */
 const bool *places_fit(const Places *places, const Node *kernel);
 
+/* ---- Work and provenance (work.c): what running a node takes; sums of Dims ---- */
+
+const Dim *node_read_bytes(const Node *node); /* of distinct operands */
+const Dim *node_written_bytes(const Node *node);
+const Dim *graph_macs(const Graph *graph);
+/* The most that intermediates take at a time, in this order of nodes; -1: it depends on the dims. Uses marks.
+ */
+int64_t graph_peak_bytes(Graph *graph);
+/* Whether the model's node `name` is among those that an origin, "a + b + c", tells; NULL has none. */
+bool origin_has(const char *origin, const char *name);
+
 /* ---- 12. Text forms (print.c, parse.c, safetensors.c) -------------------------------------------------- */
 
 /* Canonical: printing what was parsed gives the same text. Weights over a few elements are named `data
  * "key"`. */
 void graph_print(const Graph *graph, FILE *out);
 void node_print(const Node *node, FILE *out);
+/* Numbers of values without a name that stay the same from print to print. */
+typedef struct ValueNumbers ValueNumbers;
+ValueNumbers *value_numbers_new(Arena *arena);
+/* The same with these, and a comment behind each computation: the model's nodes that it came from, and its
+ * cost. It reads back as the same graph. */
+void graph_print_noted(const Graph *graph, ValueNumbers *numbers, FILE *out);
+void node_print_noted(const Node *node, ValueNumbers *numbers, FILE *out);
+/* "Conv_3 + Relu_4; 1.2 M multiply-accumulates, 3.1 MB read, 0.8 MB written"; "" when there is nothing to
+ * say. */
+const char *node_note(const Node *node);
+/* "23 nodes, 118 M multiply-accumulates, 4.1 MB of constants, at most 1.2 MB of intermediates at a time" */
+const char *graph_note(Graph *graph);
 /* Reads `path` and, if it mentions `data`, the weights beside it (same name, .safetensors). Errors carry line
  * and column. */
 bool module_parse_file(Module *module, const char *path);

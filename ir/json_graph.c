@@ -133,30 +133,14 @@ static void write_origin(Json *json, const Node *node) {
   if (any) json_end(json, ']');
 }
 
-static bool is_repeated(const Node *node, int index) {
-  for (int i = 0; i < index; i++)
-    if (operand(node, i) == operand(node, index)) return true;
-  return false;
-}
-
-static const Dim *add_bytes(Module *module, const Dim *sum, const Value *value) {
-  if (!value || !type_is_tensor(value->type)) return sum;
-  return dim_add(module, sum, type_bytes(module, value->type));
-}
-
 static void write_size(Json *json, const char *key, const Dim *size) {
   if (!dim_is(size, 0)) json_key(json, key), json_dim(json, size);
 }
 
 static void write_cost(Json *json, const Node *node) {
-  Module *module = node->graph->module;
-  const Dim *reads = dim_const(module, 0), *writes = reads;
-  for (int i = 0; i < node->operand_count; i++)
-    if (!is_repeated(node, i)) reads = add_bytes(module, reads, operand(node, i));
-  for (int i = 0; i < node->result_count; i++) writes = add_bytes(module, writes, node->results[i]);
   write_size(json, "macs", node_macs(node));
-  write_size(json, "reads", reads);
-  write_size(json, "writes", writes);
+  write_size(json, "reads", node_read_bytes(node));
+  write_size(json, "writes", node_written_bytes(node));
 }
 
 /* ---- nodes and graphs ---- */

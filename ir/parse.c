@@ -242,7 +242,8 @@ static bool parse_operation(Parser *parser, Scope *scope, const Declared *result
   int count;
   bool more;
   TRY(lexer_next(lexer) && parse_operands(parser, scope, &operands, &count, &more));
-  Builder builder = {.graph = scope->graph};
+  bool is_named = result_count > 0 && !is_number(&results[0].name);
+  Builder builder = {.graph = scope->graph, .origin = is_named ? results[0].name.string : NULL};
   Node *node = node_new(&builder, op, operands, count);
   node_set_result_count(node, result_count);
   TRY(parse_attrs(lexer, node, more) && parse_regions(parser, node, scope->depth) && end_of_line(lexer));

@@ -13,10 +13,16 @@
 
 enum { MAX_LISTED = 8 }; /* constants of more elements go to the weights file */
 
+struct ValueNumbers {
+  Arena *arena;
+  Table table; /* Value -> its number plus one */
+  uintptr_t last;
+};
+
 typedef struct Printer {
   Arena *arena; /* of this printing only */
   Text text;
-  Table numbers; /* Value -> its number plus one */
+  ValueNumbers *kept, counted; /* kept from other prints, and with notes; NULL: counted per graph */
   WeightKeys keys;
   const Graph *graph;
   int indent;
@@ -64,13 +70,28 @@ void weight_keys_collect(WeightKeys *keys, const Graph *graph) {
 
 /* ---- Values ---- */
 
+static ValueNumbers *numbers_of(Printer *printer) {
+  return printer->kept ? printer->kept : &printer->counted;
+}
+
+static void number_value(ValueNumbers *numbers, const Value *value, bool keep) {
+  if (value->name || (keep && map_get(&numbers->table, value))) return;
+  map_set(numbers->arena, &numbers->table, value, (void *)++numbers->last);
+}
+
 static void number_values(Printer *printer, const Graph *graph) {
-  uintptr_t next = 1;
-  for (int i = 0; i < graph->input_count; i++)
-    if (!graph->inputs[i]->name) map_set(printer->arena, &printer->numbers, graph->inputs[i], (void *)next++);
+  ValueNumbers *numbers = numbers_of(printer);
+  bool keep = printer->kept;
+  if (!keep) numbers->last = 0;
+  for (int i = 0; i < graph->input_count; i++) number_value(numbers, graph->inputs[i], keep);
   FOR_EACH_NODE(node, graph)
-  for (int i = 0; i < node->result_count; i++)
-    if (!node->results[i]->name) map_set(printer->arena, &printer->numbers, node->results[i], (void *)next++);
+  for (int i = 0; i < node->result_count; i++) number_value(numbers, node->results[i], keep);
+}
+
+ValueNumbers *value_numbers_new(Arena *arena) {
+  ValueNumbers *numbers = NEW(arena, ValueNumbers);
+  numbers->arena = arena;
+  return numbers;
 }
 
 static void add_value(Printer *printer, const Value *value) {
@@ -82,7 +103,8 @@ static void add_value(Printer *printer, const Value *value) {
   if (value->name)
     text_add_name(&printer->text, value->name);
   else
-    text_format(&printer->text, "%lld", (long long)(uintptr_t)map_get(&printer->numbers, value) - 1);
+    text_format(&printer->text, "%lld",
+                (long long)(uintptr_t)map_get(&numbers_of(printer)->table, value) - 1);
 }
 
 static void add_typed(Printer *printer, const Value *value) {
@@ -196,9 +218,19 @@ static void add_operation(Printer *printer, const Node *node) {
   }
 }
 
+/* A comment to the end of the line. Names may hold anything. */
+static void add_note(Printer *printer, const Node *node) {
+  const char *note = printer->kept ? node_note(node) : "";
+  if (!*note) return;
+  text_add(&printer->text, "  # ");
+  for (; *note; note++)
+    text_format(&printer->text, "%c", (unsigned char)*note < ' ' || *note == 127 ? '?' : *note);
+}
+
 static void add_regions(Printer *printer, const Node *node) {
-  if (node->region_count == 0) return;
-  text_add(&printer->text, " {\n");
+  text_add(&printer->text, " {");
+  add_note(printer, node);
+  text_add(&printer->text, "\n");
   printer->indent++;
   for (int i = 0; i < node->region_count; i++) add_graph(printer, node->regions[i]);
   printer->indent--;
@@ -212,7 +244,10 @@ static void add_node(Printer *printer, const Node *node) {
     add_const(printer, node);
   else
     add_operation(printer, node);
-  add_regions(printer, node);
+  if (node->region_count > 0)
+    add_regions(printer, node);
+  else
+    add_note(printer, node);
   text_add(&printer->text, "\n");
 }
 
@@ -252,9 +287,9 @@ static void add_graph(Printer *printer, const Graph *graph) {
   text_add(&printer->text, "}\n");
 }
 
-static Printer printer_new(const Graph *graph) {
-  Printer printer = {.arena = arena_new(), .graph = graph};
-  printer.keys.arena = printer.arena;
+static Printer printer_new(const Graph *graph, ValueNumbers *kept) {
+  Printer printer = {.arena = arena_new(), .graph = graph, .kept = kept};
+  printer.counted.arena = printer.keys.arena = printer.arena;
   weight_keys_collect(&printer.keys, graph);
   return printer;
 }
@@ -265,17 +300,25 @@ static void printer_finish(Printer *printer, FILE *out) {
   arena_free(printer->arena);
 }
 
-void graph_print(const Graph *graph, FILE *out) {
-  Printer printer = printer_new(graph);
+void graph_print_noted(const Graph *graph, ValueNumbers *numbers, FILE *out) {
+  Printer printer = printer_new(graph, numbers);
   add_graph(&printer, graph);
   printer_finish(&printer, out);
 }
 
-void node_print(const Node *node, FILE *out) {
-  Printer printer = printer_new(node->graph);
+void node_print_noted(const Node *node, ValueNumbers *numbers, FILE *out) {
+  Printer printer = printer_new(node->graph, numbers);
   number_values(&printer, node->graph);
   add_node(&printer, node);
   printer_finish(&printer, out);
+}
+
+void graph_print(const Graph *graph, FILE *out) {
+  graph_print_noted(graph, NULL, out);
+}
+
+void node_print(const Node *node, FILE *out) {
+  node_print_noted(node, NULL, out);
 }
 
 /* ---- Files ---- */
@@ -319,7 +362,7 @@ static bool write_text(Module *module, const char *path, const Text *text) {
 
 bool module_write_file(const Module *module, const char *path) {
   Module *diags = module->main->module; /* the same one, to record errors in */
-  Printer printer = printer_new(module->main);
+  Printer printer = printer_new(module->main, NULL);
   add_graph(&printer, module->main);
   bool ok = write_weights(diags, path, &printer.keys) && write_text(diags, path, &printer.text);
   text_free(&printer.text);

@@ -2,7 +2,8 @@
  * diff.c -- what --print-changed prints: a line diff of two texts.
  *
  * Equal lines at both ends are set aside, the rest goes through the longest common subsequence. Runs of
- * unchanged lines are cut down to one line on each side of a change. Beyond TABLE_MAX cells everything
+ * unchanged lines are cut down to one line on each side of a change. What went is red and what came green, on
+ * terminals. Beyond TABLE_MAX cells everything
  * between the equal ends counts as replaced.
  */
 #include <stdlib.h>
@@ -79,19 +80,25 @@ static int edits_middle(const Line *a, int n, const Line *b, int m, Edit *edits)
   return count;
 }
 
-static void edits_print(const Edit *edits, int count, FILE *out) {
+static void edit_print(const Edit *edit, bool colour, FILE *out) {
+  const char *paint = !colour ? "" : edit->kind == '-' ? "\033[31m" : edit->kind == '+' ? "\033[32m" : "";
+  fprintf(out, "%s%c%.*s%s\n", paint, edit->kind, edit->line.length, edit->line.text,
+          *paint ? "\033[0m" : "");
+}
+
+static void edits_print(const Edit *edits, int count, bool colour, FILE *out) {
   int last = -1; /* the last line printed */
   for (int i = 0; i < count; i++) {
     bool near = false;
     for (int k = i - CONTEXT; k <= i + CONTEXT; k++) near |= k >= 0 && k < count && edits[k].kind != ' ';
     if (!near) continue;
     if (last >= 0 && last + 1 < i) fprintf(out, "  ...\n");
-    fprintf(out, "%c%.*s\n", edits[i].kind, edits[i].line.length, edits[i].line.text);
+    edit_print(&edits[i], colour, out);
     last = i;
   }
 }
 
-void diff_print(const char *before, const char *after, FILE *out) {
+void diff_print(const char *before, const char *after, bool colour, FILE *out) {
   Lines a = lines_split(before), b = lines_split(after);
   Edit *edits = calloc((size_t)a.count + (size_t)b.count + 1, sizeof *edits);
   int shorter = a.count < b.count ? a.count : b.count, head = 0, tail = 0, count = 0;
@@ -103,7 +110,7 @@ void diff_print(const char *before, const char *after, FILE *out) {
     count += edits_middle(a.lines + head, a.count - head - tail, b.lines + head, b.count - head - tail,
                           edits + count);
   for (int i = tail; edits && i > 0; i--) edits[count++] = (Edit){' ', a.lines[a.count - i]};
-  if (edits) edits_print(edits, count, out);
+  if (edits) edits_print(edits, count, colour, out);
   free(edits);
   free(a.lines);
   free(b.lines);

@@ -28,19 +28,47 @@ typedef struct PipelineStep {
 } PipelineStep;
 extern const PipelineStep default_pipeline[];
 
+/* A pass of the pipeline that runs. */
+typedef struct Step {
+  const Pass *pass;
+  int number, count; /* it is the number-th of so many, from 1 on */
+} Step;
+
+/* Looks on while passes run. False, with a Diag, ends the pipeline. */
+typedef struct Watcher {
+  bool (*before)(void *context, Graph *graph, const Step *step);
+  bool (*after)(void *context, Graph *graph, const Step *step, bool changed);
+  void *context;
+} Watcher;
+
 typedef struct PipelineOptions {
   PassOptions pass;
   const Pass *const *tables; /* tables of rows to look names up in, ending with NULL */
   const char *passes;        /* "simplify,fold,cse": instead of the default pipeline; NULL: the default */
-  const char *print_after;   /* comma-separated names, or "all"; NULL: nothing */
-  bool print_changed; /* after each pass that changed something: a line diff of the text before and after */
-  bool verify;        /* graph_verify after each pass (always in builds without NDEBUG) */
-  FILE *print_to;
+  bool verify;               /* graph_verify after each pass (always in builds without NDEBUG) */
+  const Watcher *watcher;    /* NULL: nobody looks on */
 } PipelineOptions;
 
 /* Runs the pipeline over graph; false when a name is unknown, a pass recorded an error, or verification
  * failed. */
 bool pipeline_run(Graph *graph, const PipelineOptions *options);
+
+/* ---- Printing (print.c) ---- */
+
+typedef struct PrintOptions {
+  const char *before, *after; /* passes: comma-separated names, or "all"; NULL: none */
+  bool changed;               /* after each pass that changed something: a line diff */
+  const char *node;           /* of the model, or a value: its life through all passes; NULL: none */
+  bool colour;                /* of diffs */
+  bool json;                  /* an object for each print, see print.c */
+  FILE *out;
+} PrintOptions;
+
+typedef struct Printer Printer;
+/* The watcher that prints; NULL, and no watcher, when there is nothing to print. */
+Printer *printer_open(Arena *arena, const PrintOptions *options, Watcher *watcher);
+/* False with a Diag when the node was never seen; module NULL: not all has run. No printer is fine. */
+bool printer_close(Printer *printer, Module *module);
 
 /* ---- What passes tell that change results (ledger.c) ---- */
 

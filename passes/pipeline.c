@@ -3,12 +3,11 @@
  *
  * A pass is looked up by name in the tables that the caller hands over, so the rows of codegen (`schedule`)
  * stand in the same list without this folder knowing them; a default step that no table knows is left out.
- * After each pass the graph is verified: a pass that breaks it is named in the error. The diff of
- * --print-changed is diff.c's.
+ * After each pass the graph is verified: a pass that breaks it is named in the error. A watcher may look on:
+ * print.c prints, check.c runs the graph before and after.
  */
 #include "passes/passes.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "passes/rewrite.h"
@@ -114,28 +113,6 @@ static int steps_resolve(Module *module, const PipelineOptions *options, const P
   return count;
 }
 
-/* Whether the comma-separated list names the pass, or is "all". */
-static bool list_has(const char *list, const char *name) {
-  if (!list) return false;
-  if (strcmp(list, "all") == 0) return true;
-  for (; *list; list += strcspn(list, ","), list += *list == ',') {
-    size_t length = strcspn(list, ",");
-    if (length == strlen(name) && memcmp(list, name, length) == 0) return true;
-  }
-  return false;
-}
-
-/* The graph as text; free it. */
-static char *graph_text(const Graph *graph) {
-  char *text = NULL;
-  size_t size = 0;
-  FILE *stream = open_memstream(&text, &size);
-  if (!stream) return NULL;
-  graph_print(graph, stream);
-  fclose(stream);
-  return text;
-}
-
 static bool must_verify(const PipelineOptions *options) {
 #ifdef NDEBUG
   return options->verify;
@@ -158,27 +135,16 @@ static bool run_everywhere(Graph *graph, const Pass *pass, const PassOptions *op
   return pass->run(graph, options) || changed;
 }
 
-static bool step_run(Graph *graph, const Pass *pass, const PipelineOptions *options) {
+static bool step_run(Graph *graph, const Step *step, const PipelineOptions *options) {
   Module *module = graph->module;
-  FILE *out = options->print_to ? options->print_to : stderr;
-  char *before = options->print_changed ? graph_text(graph) : NULL;
+  const Watcher *watcher = options->watcher;
   int errors = module->error_count;
-  bool changed = run_everywhere(graph, pass, &options->pass);
-  bool ok = module->error_count == errors;
-  if (ok && must_verify(options) && !graph_verify(graph))
-    ok = fail(module, "the graph is wrong after pass '%s'; this is a bug in tenon", pass->name);
-  char *after = before ? graph_text(graph) : NULL;
-  if (after && strcmp(before, after) != 0) {
-    fprintf(out, "# %s\n", pass->name);
-    diff_print(before, after, out);
-  }
-  if (list_has(options->print_after, pass->name)) {
-    fprintf(out, "# after %s%s\n", pass->name, changed ? "" : " (nothing changed)");
-    graph_print(graph, out);
-  }
-  free(before);
-  free(after);
-  return ok;
+  if (watcher) TRY(watcher->before(watcher->context, graph, step));
+  bool changed = run_everywhere(graph, step->pass, &options->pass);
+  TRY(module->error_count == errors);
+  if (must_verify(options) && !graph_verify(graph))
+    return fail(module, "the graph is wrong after pass '%s'; this is a bug in tenon", step->pass->name);
+  return !watcher || watcher->after(watcher->context, graph, step, changed);
 }
 
 bool pipeline_run(Graph *graph, const PipelineOptions *options) {
@@ -189,6 +155,6 @@ bool pipeline_run(Graph *graph, const PipelineOptions *options) {
   if (count < 0) return false;
   PipelineOptions inner = *options;
   inner.pass.tables = tables;
-  for (int i = 0; i < count; i++) TRY(step_run(graph, steps[i], &inner));
+  for (int i = 0; i < count; i++) TRY(step_run(graph, &(Step){steps[i], i + 1, count}, &inner));
   return true;
 }

@@ -117,6 +117,7 @@ bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report);
 /* ---- 6. Printing (diff.c) -------------------------------------------------------------------------------
  */
 
-void diff_print(const char *before, const char *after, FILE *out);
+/* colour: what went is red, what came green. */
+void diff_print(const char *before, const char *after, bool colour, FILE *out);
 
 #endif

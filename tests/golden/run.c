@@ -136,8 +136,7 @@ static bool execute_after(const char *passes, Graph *graph, const Tensor *inputs
   PipelineOptions options = {.pass = {.target = &target, .executor = codegen_executor(&target)},
                              .tables = tables,
                              .passes = passes,
-                             .verify = true,
-                             .print_to = stdout};
+                             .verify = true};
   TRY(pipeline_run(graph, &options));
   return codegen_execute(&target, graph, inputs, outputs);
 }

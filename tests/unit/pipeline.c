@@ -19,14 +19,17 @@ static Module *parsed(const char *source) {
   return module;
 }
 
-/* What the pipeline prints; free it. */
-static char *printed(PipelineOptions options) {
+/* What a printer prints of these passes; free it. */
+static char *printed(const char *passes, PrintOptions print) {
   char *output = NULL;
   size_t size = 0;
   Module *module = parsed(text);
-  options.print_to = open_memstream(&output, &size);
-  CHECK(pipeline_run(module->main, &options));
-  fclose(options.print_to);
+  Watcher watcher;
+  print.out = open_memstream(&output, &size);
+  Printer *printer = printer_open(module->arena, &print, &watcher);
+  CHECK(pipeline_run(module->main, &(PipelineOptions){.passes = passes, .watcher = &watcher}));
+  CHECK(printer_close(printer, module));
+  fclose(print.out);
   module_free(module);
   return output;
 }
@@ -44,29 +47,65 @@ TEST(unknown_pass_is_an_error_that_lists_the_known) {
 }
 
 TEST(changes_print_as_a_diff) {
-  char *output = printed((PipelineOptions){.passes = "dce,simplify", .print_changed = true});
-  CHECK_STRING(output, "# dce\n"
-                       "   %1: f32[2,3] = relu %0\n"
-                       "-  %2: f32[2,3] = neg %1\n"
-                       "   %y: f32[2,3] = tanh %1\n"
-                       "# simplify\n"
-                       "   %0: f32[2,3] = relu %x\n"
-                       "-  %1: f32[2,3] = relu %0\n"
-                       "-  %y: f32[2,3] = tanh %1\n"
-                       "+  %y: f32[2,3] = tanh %0\n"
+  char *output = printed("dce,simplify", (PrintOptions){.changed = true});
+  CHECK_STRING(output, "# changed by dce (step 1 of 2): 3 nodes, 0 MACs, 0 bytes of constants, at most 48 "
+                       "bytes of intermediates at a time\n"
+                       "   %1: f32[2,3] = relu %0  # 24 bytes read, 24 bytes written\n"
+                       "-  %2: f32[2,3] = neg %1  # 24 bytes read, 24 bytes written\n"
+                       "   %y: f32[2,3] = tanh %1  # y; 24 bytes read, 24 bytes written\n"
+                       "# changed by simplify (step 2 of 2): 2 nodes, 0 MACs, 0 bytes of constants, at most "
+                       "24 bytes of intermediates at a time\n"
+                       "   %0: f32[2,3] = relu %x  # 24 bytes read, 24 bytes written\n"
+                       "-  %1: f32[2,3] = relu %0  # 24 bytes read, 24 bytes written\n"
+                       "-  %y: f32[2,3] = tanh %1  # y; 24 bytes read, 24 bytes written\n"
+                       "+  %y: f32[2,3] = tanh %0  # y; 24 bytes read, 24 bytes written\n"
                        "   return %y\n");
   free(output);
 }
 
-TEST(print_after_names_passes) {
-  char *output = printed((PipelineOptions){.passes = "cse,dce", .print_after = "dce"});
-  CHECK_STRING(output, "# after dce\n"
+TEST(a_diff_may_be_in_colour) {
+  char *output = printed("dce", (PrintOptions){.changed = true, .colour = true});
+  CHECK(strstr(output, "\033[31m-  %2: f32[2,3] = neg %1"));
+  free(output);
+}
+
+TEST(prints_before_and_after_passes) {
+  char *output = printed("cse,dce", (PrintOptions){.before = "cse", .after = "dce"});
+  CHECK_STRING(output, "# before cse (step 1 of 2): 4 nodes, 0 MACs, 0 bytes of constants, at most 48 bytes "
+                       "of intermediates at a time\n"
                        "graph g(%x: f32[2,3]) -> (%y: f32[2,3]) {\n"
-                       "  %0: f32[2,3] = relu %x\n"
-                       "  %1: f32[2,3] = relu %0\n"
-                       "  %y: f32[2,3] = tanh %1\n"
+                       "  %0: f32[2,3] = relu %x  # 24 bytes read, 24 bytes written\n"
+                       "  %1: f32[2,3] = relu %0  # 24 bytes read, 24 bytes written\n"
+                       "  %2: f32[2,3] = neg %1  # 24 bytes read, 24 bytes written\n"
+                       "  %y: f32[2,3] = tanh %1  # y; 24 bytes read, 24 bytes written\n"
+                       "  return %y\n"
+                       "}\n"
+                       "# after dce (step 2 of 2): 3 nodes, 0 MACs, 0 bytes of constants, at most 48 bytes "
+                       "of intermediates at a time\n"
+                       "graph g(%x: f32[2,3]) -> (%y: f32[2,3]) {\n"
+                       "  %0: f32[2,3] = relu %x  # 24 bytes read, 24 bytes written\n"
+                       "  %1: f32[2,3] = relu %0  # 24 bytes read, 24 bytes written\n"
+                       "  %y: f32[2,3] = tanh %1  # y; 24 bytes read, 24 bytes written\n"
                        "  return %y\n"
                        "}\n");
+  free(output);
+}
+
+TEST(one_node_is_followed_through_all_passes) {
+  char *output = printed("dce,simplify,fuse", (PrintOptions){.node = "y"});
+  CHECK_STRING(output,
+               "# before dce (step 1 of 3)\n"
+               "%y: f32[2,3] = tanh %1  # y; 24 bytes read, 24 bytes written\n"
+               "# after simplify (step 2 of 3)\n"
+               "%y: f32[2,3] = tanh %0  # y; 24 bytes read, 24 bytes written\n"
+               "# after fuse (step 3 of 3)\n"
+               "%y: f32[2,3] = kernel %x, name=\"relu_tanh_1\" {  # y; 24 bytes read, 24 bytes written\n"
+               "  graph relu_tanh_1(%x: f32[2,3]) -> (%output0: f32[2,3]) {\n"
+               "    %3: f32[2,3] = relu %x\n"
+               "    %4: f32[2,3] = tanh %3  # y\n"
+               "    return %4\n"
+               "  }\n"
+               "}\n");
   free(output);
 }
 
@@ -132,7 +171,9 @@ TEST(large_folds_go_through_the_executor_in_one_graph) {
 int main(void) {
   RUN(unknown_pass_is_an_error_that_lists_the_known);
   RUN(changes_print_as_a_diff);
-  RUN(print_after_names_passes);
+  RUN(a_diff_may_be_in_colour);
+  RUN(prints_before_and_after_passes);
+  RUN(one_node_is_followed_through_all_passes);
   RUN(plan_prints_as_a_table);
   RUN(large_folds_go_through_the_executor_in_one_graph);
   return tests_finish();
