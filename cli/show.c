@@ -1,11 +1,24 @@
 /* show.c -- `tenon show`: what a model or library is. */
+#include "cli/dot.h"
+#include "cli/page.h"
 #include "cli/program.h"
 #include "cli/stats.h"
 #include "cli/verbs.h"
 
 #include <string.h>
 
-static const Option options[] = {MODEL_OPTIONS, STATE_OPTIONS, {0}};
+static const Option options[] = {
+    {"html", 0, OPTION_TEXT, "FILE",
+     "write a page for the browser: the graph after each pass, kernels, memory, times"},
+    {"no-measure", 0, OPTION_FLAG, NULL, "the page has predicted times only"},
+    {"dot", 0, OPTION_FLAG, NULL, "print the graph for Graphviz: as it was read, or after --passes"},
+    MODEL_OPTIONS,
+    STATE_OPTIONS,
+    INPUT_OPTIONS,
+    BUILD_OPTIONS,
+    QUANTIZE_OPTIONS,
+    {0},
+};
 
 /* "classes   prob: setosa, versicolor, virginica", as many as a line holds. */
 static void show_labels(const Labelled *labels) {
@@ -59,19 +72,38 @@ static void show_library(const Program *program) {
   printf(" by tenon %s\n", library->version);
 }
 
+static bool show_text(Program *program) {
+  printf("%-9s %s\n", "name", program->is_library ? program->library->name : program->module->main->name);
+  ports_print("input", program->inputs, program->input_count);
+  ports_print("output", program->outputs, program->output_count);
+  ports_print("state", program->states, program->state_count);
+  if (program->is_library)
+    show_library(program);
+  else
+    show_model(program);
+  return true;
+}
+
+static bool show_dot(Program *program) {
+  Module *module = program->module;
+  Target target;
+  if (program->is_library) return fail(module, "a library holds no graph; name the model");
+  if (option_text(program->arguments, "passes"))
+    TRY(build_target(module, program->arguments, &target) &&
+        build_optimise(module, program->arguments, &target, NULL));
+  dot_print(module->main, stdout);
+  return true;
+}
+
+static bool show(Program *program) {
+  const char *page = option_text(program->arguments, "html");
+  if (page) return program->is_library ? page_of_library(program, page) : page_of_model(program, page);
+  return option_flag(program->arguments, "dot") ? show_dot(program) : show_text(program);
+}
+
 static int run(const Arguments *arguments) {
   Program program;
-  bool ok = program_open(&program, arguments->words[0], arguments);
-  if (ok) {
-    printf("%-9s %s\n", "name", program.is_library ? program.library->name : program.module->main->name);
-    ports_print("input", program.inputs, program.input_count);
-    ports_print("output", program.outputs, program.output_count);
-    ports_print("state", program.states, program.state_count);
-    if (program.is_library)
-      show_library(&program);
-    else
-      show_model(&program);
-  }
+  bool ok = program_open(&program, arguments->words[0], arguments) && show(&program);
   return program_finish(&program, ok, DONE);
 }
 
@@ -82,11 +114,14 @@ const Verb verb_show = {
     .text = "Of a model: inputs, outputs, operators by count, parameters and work. Of a library: also what "
             "it was made\n"
             "from, by whom and for which processors. A library is loaded into this process: see `tenon run "
-            "--help`.",
+            "--help`.\n"
+            "With --html, a page for the browser instead; what stands below --state is for that page alone.",
     .options = options,
     .min_words = 1,
     .max_words = 1,
     .examples = "tenon show sface.onnx\n"
-                "tenon show ./sface.so",
+                "tenon show ./sface.so\n"
+                "tenon show sface.onnx --html sface.html\n"
+                "tenon show sface.onnx --dot | dot -Tsvg -o sface.svg",
     .run = run,
 };

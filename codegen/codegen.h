@@ -45,6 +45,27 @@ typedef struct CodegenStats {
 bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, const char *path,
                   CodegenStats *stats);
 
+/* A kernel for people; with several targets the texts of all. */
+typedef struct CodeText {
+  const char *name, *loops, *assembly;
+} CodeText;
+
+typedef struct CodeStep {
+  const Node *node;
+  int code;         /* number of its CodeText */
+  bool once;        /* before the first run, not in each */
+  double predicted; /* seconds, by the cost model */
+} CodeStep;
+
+typedef struct CodeTexts {
+  CodeText *codes;
+  CodeStep *steps; /* those of a run, in order, then those that are done once */
+  int code_count, step_count;
+} CodeTexts;
+
+/* The code that codegen_emit would make of the graph, each kernel once; in the module's arena. */
+bool codegen_texts(Graph *graph, const CodegenOptions *options, CodeTexts *texts);
+
 /* Kernels alone as a shared library, for tests and tuning: a function per kernel, of its name, that takes the
  * memory of the params in order and then the values of the kernel's symbols (as kernel_symbols orders them).
  * asm_path, if not NULL, gets the assembler text. */

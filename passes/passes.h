@@ -139,8 +139,17 @@ typedef struct Quantization {
   unsigned recovery; /* of Recovery */
 } Quantization;
 
-/* What `plan` decided, as a table: offset, bytes, life (positions in the node order), type and kernel of each
- * result. */
+/* What `plan` decided for one result of a kernel. */
+typedef struct PlanRow {
+  const Node *kernel;
+  const Value *value;
+  const char *memory; /* "scratch", "state"; "output" or "part": it lies there, or in another value */
+  const Dim *offset, *bytes;
+  int first, last; /* its life: positions in the node order */
+} PlanRow;
+/* A row for each result, in the module's arena; returns how many. Uses marks. */
+int plan_rows(Graph *graph, PlanRow **rows);
+/* They as a table. */
 void plan_print(Graph *graph, FILE *out);
 /* Bytes of scratch that the planned graph needs. */
 const Dim *plan_scratch(const Graph *graph);

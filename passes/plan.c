@@ -20,6 +20,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -352,28 +353,53 @@ const Dim *plan_scratch(const Graph *graph) {
   return memory_end(graph, "scratch");
 }
 
-static void plan_print_result(const Node *kernel, int index, const Dim *offset, FILE *out) {
-  Module *module = kernel->graph->module;
+static PlanRow plan_row(const Node *kernel, int index, const Dim *offset) {
   const Value *value = result(kernel, index);
-  const char *memory = node_string_is(kernel, "memory", "state") ? "state " : "";
-  const char *where = arena_printf(module->arena, "%s%s", memory, dim_text(module, offset));
-  if (dim_is(offset, -1)) where = reaches_output(value) ? "output" : "part";
-  int last = kernel->mark;
-  extend_life(value, &last);
-  fprintf(out, "%12s %10s  %4d..%-4d %-24s %s\n", where, dim_text(module, aligned_size(module, value->type)),
-          kernel->mark, last, type_text(module, value->type), node_string(kernel, "name"));
+  PlanRow row = {.kernel = kernel,
+                 .value = value,
+                 .memory = node_string(kernel, "memory"),
+                 .offset = offset,
+                 .bytes = aligned_size(kernel->graph->module, value->type),
+                 .first = kernel->mark,
+                 .last = kernel->mark};
+  if (dim_is(offset, -1)) row.memory = reaches_output(value) ? "output" : "part";
+  extend_life(value, &row.last);
+  return row;
 }
 
-void plan_print(Graph *graph, FILE *out) {
-  int position = 0;
-  FOR_EACH_NODE(node, graph) node->mark = position++;
-  fprintf(out, "%12s %10s  %10s %-24s %s\n", "offset", "bytes", "lives", "type", "kernel");
+/* Fills them in, unless rows is NULL; returns how many there are. */
+static int visit_rows(const Graph *graph, PlanRow *rows) {
+  int total = 0;
   FOR_EACH_NODE(kernel, graph) {
     int count;
     const Dim *const *offsets = node_is(kernel, &op_kernel) ? node_dims(kernel, "offsets", &count) : NULL;
-    for (int i = 0; offsets && i < count && i < kernel->result_count; i++)
-      plan_print_result(kernel, i, offsets[i], out);
+    for (int i = 0; offsets && i < count && i < kernel->result_count; i++, total++)
+      if (rows) rows[total] = plan_row(kernel, i, offsets[i]);
   }
+  return total;
+}
+
+int plan_rows(Graph *graph, PlanRow **rows) {
+  int position = 0;
+  FOR_EACH_NODE(node, graph) node->mark = position++;
+  *rows = NEW_ARRAY(graph->module->arena, PlanRow, visit_rows(graph, NULL));
+  return visit_rows(graph, *rows);
+}
+
+static void print_plan_row(const PlanRow *row, FILE *out) {
+  Module *module = row->kernel->graph->module;
+  const char *where = row->memory, *offset = dim_text(module, row->offset);
+  if (!dim_is(row->offset, -1))
+    where = strcmp(where, "state") == 0 ? arena_printf(module->arena, "state %s", offset) : offset;
+  fprintf(out, "%12s %10s  %4d..%-4d %-24s %s\n", where, dim_text(module, row->bytes), row->first, row->last,
+          type_text(module, row->value->type), node_string(row->kernel, "name"));
+}
+
+void plan_print(Graph *graph, FILE *out) {
+  PlanRow *rows;
+  int count = plan_rows(graph, &rows);
+  fprintf(out, "%12s %10s  %10s %-24s %s\n", "offset", "bytes", "lives", "type", "kernel");
+  for (int i = 0; i < count; i++) print_plan_row(&rows[i], out);
   fprintf(out, "state %s bytes, scratch %s bytes\n", dim_text(graph->module, memory_end(graph, "state")),
           dim_text(graph->module, plan_scratch(graph)));
 }
