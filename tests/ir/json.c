@@ -90,7 +90,8 @@ TEST(graph_with_symbols) {
       "\"type\":\"f32[N,2]\",\"dtype\":\"f32\",\"shape\":[\"N\",2],\"bytes\":\"8*N\"}],\"macs\":\"6*N\","
       "\"reads\":\"12*N+24\",\"writes\":\"8*N\"},\n"
       "{\"op\":\"min\",\"operands\":[0,\"inf\"],\"results\":[{\"name\":\"y\",\"type\":\"f32[N,2]\","
-      "\"dtype\":\"f32\",\"shape\":[\"N\",2],\"bytes\":\"8*N\"}],\"reads\":\"8*N+4\",\"writes\":\"8*N\"}],"
+      "\"dtype\":\"f32\",\"shape\":[\"N\",2],\"bytes\":\"8*N\"}],\"origin\":[\"y\"],\"reads\":\"8*N+4\","
+      "\"writes\":\"8*N\"}],"
       "\"outputs\":[{\"name\":\"y\",\"value\":\"y\"}]}\n");
   free(text);
 }
