@@ -282,8 +282,10 @@ extern const LayerKind activation_layers[], attention_layers[], boxes_layers[], 
     local_layers[], mask_layers[], merge_layers[], norm_layers[], pool_layers[], rnn_layers[], shape_layers[],
     spectrogram_layers[], text_layers[], wrapper_layers[];
 /* Operations on tensors: of keras.ops by class name, of TensorFlow by their function's name. */
-extern const LayerKind element_operations[], shape_operations[];
-const LayerKind *element_operation(const char *name); /* that is a core operator; NULL: it is none */
+extern const LayerKind axes_operations[], element_operations[], shape_operations[];
+/* One that is a core operator; NULL: it is none. */
+const LayerKind *axes_operation(const char *name);
+const LayerKind *element_operation(const char *name);
 
 /* What only does something in training: the function of all layers of augmentation. */
 Value *augmentation(Call *call);
@@ -387,7 +389,6 @@ Value *make_clip(Call *call, Value *x, double low, double high); /* infinite: ab
 /* Constants of one axis. */
 Value *make_floats(Call *call, Dtype dtype, const double *values, int64_t count);
 Value *make_ints(Call *call, const int64_t *values, int64_t count);
-Value *make_strings(Call *call, const char *const *values, int64_t count, int rank);
 /* x divided by its length over some axes, which is taken to be at least epsilon. */
 Value *make_unit(Call *call, Value *x, const int64_t *axes, int count, double epsilon);
 /* x in depth positions: bool [.., depth], whether x is each of them. */

@@ -14,7 +14,7 @@ static const LayerKind *const families[] = {
     rnn_layers,        shape_layers,     spectrogram_layers, text_layers,     wrapper_layers,
 };
 
-static const LayerKind *const operations[] = {element_operations, shape_operations};
+static const LayerKind *const operations[] = {axes_operations, element_operations, shape_operations};
 
 static const LayerKind *kind_named(const LayerKind *const *tables, int count, const char *name) {
   for (int i = 0; i < count; i++)
@@ -29,6 +29,7 @@ const LayerKind *layer_kind(const char *class_name) {
 
 const LayerKind *operation_kind(const char *name) {
   const LayerKind *kind = element_operation(name);
+  if (!kind) kind = axes_operation(name);
   return kind ? kind : kind_named(operations, COUNT_OF(operations), name);
 }
 

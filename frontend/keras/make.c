@@ -175,14 +175,6 @@ Value *make_ints(Call *call, const int64_t *values, int64_t count) {
                      data_copy(module, DTYPE_I64, count, values), NULL);
 }
 
-Value *make_strings(Call *call, const char *const *values, int64_t count, int rank) {
-  Module *module = call->import->module;
-  Data *data = data_new(module, DTYPE_STRING, count);
-  const char **to = data_bytes(data);
-  for (int64_t i = 0; i < count; i++) to[i] = intern(module, values[i]);
-  return build_const(call->builder, type_static(module, DTYPE_STRING, rank, &count), data, NULL);
-}
-
 /* ---- lengths ---- */
 
 Value *make_unit(Call *call, Value *x, const int64_t *axes, int count, double epsilon) {

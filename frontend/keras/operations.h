@@ -1,5 +1,5 @@
 /*
- * operations.h -- what operations on tensors share (operations.c, operations_shape.c).
+ * operations.h -- what operations on tensors share (operations.c).
  */
 #ifndef TENON_KERAS_OPERATIONS_H
 #define TENON_KERAS_OPERATIONS_H
@@ -19,5 +19,17 @@ const Dim *op_dim(Call *call, const cJSON *item);
 Value *op_value(Call *call, const cJSON *item, Dtype dtype);
 Value *op_operand(Call *call, int position, const char *name);
 Dtype op_dtype(const cJSON *item, Dtype otherwise); /* "float32", or a policy of that name */
+/* The first input in floating point. */
+Value *op_floats(Call *call);
+/* Both, in one dtype; false with a Diag. */
+bool op_two_operands(Call *call, Value **a, Value **b);
+
+typedef struct NamedOp {
+  const Op *op;
+  const char *names; /* the class of keras.ops, then TensorFlow's functions */
+} NamedOp;
+
+/* The operator that has that word among its names; NULL: none. */
+const Op *op_named(const NamedOp *list, int count, const char *name);
 
 #endif

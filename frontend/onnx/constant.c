@@ -1,7 +1,7 @@
 /* constant.c -- ONNX operators whose result follows from attributes and shapes: constants, fills, ranges,
  * masks. */
 #include "frontend/onnx/onnx.h"
-#include "frontend/onnx/strings.h"
+#include "frontend/strings.h"
 
 #include <math.h>
 #include <string.h>
@@ -49,9 +49,9 @@ static bool import_constant(OnnxNode *node) {
   const float *floats = attr_floats(node, "value_floats", &count);
   if (floats) return constant_list(node, DTYPE_F32, 1, count, floats);
   const char *text = attr_string(node, "value_string", NULL);
-  if (text) return set_output(node, string_constant(node, &text, 1, 0));
+  if (text) return set_output(node, build_strings(&node->builder, &text, 1, 0));
   const char *const *texts = attr_strings(node, "value_strings", &count);
-  if (texts) return set_output(node, string_constant(node, texts, count, 1));
+  if (texts) return set_output(node, build_strings(&node->builder, texts, count, 1));
   return onnx_fail(node, "the node has no value");
 }
 

@@ -8,6 +8,7 @@
 #include "frontend/onnx/ml.h"
 #include "frontend/onnx/strings.h"
 #include "frontend/onnx/trees.h"
+#include "frontend/strings.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -149,7 +150,7 @@ static bool import_one_hot_encoder(OnnxNode *node) {
     return onnx_fail(node, "%d integers and %d strings are the categories of %s", ints, count_names,
                      type_text(node->module, x->type));
   if (names) {
-    x = emit_unsqueeze(node, emit_key_number(node, x, names, count_names), 0, 1);
+    x = emit_unsqueeze(node, build_place_among(&node->builder, x, names, count_names, count_names), 0, 1);
     Value *numbers = emit_positions(node, DTYPE_I64, dim_const(node->module, count_names));
     return set_output(node, emit_cast(node, emit_binary(node, &op_equal, x, numbers), DTYPE_F32));
   }
@@ -313,7 +314,7 @@ static Value *value_table(OnnxNode *node, const List *values, double number, con
     const char **texts = NEW_ARRAY(node->module->arena, const char *, count);
     for (int i = 0; i < values->count; i++) texts[i] = values->texts[i];
     texts[values->count] = text;
-    return string_constant(node, texts, count, 1);
+    return build_strings(&node->builder, texts, count, 1);
   }
   Data *data = data_new(node->module, values->numbers.dtype, count);
   for (int i = 0; i < values->count; i++)
@@ -324,8 +325,8 @@ static Value *value_table(OnnxNode *node, const List *values, double number, con
 
 static Value *by_search(OnnxNode *node, Value *x, const List *keys, const List *values, double number,
                         const char *text) {
-  Value *at =
-      keys->texts ? emit_key_number(node, x, keys->texts, keys->count) : positions(node, x, &keys->numbers);
+  Value *at = keys->texts ? build_place_among(&node->builder, x, keys->texts, keys->count, keys->count)
+                          : positions(node, x, &keys->numbers);
   return emit_binary(node, &op_gather, value_table(node, values, number, text), at);
 }
 

@@ -6,6 +6,7 @@
  * value for what is missing lie those of the map, and a comparison of all with all says where.
  */
 #include "frontend/onnx/strings.h"
+#include "frontend/strings.h"
 
 #include <string.h>
 
@@ -54,7 +55,7 @@ static bool import_dict_vectorizer(OnnxNode *node) {
                      dtype_name(keys->type->dtype));
   int64_t count = ints;
   if (name_keys)
-    wanted = string_constant(node, name_keys, names, 1);
+    wanted = build_strings(&node->builder, name_keys, names, 1);
   else
     wanted = build_const(&node->builder, type_static(node->module, DTYPE_I64, 1, &count),
                          data_copy(node->module, DTYPE_I64, count, int_keys), NULL);

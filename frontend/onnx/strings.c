@@ -1,7 +1,7 @@
 /* strings.c -- ONNX operators on strings, and casts from and to them. */
 #include "frontend/onnx/strings.h"
+#include "frontend/strings.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- Shared */
@@ -10,15 +10,8 @@ bool is_string(const Value *value) {
   return value && value->type->dtype == DTYPE_STRING;
 }
 
-Value *string_constant(OnnxNode *node, const char *const *texts, int64_t count, int rank) {
-  Data *data = data_new(node->module, DTYPE_STRING, count);
-  const char **to = data_bytes(data);
-  for (int64_t i = 0; i < count; i++) to[i] = intern(node->module, texts[i]);
-  return build_const(&node->builder, type_static(node->module, DTYPE_STRING, rank, &count), data, NULL);
-}
-
 static Value *string_scalar(OnnxNode *node, const char *text) {
-  return string_constant(node, &text, 1, 0);
+  return build_strings(&node->builder, &text, 1, 0);
 }
 
 Value *emit_string_pair(OnnxNode *node, const Op *op, Value *x, Value *y) {
@@ -31,38 +24,6 @@ Value *emit_string_pair(OnnxNode *node, const Op *op, Value *x, Value *y) {
     return NULL;
   }
   return emit_binary(node, op, emit_broadcast(node, x, type), emit_broadcast(node, y, type));
-}
-
-typedef struct Key {
-  const char *text;
-  int64_t number;
-} Key;
-
-static int compare_keys(const void *a, const void *b) {
-  const Key *x = a, *y = b;
-  int order = strcmp(x->text, y->text);
-  return order ? order : x->number < y->number ? -1 : 1;
-}
-
-/* The keys in order, and behind their numbers that of a string which is none of them: position -1. */
-Value *emit_key_number(OnnxNode *node, Value *x, const char *const *keys, int count) {
-  Arena *arena = node->module->arena;
-  Key *sorted = NEW_ARRAY(arena, Key, count);
-  const char **texts = NEW_ARRAY(arena, const char *, count);
-  int64_t *numbers = NEW_ARRAY(arena, int64_t, count + 1), kept = 0;
-  for (int i = 0; i < count; i++) sorted[i] = (Key){keys[i], i};
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_keys);
-  for (int i = 0; i < count; i++) {
-    if (kept && strcmp(texts[kept - 1], sorted[i].text) == 0) continue;
-    texts[kept] = sorted[i].text;
-    numbers[kept++] = sorted[i].number;
-  }
-  numbers[kept] = count;
-  int64_t size = kept + 1;
-  Value *at = emit_binary(node, &op_string_find, x, string_constant(node, texts, kept, 1));
-  Value *table = build_const(&node->builder, type_static(node->module, DTYPE_I64, 1, &size),
-                             data_copy(node->module, DTYPE_I64, size, numbers), NULL);
-  return at ? emit_binary(node, &op_gather, table, at) : NULL;
 }
 
 /* ---- Casts */
@@ -116,7 +77,7 @@ static bool import_string_normalizer(OnnxNode *node) {
   if (x->type->rank == 2) x = emit_known_axis(node, x, 0, 1);
   if (count && x) {
     Node *core = node_new(&node->builder, &op_string_without,
-                          (Value *[]){x, string_constant(node, words, count, 1)}, 2);
+                          (Value *[]){x, build_strings(&node->builder, words, count, 1)}, 2);
     node_set_bool(core, "ignore_case", !attr_bool(node, "is_case_sensitive", false));
     x = finish(core);
   }

@@ -10,6 +10,7 @@
  * column of the result, and so does this.
  */
 #include "frontend/onnx/strings.h"
+#include "frontend/strings.h"
 
 #include <string.h>
 
@@ -50,7 +51,7 @@ static bool number_tokens(Vectorizer *v) {
     numbers[i] = (intptr_t)names_get(&seen, name) - 1;
   }
   v->pool = numbers;
-  v->rows = emit_key_number(node, v->rows, texts, v->pool_size);
+  v->rows = build_place_among(&node->builder, v->rows, texts, v->pool_size, v->pool_size);
   return v->rows != NULL;
 }
 

@@ -6,12 +6,12 @@
  * The empty string is what is masked: it stands where a text has fewer words than others, and counts nowhere.
  */
 #include "frontend/keras/layers/category.h"
+#include "frontend/strings.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static Value *text_scalar(Call *call, const char *text) {
-  return make_strings(call, &text, 1, 0);
+  return build_strings(call->builder, &text, 1, 0);
 }
 
 static bool check_strings(Call *call, const Value *x) {
@@ -97,38 +97,16 @@ static Value *hashed_crossing(Call *call) {
 
 /* ---- vocabularies ---- */
 
-typedef struct Key {
-  const char *text;
-  int64_t number;
-} Key;
-
-static int compare_keys(const void *a, const void *b) {
-  const Key *x = a, *y = b;
-  int order = strcmp(x->text, y->text);
-  return order ? order : (x->number > y->number) - (x->number < y->number);
-}
-
 /* Which token x is, the first of equal ones; -1: none. */
 static Value *token_place(Call *call, Value *x, const Lookup *l) {
-  Arena *arena = call->import->module->arena;
-  Key *keys = NEW_ARRAY(arena, Key, l->count);
-  const char **texts = NEW_ARRAY(arena, const char *, l->count);
-  int64_t *numbers = NEW_ARRAY(arena, int64_t, l->count + 1), kept = 0;
+  const char **tokens = NEW_ARRAY(call->import->module->arena, const char *, l->count);
   const cJSON *item = l->tokens;
   for (int64_t i = 0; i < l->count; i++, item = item->next) {
     if (!cJSON_IsString(item))
       return call_null(call, "token %lld of its vocabulary is no string", (long long)i);
-    keys[i] = (Key){item->valuestring, i};
+    tokens[i] = item->valuestring;
   }
-  qsort(keys, (size_t)l->count, sizeof *keys, compare_keys);
-  for (int64_t i = 0; i < l->count; i++) {
-    if (kept && !strcmp(texts[kept - 1], keys[i].text)) continue;
-    texts[kept] = keys[i].text;
-    numbers[kept++] = keys[i].number;
-  }
-  numbers[kept] = -1; /* where string_find gives -1 */
-  Value *at = make_binary(call, &op_string_find, x, make_strings(call, texts, kept, 1));
-  return make_gather(call, make_ints(call, numbers, kept + 1), at, 0);
+  return build_place_among(call->builder, x, tokens, l->count, -1);
 }
 
 static Value *token_unknown(Call *call, Value *x, const Lookup *l) {
@@ -154,7 +132,7 @@ static Value *token_of(Call *call, Value *x, const Lookup *l) {
     table[l->first + i] = cJSON_IsString(item) ? item->valuestring : "";
   table[l->first + l->count] = oov;
   x = make_clip(call, make_cast(call, x, DTYPE_I64), -1, (double)(l->first + l->count));
-  return make_gather(call, make_strings(call, table, l->first + l->count + 1, 1), x, 0);
+  return make_gather(call, build_strings(call->builder, table, l->first + l->count + 1, 1), x, 0);
 }
 
 static Value *string_lookup(Call *call) {
