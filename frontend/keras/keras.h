@@ -254,7 +254,8 @@ typedef struct Call {
   const Masked *refs;    /* the tensors of from->refs */
   Value **more;          /* further results */
   int more_count, more_room;
-  Value *mask; /* of the first result, where LayerKind.masking leaves it to the function */
+  Value *mask;       /* of the first result, where LayerKind.masking leaves it to the function */
+  const char *keeps; /* what its states are called after; NULL: the layer's name */
 } Call;
 
 /* What becomes of the mask of the first input. */

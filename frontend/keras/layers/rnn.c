@@ -216,7 +216,8 @@ bool recurrent_initial(Call *call, Value **states, int count) {
 
 Value *recurrent_keep(Call *call, const char *name, const Type *type) {
   Import *import = call->import;
-  const char *full = arena_printf(import->module->arena, "%s.%s", call->layer->name, name);
+  const char *full =
+      arena_printf(import->module->arena, "%s.%s", call->keeps ? call->keeps : call->layer->name, name);
   if (!type_is_static(type))
     return call_null(call, "it is stateful, so the batch needs a fixed size: give --dim batch=N");
   Kept *kept = NEW(import->module->arena, Kept);
@@ -437,6 +438,8 @@ static bool half_call(Call *call, int half, Call *inner) {
   *inner = (Call){.import = call->import, .builder = call->builder, .layer = layer, .config = layer->config};
   inner->inputs = inputs;
   inner->masks = masks;
+  inner->keeps =
+      arena_printf(call->import->module->arena, "%s.%s", call->layer->name, half ? "backward" : "forward");
   inner->input_count = 1 + count / 2;
   return true;
 }

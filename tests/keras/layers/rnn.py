@@ -133,10 +133,13 @@ def bidirectional(call):
     states = call.inputs[1:] or [t.value for t in call.kwargs.get("initial_state") or []]
     count, config = len(states) // 2, inner["config"]
     back = config.get("go_backwards", False)
-    ways = [(inner, call.weights[:half], states[:count], back), (other, call.weights[half:], states[count:], not back)]
+    ways = [("forward", inner, call.weights[:half], states[:count], back), ("backward", other, call.weights[half:], states[count:], not back)]
     ys, ends = [], []
-    for l, w, s, backwards in ways:
+    for way, l, w, s, backwards in ways:
+        kept = f"{call.config['name']}.{way}"
+        s = forward.STATES[kept] if l["config"].get("stateful") else s
         y, end = run(l["class_name"], l["config"], w, x, call.masks[0], s or None, call.major, backwards)
+        forward.STATES[kept] = end
         ys.append(y)
         ends += end
     all_steps = config.get("return_sequences")
