@@ -453,8 +453,7 @@ static Value *resize(Call *call) {
   Node *node = node_new(call->builder, &op_resize, &x, 1);
   node_set_dims(node, "sizes", all, 4);
   node_set_string(node, "mode", nearest ? "nearest" : "linear");
-  node_set_string(node, "coordinates", nearest ? "tf_half_pixel_for_nn" : "half_pixel");
-  node_set_string(node, "nearest", "floor");
+  node_set_string(node, "nearest", "round_prefer_ceil");
   return make(node);
 }
 

@@ -3,9 +3,9 @@
  * UpSampling.
  *
  * Everything resamples along axes, wherever the channels are. Nearest, bilinear and bicubic are the core op
- * resize with TensorFlow's conventions: centres of elements at halves, bicubic of Keys with a = -0.5 and taps
- * outside left out. Every other kernel, and all that average while they shrink, is a matrix of weights for
- * each axis, [old][new].
+ * resize with TensorFlow's conventions: centres of elements at halves, the latter of two that are equally
+ * near, bicubic of Keys with a = -0.5 and taps outside left out. Every other kernel, and all that average
+ * while they shrink, is a matrix of weights for each axis, [old][new].
  */
 #include "frontend/keras/keras.h"
 #include <math.h>
@@ -110,12 +110,10 @@ static Value *resample_by_op(Call *call, Value *x, const Image *image, const Dim
     bool inside = i >= image->first && i < image->first + image->spatial;
     all[i] = inside ? sizes[i - image->first] : x->type->dims[i];
   }
-  bool nearest = !strcmp(image->how->mode, "nearest");
   Node *node = node_new(call->builder, &op_resize, &x, 1);
   node_set_dims(node, "sizes", all, rank);
   node_set_string(node, "mode", image->how->mode);
-  node_set_string(node, "coordinates", nearest ? "tf_half_pixel_for_nn" : "half_pixel");
-  node_set_string(node, "nearest", "floor");
+  node_set_string(node, "nearest", "round_prefer_ceil");
   if (image->how->kernel == keys_cubic) {
     node_set_float(node, "cubic_coeff", -0.5);
     node_set_bool(node, "exclude_outside", true);
