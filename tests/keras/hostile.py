@@ -6,6 +6,7 @@ Named cases also say which words the error must have. Then come truncated, bit-f
 may be read or refused.
 """
 import copy
+import io
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 
 import h5py
@@ -21,6 +23,7 @@ import numpy as np
 import models
 
 TIMEOUT = 60
+MOST_SECONDS, MOST_BYTES = 10, 600 << 20  # of a processor, of memory: for what is said in an instant, with the sanitizers' share
 NAMED = []
 
 
@@ -123,6 +126,50 @@ def overflowing_dataset(folder):
     return path
 
 
+@case("0 weights for it")
+def links_in_a_circle(folder):
+    """Of groups to a group around them, and of names to each other."""
+    path = keras2(folder, [IMAGE, plain("Dense", units=3, use_bias=False)])
+    with h5py.File(path, "a") as file:
+        file.require_group("model_weights/y").attrs["weight_names"] = np.zeros(0)
+        file["model_weights/y/again"] = file["model_weights"]
+        file["model_weights/a"], file["model_weights/b"] = h5py.SoftLink("/model_weights/b"), h5py.SoftLink("/model_weights/a")
+    return path
+
+
+@case("lists its weight", "does not hold it")
+def link_to_another_file(folder):
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["kernel"] = np.zeros((4, 3), np.float32)
+    path = keras2(folder, [IMAGE, plain("Dense", units=3, use_bias=False)])
+    with h5py.File(path, "a") as file:
+        file.require_group("model_weights/y").attrs["weight_names"] = np.array(["kernel"], "S")
+        file["model_weights/y/kernel"] = h5py.ExternalLink(str(folder / "other.h5"), "/kernel")
+    return path
+
+
+@case("more bytes than a file of this size can hold")
+def compressed_bomb(folder):
+    path = keras2(folder, [IMAGE])
+    with h5py.File(path, "a") as file:
+        file.create_dataset("zeros", (1 << 30,), "f4", chunks=(1 << 22,), compression="gzip")[:1 << 23] = 0
+    return path
+
+
+@case("not valid JSON")
+def json_without_end(folder):
+    path = folder / "m.json"
+    path.write_text('{"class_name": "Sequential", "config": {"layers": [' + '{"a": 1}, ' * 1000000)
+    return path
+
+
+@case("nested", "levels deep")
+def deep_without_end(folder):
+    path = folder / "m.json"
+    path.write_text('{"class_name": ' + "[" * 20000000)
+    return path
+
+
 @case("nested", "levels deep")
 def deep_json(folder):
     path = folder / "m.json"
@@ -183,6 +230,51 @@ def archive_with_nonsense(folder):
 @case("claims")
 def archive_bomb(folder):
     return archive(folder, {"config.json": " " * (65 << 20) + CONFIG, "model.weights.h5": b""}, zipfile.ZIP_DEFLATED)
+
+
+@case("not an HDF5 file")
+def archive_bomb_of_weights(folder):
+    with zipfile.ZipFile(folder / "m.keras", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", CONFIG)
+        with file.open("model.weights.h5", "w", force_zip64=True) as member:
+            for _ in range(256):
+                member.write(bytes(1 << 20))
+    return folder / "m.keras"
+
+
+def beside(folder, name, data):
+    """A Dense in JSON and what is beside it."""
+    layers = [IMAGE, {"class_name": "Dense", "config": {"name": "y", "units": 3, "use_bias": False}}]
+    (folder / "m.json").write_text(json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": layers}}))
+    (folder / name).write_bytes(data)
+    return folder / "m.json"
+
+
+def npz(data, compression=zipfile.ZIP_STORED):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", compression) as file:
+        file.writestr("arr_0.npy", data)
+    return held.getvalue()
+
+
+def npy_header(shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@case("has the shape")
+def npz_bomb(folder):
+    return beside(folder, "m.npz", npz(npy_header((1 << 26,)) + bytes(1 << 28), zipfile.ZIP_DEFLATED))
+
+
+@case("arr_0")
+def npz_absurd(folder):
+    return beside(folder, "m.npz", npz(npy_header((1 << 40, 1 << 40)) + bytes(48)))
+
+
+@case("arr_0")
+def npz_short(folder):
+    return beside(folder, "m.npz", npz(npy_header((4, 3)) + bytes(44)))
 
 
 def tfjs(folder, shards, paths=("a.bin",), weights=(("y/kernel", [4, 3]),), **model):
@@ -585,12 +677,19 @@ def random_files(folder, count):
 
 
 def run(program, path):
-    """(exit code, what was said)"""
-    try:
-        done = subprocess.run([*program, str(path)], capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        return "hang", ""
-    return done.returncode, done.stderr
+    """(exit code, or what it used too much of; what was said)"""
+    with tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen([*program, str(path)], stdout=subprocess.DEVNULL, stderr=errors)
+        alarm = threading.Timer(TIMEOUT, child.kill)
+        alarm.start()
+        _, status, used = os.wait4(child.pid, 0)
+        alarm.cancel()
+        child.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    if used.ru_utime + used.ru_stime > MOST_SECONDS:
+        return f"{used.ru_utime + used.ru_stime:.1f} seconds", said
+    return (f"{used.ru_maxrss >> 10} MB" if used.ru_maxrss << 10 > MOST_BYTES else child.returncode), said
 
 
 def verdict(code, said, words):
