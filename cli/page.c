@@ -37,7 +37,7 @@ typedef struct Page {
   Json json; /* writes to one of the streams at a time */
   Stream nodes, stages;
   Stored *stored;
-  int stored_count, stored_capacity, stage_count;
+  int stored_count, stored_capacity;
   bool *has_op; /* [all_op_count] */
 } Page;
 
@@ -117,19 +117,6 @@ static void write_text(Json *json, const char *key, const char *text) {
   if (text) json_key(json, key), json_string(json, text);
 }
 
-static void write_outputs(Json *json, const Graph *graph) {
-  json_key(json, "outputs");
-  json_begin(json, '[');
-  for (int i = 0; i < graph->output_count; i++) {
-    json_begin(json, '{');
-    write_text(json, "name", graph->output_names[i]);
-    json_key(json, "value");
-    json_mention(json, graph_output(graph, i));
-    json_end(json, '}');
-  }
-  json_end(json, ']');
-}
-
 /* Stages are written one after the other, and meanwhile what is new of their nodes. */
 static void add_stage(Page *page, const Graph *graph, const Pass *pass, const char *why, bool changed) {
   Json *json = &page->json;
@@ -143,26 +130,21 @@ static void add_stage(Page *page, const Graph *graph, const Pass *pass, const ch
   write_text(json, "why", why);
   json_key(json, "changed");
   json_bool(json, changed);
-  json_key(json, "inputs");
-  json_begin(json, '[');
-  for (int i = 0; i < graph->input_count; i++) json_value(json, graph->inputs[i]);
-  json_end(json, ']');
+  json_inputs(json, graph);
   json_key(json, "nodes");
   json_begin(json, '[');
   for (int i = 0; i < at; i++) json_int(json, numbers[i]);
   json_end(json, ']');
-  write_outputs(json, graph);
+  json_outputs(json, graph);
   json_end(json, '}');
   turn_from(page, &page->stages);
-  page->stage_count++;
 }
 
 /* Of the default order; --passes has no reasons. */
-static const char *reason(const Page *page, const Pass *pass, int number) {
-  (void)page;
-  const PipelineStep *step = default_pipeline;
-  for (int i = 1; i < number && step->pass; i++) step++;
-  return step->pass && strcmp(step->pass, pass->name) == 0 ? step->why : NULL;
+static const char *reason(const Step *step) {
+  const PipelineStep *usual = default_pipeline;
+  for (int i = 1; i < step->number && usual->pass; i++) usual++;
+  return usual->pass && strcmp(usual->pass, step->pass->name) == 0 ? usual->why : NULL;
 }
 
 static bool see_nothing(void *context, Graph *graph, const Step *step) {
@@ -171,7 +153,7 @@ static bool see_nothing(void *context, Graph *graph, const Step *step) {
 }
 
 static bool see_stage(void *context, Graph *graph, const Step *step, bool changed) {
-  add_stage(context, graph, step->pass, reason(context, step->pass, step->number), changed);
+  add_stage(context, graph, step->pass, reason(step), changed);
   return true;
 }
 

@@ -115,6 +115,12 @@ static bool measure_session(Program *program, const Tensor *inputs, Measured *me
   return true;
 }
 
+static bool open_session(Program *program) {
+  tenon_session_options options = {.size = sizeof options, .threads = 1, .profile = 1};
+  int error = program->library->session_open(&options, &program->session);
+  return !error || fail(program->module, "%s", program->library->error_text(error));
+}
+
 void page_measure_library(Program *program, Measured *measured) {
   Module *module = program->module;
   Diag *last = module->last_diag;
@@ -123,7 +129,7 @@ void page_measure_library(Program *program, Measured *measured) {
   *measured = (Measured){.count = 0};
   bool ok = option_flag(program->arguments, "no-measure")
                 ? fail(module, "--no-measure")
-                : program_inputs(program, inputs) && program_prepare(program, true) &&
+                : program_inputs(program, inputs) && open_session(program) &&
                       measure_session(program, inputs, measured);
   if (!ok) give_up(module, last, errors, measured);
   tensors_free(inputs, program->input_count);

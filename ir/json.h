@@ -52,6 +52,8 @@ void json_raw(Json *json, const char *text);       /* JSON that was written befo
 void json_mention(Json *json, const Value *value); /* NULL: null */
 void json_value(Json *json, const Value *value);
 void json_node(Json *json, const Node *node);
+void json_inputs(Json *json, const Graph *graph); /* with the key, as json_outputs */
+void json_outputs(Json *json, const Graph *graph);
 void json_graph(Json *json, const Graph *graph); /* a line for each node */
 
 /* One graph, and a newline. */

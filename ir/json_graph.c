@@ -172,7 +172,14 @@ void json_node(Json *json, const Node *node) {
   json_end(json, '}');
 }
 
-static void write_outputs(Json *json, const Graph *graph) {
+void json_inputs(Json *json, const Graph *graph) {
+  json_key(json, "inputs");
+  json_begin(json, '[');
+  for (int i = 0; i < graph->input_count; i++) json_value(json, graph->inputs[i]);
+  json_end(json, ']');
+}
+
+void json_outputs(Json *json, const Graph *graph) {
   json_key(json, "outputs");
   json_begin(json, '[');
   for (int i = 0; i < graph->output_count; i++) {
@@ -191,10 +198,7 @@ void json_graph(Json *json, const Graph *graph) {
   json_begin(json, '{');
   json_key(json, "name");
   json_string(json, graph->name ? graph->name : "");
-  json_key(json, "inputs");
-  json_begin(json, '[');
-  for (int i = 0; i < graph->input_count; i++) json_value(json, graph->inputs[i]);
-  json_end(json, ']');
+  json_inputs(json, graph);
   if (graph->state_count > 0) json_key(json, "states"), json_int(json, graph->state_count);
   json_key(json, "nodes");
   json_begin(json, '[');
@@ -206,7 +210,7 @@ void json_graph(Json *json, const Graph *graph) {
     json_node(json, node);
   }
   json_end(json, ']');
-  write_outputs(json, graph);
+  json_outputs(json, graph);
   json_end(json, '}');
 }
 

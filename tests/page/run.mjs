@@ -29,14 +29,14 @@ function check(holds, what) {
 }
 const same = (got, want, what) => check(JSON.stringify(got) === JSON.stringify(want), `${what} is ${JSON.stringify(got)}, not ${JSON.stringify(want)}`);
 
-// A chain with skips of several lengths, and one value that is used everywhere.
+// A chain with skips of several lengths, and one value that is used everywhere. The input's name is not to be markup.
 function generated(count) {
-  const lines = ['  %v0: f32[1,64] = relu %x'];
+  const lines = ['  %v0: f32[1,64] = relu %"x\\"><b id=evil>"'];
   for (let i = 1; i < count; i++) {
     const other = i % 11 === 0 ? Math.max(0, i - 9) : i % 101 === 0 ? Math.max(0, i - 90) : i % 53 === 0 ? 0 : -1;
     lines.push(`  %v${i}: f32[1,64] = ` + (other < 0 ? `${['tanh', 'sqrt', 'abs'][i % 3]} %v${i - 1}` : `add %v${i - 1}, %v${other}`));
   }
-  return `graph generated(%x: f32[1,64]) -> (%v${count - 1}: f32[1,64]) {\n${lines.join('\n')}\n  return %v${count - 1}\n}\n`;
+  return `graph generated(%"x\\"><b id=evil>": f32[1,64]) -> (%v${count - 1}: f32[1,64]) {\n${lines.join('\n')}\n  return %v${count - 1}\n}\n`;
 }
 
 let file = model;
@@ -192,6 +192,10 @@ try {
   await open(`#pass=${id}&node=${encodeURIComponent(node)}&colour=bytes`);
   same(await js('[app.stage.raw.id, app.selected, app.mode, app.view]'), [id, node, 'bytes', 'graph'], 'what a link says');
   check(await js('app.graph.isVisible(app.stage.byKey.get(app.selected))'), 'the node of a link is on the screen');
+  if (file !== model) {
+    await js("app.select(app.stage.items[0].key)");
+    check((await text('#panel')).includes('x"><b id=evil>') && await count('#evil') === 0, 'a name is text, whatever is in it');
+  }
   same(browser.errors, [], 'errors at all');
   if (library) await testLibrary();
 } catch (error) {
