@@ -121,10 +121,20 @@ static void initialize_llvm(void) {
   LLVMInitializeAllAsmParsers();
 }
 
+/* Tests whose subject is not the code that LLVM makes set TENON_QUICK (docs/testing.md); with sanitizers all
+ * are such. LLVM then needs a third of its time. */
+static LLVMCodeGenOptLevel effort(void) {
+#ifdef __SANITIZE_ADDRESS__
+  return LLVMCodeGenLevelNone;
+#else
+  return getenv("TENON_QUICK") ? LLVMCodeGenLevelNone : LLVMCodeGenLevelLess;
+#endif
+}
+
 /* Cpu and features are attributes of each function: named here too, they would also apply to the functions
  * for the oldest processor, and triple the time that LLVM takes. */
 static LLVMTargetMachineRef create_machine(LLVMTargetRef llvm_target, const Target *target) {
-  return LLVMCreateTargetMachine(llvm_target, target->triple, "", "", LLVMCodeGenLevelLess, LLVMRelocPIC,
+  return LLVMCreateTargetMachine(llvm_target, target->triple, "", "", effort(), LLVMRelocPIC,
                                  LLVMCodeModelDefault);
 }
 

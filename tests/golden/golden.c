@@ -1,7 +1,8 @@
 /*
  * golden.c -- runs goldens: text files that hold an input, what is done with it, and what comes of it.
  *
- *   golden [--bless] [--tenon PROGRAM] FILE|FOLDER...
+ *   golden [--bless] [--tenon PROGRAM] [--shard I/N] FILE|FOLDER...       of a folder every N-th file only,
+ * from the I-th
  *
  * Each file is tested in a process of its own. The last line is `N passed, N failed`.
  */
@@ -207,6 +208,7 @@ static bool passes(Golden *golden) {
 
 typedef struct Tally {
   int passed, failed;
+  int shard, shards;
 } Tally;
 
 static int is_golden(const struct dirent *entry) {
@@ -220,7 +222,7 @@ static void test_path(Golden model, const char *path, Tally *tally) {
   int count = folder ? scandir(path, &entries, is_golden, alphasort) : 0;
   for (int i = 0; i < count; i++) {
     char *full = format_text("%s/%s", path, entries[i]->d_name);
-    test_path(model, full, tally);
+    if (i % tally->shards == tally->shard - 1) test_path(model, full, tally);
     free(full);
     free(entries[i]);
   }
@@ -236,12 +238,15 @@ static void test_path(Golden model, const char *path, Tally *tally) {
 
 int main(int argc, char **argv) {
   Golden model = {.tenon = TENON_PROGRAM, .top = TENON_TOP};
-  Tally tally = {0};
+  Tally tally = {.shard = 1, .shards = 1};
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--bless") == 0)
       model.bless = true;
     else if (strcmp(argv[i], "--tenon") == 0 && i + 1 < argc)
       model.tenon = argv[++i];
+    else if (strcmp(argv[i], "--shard") == 0 && i + 1 < argc &&
+             sscanf(argv[++i], "%d/%d", &tally.shard, &tally.shards) == 2 && tally.shards > 0)
+      continue;
     else
       test_path(model, argv[i], &tally);
   }
