@@ -179,6 +179,10 @@ int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
   return row / layer->group_rows * window.group_channels + inside;
 }
 
+int64_t layer_groups(const Layer *layer) {
+  return layer->rows / layer->group_rows;
+}
+
 void plan_report(const Plan *plan, const char *what, int done, int count) {
   const Ledger *ledger = plan->ledger;
   if (ledger->progress) ledger->progress(ledger->context, what, done, count);

@@ -75,6 +75,28 @@ float *layer_weights(const Layer *layer);
 /* The input channel that column j of the weights meets. */
 int64_t layer_channel(const Layer *layer, int64_t row, int64_t column);
 
+int64_t layer_groups(const Layer *layer);
+
+/* ---- windows.c ---- */
+
+/* The places where a layer has results, and what it met there. */
+typedef struct Windows {
+  const Layer *layer;
+  const Tensor *x, *y; /* what it multiplies and gives */
+  bool is_conv;
+  Window window;
+  int64_t count;
+  int *elements;     /* [k]: of the kernel */
+  int64_t *channels; /* [k]: how far in x from channel 0 of a group */
+  int64_t *offsets;  /* [elements of the kernel]: where each is, at the place that is being read */
+} Windows;
+
+/* What it needs lies in the arena. */
+Windows windows_of(Arena *arena, const Layer *layer, const Tensor *x, const Tensor *y);
+/* row[k]: what the weights of a group of channels meet there; row[group_rows]: what they give. */
+void window_read(const Windows *windows, int64_t place, int64_t group, float *row);
+void window_read_results(const Windows *windows, int64_t place, int64_t group, float *row);
+
 /* ---- calibrate.c ---- */
 
 /* Runs the graph on the samples: ranges and means. */

@@ -15,101 +15,25 @@
 
 enum { HESSIAN_BYTES = 1 << 29, MAX_K = 8192, ROWS_OF_SAMPLE = 512 };
 
-/* ---- rows of what weights meet ---- */
-
-/* Where in the activation the columns of a layer's weights are. */
-typedef struct Columns {
-  const Layer *layer;
-  const Tensor *x;
-  bool is_conv;
-  Window window;
-  int64_t place[MAX_WINDOW], count[MAX_WINDOW]; /* of the result that is made; of results */
-  int64_t batch;
-} Columns;
-
-static int64_t stride_of(const Tensor *x, int axis) {
-  int64_t stride = 1;
-  for (int i = axis + 1; i < x->rank; i++) stride *= x->dims[i];
-  return stride;
-}
-
-/* Element of the kernel that column j belongs to, as a place in each spatial axis; false: it is in the
- * padding. */
-static bool find_pixel(const Columns *c, int64_t column, int64_t *offset) {
-  const Window *w = &c->window;
-  int64_t kernel = c->layer->k / w->group_channels;
-  int64_t rest = w->channels_last ? column / w->group_channels : column % kernel;
-  *offset = c->batch * stride_of(c->x, 0);
-  for (int s = w->rank - 1; s >= 0; s--) {
-    int64_t at = c->place[s] * w->stride[s] - w->before[s] + rest % w->kernel[s] * w->dilation[s];
-    rest /= w->kernel[s];
-    if (at < 0 || at >= c->x->dims[w->spatial_axis + s]) return false;
-    *offset += at * stride_of(c->x, w->spatial_axis + s);
-  }
-  return true;
-}
-
-static void fill_window(const Columns *c, int64_t first_row, float *row) {
-  const float *x = c->x->data;
-  for (int64_t j = 0; j < c->layer->k; j++) {
-    int64_t offset, channel = layer_channel(c->layer, first_row, j);
-    row[j] = find_pixel(c, j, &offset) ? x[offset + channel * stride_of(c->x, c->window.channel_axis)] : 0;
-  }
-}
-
-static Columns columns_of(const Layer *layer, const Tensor *x, const Tensor *y) {
-  Columns c = {.layer = layer, .x = x, .is_conv = node_is(layer->node, &op_conv)};
-  if (!c.is_conv) return c;
-  c.window = node_window(layer->node);
-  for (int s = 0; s < c.window.rank; s++) c.count[s] = y->dims[c.window.spatial_axis + s];
-  return c;
-}
-
-/* Results that a row can be made for. */
-static int64_t places(const Columns *c) {
-  if (!c->is_conv) return c->layer->k ? tensor_count(c->x) / c->layer->k : 0;
-  int64_t count = c->x->dims[0];
-  for (int s = 0; s < c->window.rank; s++) count *= c->count[s];
-  return count;
-}
-
-static void fill_row(Columns *c, int64_t place, int64_t first_row, float *row) {
-  if (!c->is_conv) {
-    memcpy(row, (const float *)c->x->data + place * c->layer->k, sizeof *row * (size_t)c->layer->k);
-    return;
-  }
-  for (int s = c->window.rank - 1; s >= 0; s--) {
-    c->place[s] = place % c->count[s];
-    place /= c->count[s];
-  }
-  c->batch = place;
-  fill_window(c, first_row, row);
-}
-
 /* ---- Hessians ---- */
-
-static int64_t group_count(const Layer *layer) {
-  return layer->rows / layer->group_rows;
-}
 
 /* 0: none is wanted. */
 static size_t hessian_bytes(const Layer *layer) {
   bool wanted = layer->activation >= 0 && layer->k <= MAX_K && layer->row->precision != PRECISION_F32;
-  return !wanted ? 0 : sizeof(double) * (size_t)(group_count(layer) * layer->k * layer->k);
+  return !wanted ? 0 : sizeof(double) * (size_t)(layer_groups(layer) * layer->k * layer->k);
 }
 
 /* Of an evenly spread part of the places. */
 static void add_sample(const Layer *layer, const Tensor *x, const Tensor *y, double *hessian) {
-  Columns columns = columns_of(layer, x, y);
-  int64_t all = places(&columns), count = all < ROWS_OF_SAMPLE ? all : ROWS_OF_SAMPLE;
-  float *rows = malloc(sizeof *rows * (size_t)(count * layer->k) + 1);
-  if (!rows) abort();
-  for (int64_t group = 0; group < group_count(layer); group++) {
-    for (int64_t i = 0; i < count; i++)
-      fill_row(&columns, i * all / count, group * layer->group_rows, rows + i * layer->k);
+  Arena *arena = arena_new();
+  Windows windows = windows_of(arena, layer, x, y);
+  int64_t all = windows.count, count = all < ROWS_OF_SAMPLE ? all : ROWS_OF_SAMPLE;
+  float *rows = NEW_ARRAY(arena, float, count * layer->k);
+  for (int64_t group = 0; group < layer_groups(layer); group++) {
+    for (int64_t i = 0; i < count; i++) window_read(&windows, i * all / count, group, rows + i * layer->k);
     hessian_add(hessian + group * layer->k * layer->k, (int)layer->k, rows, count, layer->k);
   }
-  free(rows);
+  arena_free(arena);
 }
 
 /* Those of layers first..end-1, one after the other. */
