@@ -145,7 +145,7 @@ static const Tuning *tuning(Module *module, const Arguments *arguments) {
 }
 
 PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
-                               Quantization *quantization) {
+                               const Lossy *lossy) {
   static const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   const char *precision = option_text(arguments, "precision");
   return (PipelineOptions){
@@ -155,7 +155,8 @@ PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const
                .portable = emits_onnx(arguments),
                .strict = precision && strcmp(precision, "strict") == 0,
                .tuning = tuning(module, arguments),
-               .quantization = quantization},
+               .quantization = lossy ? lossy->quantization : NULL,
+               .pruning = lossy ? lossy->pruning : NULL},
       .tables = tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,
@@ -166,14 +167,16 @@ bool build_run(Module *module, const Arguments *arguments, const PipelineOptions
   progress_begin(arguments, "optimising", module->file);
   bool ok = pipeline_run(module->main, options);
   progress_end();
-  if (options->pass.quantization) samples_free(options->pass.quantization->ledger.samples);
+  if (options->pass.quantization)
+    samples_free(options->pass.quantization->ledger.samples);
+  else if (options->pass.pruning)
+    samples_free(options->pass.pruning->ledger.samples);
   if (options->pass.tuning && ok) tune_summary(options->pass.tuning->context);
   return ok;
 }
 
-bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
-                    Quantization *quantization) {
-  PipelineOptions options = build_pipeline(module, arguments, target, quantization);
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target, const Lossy *lossy) {
+  PipelineOptions options = build_pipeline(module, arguments, target, lossy);
   return build_run(module, arguments, &options);
 }
 

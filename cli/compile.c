@@ -32,7 +32,7 @@ typedef struct Compilation {
   const char *path, *output, *emit;
   ModelStats model;
   CodegenStats code;
-  Quantization *quantization;
+  Lossy lossy;
   double seconds;
 } Compilation;
 
@@ -73,8 +73,8 @@ static bool compile(Program *program, Compilation *c) {
   if (!code.name) code.name = build_name(module, c->path);
   c->model = model_stats(module);
   TRY(build_target(module, c->arguments, &code.target));
-  TRY(build_quantization(module, c->arguments, &c->quantization));
-  TRY(build_optimise(module, c->arguments, &code.target, c->quantization));
+  TRY(build_lossy(module, c->arguments, &c->lossy));
+  TRY(build_optimise(module, c->arguments, &code.target, &c->lossy));
   return emit(module, c, &code);
 }
 
@@ -94,7 +94,7 @@ static void print_summary(const Program *program, const Compilation *c) {
     printf("  kernels %d, %d of them distinct\n", c->code.kernel_count, c->code.distinct_kernel_count);
   }
   printf("  %.2f s\n", c->seconds);
-  if (c->quantization) quantization_print(c->quantization, stdout);
+  lossy_print(&c->lossy, stdout);
 }
 
 static int run(const Arguments *arguments) {

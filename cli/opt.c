@@ -74,18 +74,18 @@ static bool optimise(Program *program) {
   Module *module = program->module;
   const Arguments *arguments = program->arguments;
   Target target;
-  Quantization *quantization;
+  Lossy lossy;
   if (program->is_library) return fail(module, "a library holds no graph; name the model");
   TRY(build_target(module, arguments, &target));
-  TRY(build_quantization(module, arguments, &quantization));
-  PipelineOptions pipeline = build_pipeline(module, arguments, &target, quantization);
+  TRY(build_lossy(module, arguments, &lossy));
+  PipelineOptions pipeline = build_pipeline(module, arguments, &target, &lossy);
   const PrintOptions print = print_options(arguments);
   Watcher watcher;
   Printer *printer = printer_open(module->arena, &print, &watcher);
   pipeline.watcher = printer ? &watcher : NULL;
   bool ok = build_run(module, arguments, &pipeline);
   ok = printer_close(printer, ok ? module : NULL) && ok;
-  if (ok && quantization) quantization_print(quantization, stderr);
+  if (ok) lossy_print(&lossy, stderr);
   return ok && finish(module, arguments, &target, printer != NULL);
 }
 

@@ -358,9 +358,9 @@ static void page_close(Page *page) {
   json_finish(&page->json);
 }
 
-static bool optimise(Program *program, Page *page, const Target *target, Quantization *quantization) {
+static bool optimise(Program *program, Page *page, const Target *target, const Lossy *lossy) {
   Module *module = program->module;
-  PipelineOptions pipeline = build_pipeline(module, program->arguments, target, quantization);
+  PipelineOptions pipeline = build_pipeline(module, program->arguments, target, lossy);
   Watcher watcher = {see_nothing, see_stage, page};
   pipeline.watcher = &watcher;
   add_stage(page, module->main, NULL, NULL, true);
@@ -369,7 +369,7 @@ static bool optimise(Program *program, Page *page, const Target *target, Quantiz
 
 /* All that is known, into `whole`. */
 static void write_report(Page *page, const Program *program, const Target *target, const CodeTexts *texts,
-                         const Measured *measured, const Quantization *quantization, Stream *whole) {
+                         const Measured *measured, const Lossy *lossy, Stream *whole) {
   Json *json = &page->json;
   turn_to(page, whole);
   json_begin(json, '{');
@@ -382,20 +382,23 @@ static void write_report(Page *page, const Program *program, const Target *targe
   write_codes(json, texts);
   write_steps(json, texts, measured);
   write_plan(json, program->module->main);
-  if (quantization) write_ledger(json, &quantization->ledger);
+  if (lossy->quantization)
+    write_ledger(json, &lossy->quantization->ledger);
+  else if (lossy->pruning)
+    write_ledger(json, &lossy->pruning->ledger);
   json_end(json, '}');
   stream_close(whole);
 }
 
 static bool compile(Program *program, Page *page, Stream *whole) {
   Module *module = program->module;
-  Quantization *quantization;
+  Lossy lossy;
   Measured measured;
   CodeTexts texts;
   CodegenOptions options = {.name = build_name(module, program->path), .source = base_name(program->path)};
   TRY(build_target(module, program->arguments, &options.target));
-  TRY(build_quantization(module, program->arguments, &quantization));
-  TRY(optimise(program, page, &options.target, quantization));
+  TRY(build_lossy(module, program->arguments, &lossy));
+  TRY(optimise(program, page, &options.target, &lossy));
   progress_begin(program->arguments, "compiling", program->path);
   bool ok = codegen_texts(module->main, &options, &texts);
   progress_end();
@@ -403,7 +406,7 @@ static bool compile(Program *program, Page *page, Stream *whole) {
   page_measure_model(program, &options.target, &measured);
   fflush(page->nodes.out);
   fflush(page->stages.out);
-  write_report(page, program, &options.target, &texts, &measured, quantization, whole);
+  write_report(page, program, &options.target, &texts, &measured, &lossy, whole);
   return true;
 }
 

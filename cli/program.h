@@ -67,8 +67,13 @@ typedef struct Program {
       {"recover", 0, OPTION_TEXT, "A,B,...",                                                                 \
        "what makes up for rounding: bias, equalize, gptq; none (default bias)"},                             \
       {"group", 0, OPTION_COUNT, "N", "weights that share a step with w4 (default 32)"},                     \
+      {"prune", 0, OPTION_TEXT, "channels:S|any:S|2:4|blocks:S",                                             \
+       "leave out this share: of the work with channels, else of the weights"},                              \
+      {"prune-cost", 0, OPTION_CHOICE, "macs|bytes|time",                                                    \
+       "what the share of channels is of (default macs)"},                                                   \
+      {"no-refit", 0, OPTION_FLAG, NULL, "weights that are left do not make up for those that go"},          \
       {"max-drop", 0, OPTION_TEXT, "P%",                                                                     \
-       "of accuracy, or of agreement with the original: layers stay f32 until it holds"},                    \
+       "of accuracy, or of agreement with the original: layers stay f32, weights stay until it holds"},      \
       SAMPLE_OPTIONS
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
@@ -132,16 +137,30 @@ void tensors_free(Tensor *tensors, int count);
 /* Imports with the --dim and --input-shape of the command, and the constants and shapes that are known. */
 bool build_import(Module *module, const char *path, const Arguments *arguments, const ImportOptions *known);
 bool build_states(Module *module, const Arguments *arguments); /* --state and --max (states.c) */
+/* What it says of passes that change results; NULL: nothing. */
+typedef struct Lossy {
+  Pruning *pruning;
+  Quantization *quantization;
+} Lossy;
 /* What the command says of passes, and runs of them over module->main. */
 PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
-                               Quantization *quantization);
+                               const Lossy *lossy);
 bool build_run(Module *module, const Arguments *arguments, const PipelineOptions *options);
 /* The passes of the command, for its --cpu: both in one. */
-bool build_optimise(Module *module, const Arguments *arguments, const Target *target,
-                    Quantization *quantization);
-/* Of --quantize and what belongs to it; NULL: not given. Reads the samples, which build_run frees. */
+bool build_optimise(Module *module, const Arguments *arguments, const Target *target, const Lossy *lossy);
+/* Of --quantize and --prune and what belongs to them. Reads the samples, which build_run frees. */
+bool build_lossy(Module *module, const Arguments *arguments, Lossy *lossy);
+void lossy_print(const Lossy *lossy, FILE *out); /* the ledgers */
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
+/* On the samples of the quantization, if there is one. */
+bool build_pruning(Module *module, const Arguments *arguments, const Quantization *quantization,
+                   Pruning **pruning);
+/* What both are told; false with a Diag. is_random: there is no --calib. */
+bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bool *is_random);
 void quantization_print(const Quantization *quantization, FILE *out);
+void pruning_print(const Pruning *pruning, FILE *out);
+const char *micros_text(double seconds, char text[32]);
+void likeness_print(const Ledger *ledger, FILE *out);
 /* Whether --emit wants a file for other tools, for which fewer passes run; of verbs that have it.
  */
 bool emits_onnx(const Arguments *arguments);

@@ -85,11 +85,21 @@ static bool read_recovery(Module *module, const Arguments *arguments, unsigned *
   return true;
 }
 
+bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bool *is_random) {
+  ledger->times_decide = option_flag(arguments, "tune");
+  ledger->samples = NEW(module->arena, Samples);
+  ledger->progress = show_progress;
+  TRY(read_drop(module, arguments, &ledger->max_drop));
+  TRY(samples_from_options(module, arguments, ledger->samples));
+  *is_random = ledger->samples->count == 0;
+  return !*is_random || random_samples(module, ledger->samples);
+}
+
 static bool read_quantization(Module *module, const Arguments *arguments, Quantization *q) {
+  bool is_random;
   TRY(read_recovery(module, arguments, &q->recovery));
-  TRY(read_drop(module, arguments, &q->ledger.max_drop));
-  TRY(samples_from_options(module, arguments, q->ledger.samples));
-  if (q->ledger.samples->count == 0) return random_samples(module, q->ledger.samples) && warn_random(q);
+  TRY(build_ledger(module, arguments, &q->ledger, &is_random));
+  if (is_random) return warn_random(q);
   if (q->precision == PRECISION_W4 && !option_text(arguments, "recover")) q->recovery |= RECOVER_GPTQ;
   return true;
 }
@@ -105,19 +115,16 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   Quantization *q = NEW(module->arena, Quantization);
   q->precision = numbers[choice_number(precision, precisions, 0)];
   q->range = (RangeMethod)choice_number(option_text(arguments, "range"), ranges, RANGE_MSE);
-  q->ledger.times_decide = option_flag(arguments, "tune");
-  q->ledger.samples = NEW(module->arena, Samples);
-  q->ledger.progress = show_progress;
   q->group = (int)option_count(arguments, "group", 32);
   *quantization = q;
   if (read_quantization(module, arguments, q)) return true;
-  samples_free(q->ledger.samples);
+  if (q->ledger.samples) samples_free(q->ledger.samples);
   return false;
 }
 
 /* ---- The ledger ---- */
 
-static const char *micros(double seconds, char text[32]) {
+const char *micros_text(double seconds, char text[32]) {
   if (seconds <= 0) return "-";
   snprintf(text, 32, "%.*f", seconds < 1e-4 ? 1 : 0, 1e6 * seconds);
   return text;
@@ -131,20 +138,20 @@ static void print_row(FILE *out, const LedgerRow *row, const char *precision, co
   const char *name = length > WIDTH ? row->name + length - WIDTH : row->name;
   fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s  %s\n", name, row->kind, precision, sqnr,
           bytes_text(row->bytes_before, a), bytes_text(row->bytes_after, b),
-          micros(row->predicted_before, times[0]), micros(row->predicted_after, times[1]),
-          micros(row->measured_before, times[2]), micros(row->measured_after, times[3]), why);
+          micros_text(row->predicted_before, times[0]), micros_text(row->predicted_after, times[1]),
+          micros_text(row->measured_before, times[2]), micros_text(row->measured_after, times[3]), why);
 }
 
-static void print_likeness(FILE *out, const Quantization *q) {
+void likeness_print(const Ledger *ledger, FILE *out) {
   static const char *const words[] = {"labels right", "the same class as before",
                                       "least cosine with the original"};
-  if (q->ledger.likeness == LIKE_LABELS)
-    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * q->ledger.before, 100 * q->ledger.after);
+  if (ledger->likeness == LIKE_LABELS)
+    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * ledger->before, 100 * ledger->after);
   else
-    fprintf(out, "%s: %.*f%s", words[q->ledger.likeness], q->ledger.likeness == LIKE_COSINE ? 5 : 2,
-            (q->ledger.likeness == LIKE_COSINE ? 1 : 100) * q->ledger.after,
-            q->ledger.likeness == LIKE_COSINE ? "" : " %");
-  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", q->ledger.sample_count, q->ledger.sqnr);
+    fprintf(out, "%s: %.*f%s", words[ledger->likeness], ledger->likeness == LIKE_COSINE ? 5 : 2,
+            (ledger->likeness == LIKE_COSINE ? 1 : 100) * ledger->after,
+            ledger->likeness == LIKE_COSINE ? "" : " %");
+  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", ledger->sample_count, ledger->sqnr);
 }
 
 void quantization_print(const Quantization *q, FILE *out) {
@@ -163,5 +170,5 @@ void quantization_print(const Quantization *q, FILE *out) {
   total.name = "everything";
   total.kind = "";
   print_row(out, &total, "", "", "");
-  print_likeness(out, q);
+  likeness_print(&q->ledger, out);
 }

@@ -936,6 +936,7 @@ typedef struct PassOptions {
   bool strict;   /* nothing that computes a result from other sums than the op's own (Winograd) */
   const Tuning *tuning;              /* NULL: the cost models decide */
   struct Quantization *quantization; /* passes.h; NULL: numbers stay as they are */
+  struct Pruning *pruning;           /* passes.h; NULL: all weights stay */
 } PassOptions;
 
 /* run returns whether it changed the graph; an error is a Diag in graph->module (compare error_count). */

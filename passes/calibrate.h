@@ -1,7 +1,9 @@
 /*
- * calibrate.h -- the mathematics of quantization without training, on plain arrays; private to passes/.
+ * calibrate.h -- the mathematics of quantization and pruning without training, on plain arrays; private to
+ * passes/.
  *
  *   1 integers for numbers   2 histograms and ranges   3 weights   4 rounding   5 what a bias makes up for
+ *   6 fewer weights
  *
  * Matrices are row-major. Weights are [rows][k]: a row for each channel of the result, k numbers that are
  * summed over; of a convolution with groups, one group at a time. Nothing here fails on memory: what does not
@@ -75,6 +77,11 @@ Affine grid_affine(const Grid *grid, int row, int column);
 /* hessian[k][k] += x^T x of x[count][k], whose rows are `stride` floats apart. Here and below of a Hessian
  * only the elements [i][j], i <= j, count. */
 void hessian_add(double *hessian, int k, const float *x, int64_t count, int64_t stride);
+/* The columns, those with the least elements on the diagonal first. */
+int *hessian_order(Arena *arena, const double *hessian, int k);
+/* The upper triangular M with M^T M = the Hessian, its columns in that order, with 1 % of the mean of its
+ * diagonal added there; NULL when there is none. */
+double *hessian_factor(Arena *arena, const double *hessian, const int *order, int k);
 /* q[rows][k]: each weight to the nearest. */
 void grid_round(const Grid *grid, const float *weights, int8_t *q);
 /* q[rows][k] with about the least grid_error: GPTQ. False when the Hessian is not finite. */
@@ -91,5 +98,51 @@ double grid_error(const Grid *grid, const float *weights, const int8_t *q, const
  * 2019, section 4.2). */
 void bias_shift(const Grid *grid, const float *weights, const int8_t *q, const double *mean,
                 const double *rounded, double *shift);
+
+/* ---- 6. Fewer weights (refit.c) -------------------------------------------------------------------------
+ */
+
+/* Sums over places of products of what is met, x[k], and of what is to be given there, y[rows]. */
+typedef struct Moments {
+  int rows, k;
+  double count;    /* of places */
+  double *xx, *yx; /* [k][k], of which [i][j] with i <= j count; [rows][k] */
+  double *x, *y;   /* [k], [rows] */
+  double yy;       /* of y with itself */
+} Moments;
+
+Moments moments_new(Arena *arena, int rows, int k);
+void moments_add(Moments *moments, const float *x, const float *y,
+                 int64_t count); /* x[count][k], y[count][rows] */
+/* From now on products are those of what x and y are off their means: a bias is free. */
+void moments_center(Moments *moments);
+/* The sum over places of |y - weights x|^2. */
+double moments_error(const Moments *moments, const float *weights);
+/* weights[rows][k] become those with about the least error; as they are where x says nothing. False, and they
+ * stay, when there are none. */
+bool moments_refit(const Moments *moments, float *weights);
+/* bias[rows] that makes the means of y right. */
+void moments_bias(const Moments *moments, const float *weights, double *bias);
+
+/* losses[k]: what W x loses with each column of W, when those that lose least go first and the others make up
+ * for them (the optimal brain surgeon, Hassibi and Stork 1992, for columns). gram[k][k]: W^T W; of it, too,
+ * the elements [i][j] with i <= j count. */
+void elimination_losses(int k, const double *xx, const double *gram, double *losses);
+
+/* Which weights of a matrix [rows][k] become 0. */
+typedef struct Sparsity {
+  int rows, k;
+  int block_rows; /* rows that lose a column together: those with the same row / block_rows; 1: each for
+                     itself */
+  int group,
+      kept; /* of each run of `group` columns in the order that is given, a divisor of 128, so many stay; */
+  double share; /* group 0: this share of all becomes 0 */
+} Sparsity;
+
+/* Sets weights to 0 and changes the others so that the least is lost over what xx was summed over. order[k]:
+ * of columns; NULL: the best for it. Without xx, which is NULL, those go that are least with what they meet,
+ * whose mean square is importance[k], and the others stay as they are. False when xx is not finite. */
+bool sparsify(const Sparsity *sparsity, const int *order, const double *importance, const double *xx,
+              float *weights);
 
 #endif

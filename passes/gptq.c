@@ -65,22 +65,23 @@ static int compare_ranks(const void *a, const void *b) {
   return (x->column < y->column) - (x->column > y->column);
 }
 
-static Rank *rank_columns(Arena *arena, const double *hessian, int k) {
+int *hessian_order(Arena *arena, const double *hessian, int k) {
   Rank *ranks = NEW_ARRAY(arena, Rank, k);
+  int *order = NEW_ARRAY(arena, int, k);
   for (int j = 0; j < k; j++) ranks[j] = (Rank){hessian[(int64_t)j * k + j], j};
   qsort(ranks, (size_t)k, sizeof *ranks, compare_ranks);
-  return ranks;
+  for (int j = 0; j < k; j++) order[j] = ranks[j].column;
+  return order;
 }
 
-/* M in the order of ranks; NULL when there is none. */
-static double *factor(Arena *arena, const double *hessian, const Rank *ranks, int k) {
+double *hessian_factor(Arena *arena, const double *hessian, const int *order, int k) {
   const double damping = 0.01;
   double *m = NEW_ARRAY(arena, double, (int64_t)k *k), mean = 0;
-  for (int i = 0; i < k; i++) mean += ranks[i].weight / k;
+  for (int i = 0; i < k; i++) mean += hessian[(int64_t)i * k + i] / k;
   if (mean == 0) mean = 1;
   for (int i = 0; i < k; i++) {
     for (int j = i; j < k; j++) {
-      int a = ranks[i].column, b = ranks[j].column;
+      int a = order[i], b = order[j];
       m[(int64_t)i * k + j] = a < b ? hessian[(int64_t)a * k + b] : hessian[(int64_t)b * k + a];
     }
     m[(int64_t)i * k + i] += damping * mean;
@@ -89,15 +90,15 @@ static double *factor(Arena *arena, const double *hessian, const Rank *ranks, in
   return LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', k, m, k) == 0 ? m : NULL;
 }
 
-/* The columns [begin, end), in the order of ranks, of one row; `left` is what later columns add to each. */
-static void round_block(const Grid *grid, int row, const float *weights, const double *m, const Rank *ranks,
+/* The columns [begin, end), in that order, of one row; `left` is what later columns add to each. */
+static void round_block(const Grid *grid, int row, const float *weights, const double *m, const int *order,
                         int begin, int end, const double *left, double *errors, int8_t *q) {
   int k = grid->k;
   for (int i = end - 1; i >= begin; i--) {
     const double *mi = m + (int64_t)i * k;
     double sum = left[i - begin];
     for (int j = i + 1; j < end; j++) sum += mi[j] * errors[j];
-    int column = ranks[i].column;
+    int column = order[i];
     Affine affine = grid_affine(grid, row, column);
     int rounded = affine_round(&affine, weights[column] + sum / mi[i]);
     q[column] = (int8_t)rounded;
@@ -109,9 +110,9 @@ bool gptq_round(const Grid *grid, const float *weights, const double *hessian, i
   enum { BLOCK = 128 };
   int rows = grid->rows, k = grid->k;
   Arena *arena = arena_new();
-  Rank *ranks = rank_columns(arena, hessian, k);
-  double *m = factor(arena, hessian, ranks, k);
-  double *errors = NEW_ARRAY(arena, double, (int64_t)rows *k); /* [rows][k], in the order of ranks */
+  int *order = hessian_order(arena, hessian, k);
+  double *m = hessian_factor(arena, hessian, order, k);
+  double *errors = NEW_ARRAY(arena, double, (int64_t)rows *k); /* [rows][k], in that order */
   double *left = NEW_ARRAY(arena, double, (int64_t)rows *BLOCK);
   for (int end = k, begin; m && end > 0; end = begin) {
     begin = end > BLOCK ? end - BLOCK : 0;
@@ -120,7 +121,7 @@ bool gptq_round(const Grid *grid, const float *weights, const double *hessian, i
                   m + (int64_t)begin * k + end, k, 0, left, BLOCK);
     for (int row = 0; row < rows; row++) {
       int64_t at = (int64_t)row * k;
-      round_block(grid, row, weights + at, m, ranks, begin, end, left + (int64_t)row * BLOCK, errors + at,
+      round_block(grid, row, weights + at, m, order, begin, end, left + (int64_t)row * BLOCK, errors + at,
                   q + at);
     }
   }

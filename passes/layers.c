@@ -94,25 +94,41 @@ static void add_activation(Plan *plan, Layer *layer, int number) {
   x->channels = channels_of(node);
 }
 
-static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
+Layer layer_of(Node *node) {
   bool is_table = is_lookup(node);
   const Type *w = operand(node, is_table ? 0 : 1)->type;
   int axis = is_table ? 0 : channel_axis(node);
+  Layer layer = {.node = node, .rows = w->dims[axis]->value, .inner = 1, .activation = is_table ? -1 : 0};
+  layer.behind = w->rank - 1 - axis;
+  for (int i = axis + 1; i < w->rank; i++) layer.inner *= w->dims[i]->value;
+  layer.k = type_static_count(w) / layer.rows;
+  layer.is_conv = node_is(node, &op_conv);
+  if (layer.is_conv) layer.window = node_window(node);
+  layer.group_rows = layer.rows / (layer.is_conv ? layer.window.group : 1);
+  layer.group = layer.k;
+  return layer;
+}
+
+int layer_row_axis(const Layer *layer) {
+  return layer->activation < 0 ? 0 : channel_axis(layer->node);
+}
+
+bool layer_takes_bias(const Layer *layer, const Value *bias) {
+  if (!bias) return !node_is(layer->node, &op_matmul);
+  return bias->type->rank == 1 && type_static_count(bias->type) == layer->rows && value_data(bias);
+}
+
+static void add_layer(Plan *plan, Node *node, LedgerRow *row) {
   name_layer(plan, node);
   int number = plan->layer_count++;
   Layer *layer = &plan->layers[number];
-  *layer = (Layer){.node = node, .rows = w->dims[axis]->value, .inner = 1, .row = row};
-  layer->behind = w->rank - 1 - axis;
-  for (int i = axis + 1; i < w->rank; i++) layer->inner *= w->dims[i]->value;
-  layer->k = type_static_count(w) / layer->rows;
-  layer->group_rows = layer->rows / (node_is(node, &op_conv) ? node_int(node, "group") : 1);
-  layer->group = layer->k;
-  layer->activation = -1;
-  if (!is_table) add_activation(plan, layer, number);
+  *layer = layer_of(node);
+  layer->row = row;
+  if (layer->activation >= 0) add_activation(plan, layer, number);
   *row = (LedgerRow){.name = node->origin,
                      .kind = kind_of(node),
                      .precision = plan_precision(plan),
-                     .bytes_before = 4 * type_static_count(w)};
+                     .bytes_before = 4 * layer->rows * layer->k};
 }
 
 /* What an add reads of two convolutions: the first result is stored, as integers it is a quarter. */
@@ -172,8 +188,8 @@ float *layer_weights(const Layer *layer) {
 }
 
 int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
-  if (!node_is(layer->node, &op_conv)) return column;
-  Window window = node_window(layer->node);
+  if (!layer->is_conv) return column;
+  Window window = layer->window;
   int64_t kernel = layer->k / window.group_channels;
   int64_t inside = window.channels_last ? column % window.group_channels : column / kernel;
   return row / layer->group_rows * window.group_channels + inside;

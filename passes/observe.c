@@ -48,6 +48,7 @@ static bool show_values(Graph *copy, Value *const *values, int count) {
 static bool optimise(Graph *graph, const PassOptions *options) {
   PipelineOptions pipeline = {.pass = *options, .tables = options->tables};
   pipeline.pass.quantization = NULL;
+  pipeline.pass.pruning = NULL;
   pipeline.pass.tuning = NULL;
   pipeline.pass.portable = false;
   return pipeline_run(graph, &pipeline);

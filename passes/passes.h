@@ -90,6 +90,9 @@ typedef struct LedgerRow {
   const char *name; /* the model's node */
   const char *kind; /* "conv 3x3", "gemm" */
   Precision precision;
+  const char *form; /* of its weights when they are pruned: "32x288 of 64x576"; NULL: all are there */
+  double
+      errors[2]; /* of what a pruned layer gives, dB: before the weights that are left were fitted, after */
   const char *reason;                /* why it is not what was asked for; NULL: it is */
   double sqnr;                       /* of the outputs if it alone is narrow, dB; 0: not measured */
   int64_t bytes_before, bytes_after; /* of its weights */
@@ -138,6 +141,28 @@ typedef struct Quantization {
   int group;         /* weights that share a step of W4; they are next to each other in a sum */
   unsigned recovery; /* of Recovery */
 } Quantization;
+
+/* ---- Pruning (prune.c) ---- */
+
+/* Which weights go. */
+typedef enum PruneForm {
+  PRUNE_CHANNELS, /* those that make and read channels, which then are not there any more */
+  PRUNE_ANY,      /* any */
+  PRUNE_2_OF_4,   /* of each four weights of neighbouring channels two */
+  PRUNE_BLOCKS    /* those of 16 neighbouring channels of the result for one of x */
+} PruneForm;
+
+/* What is saved when channels go. */
+typedef enum PruneCost { COST_MACS, COST_BYTES, COST_TIME } PruneCost;
+
+typedef struct Pruning {
+  Ledger ledger;
+  PruneForm form;
+  PruneCost cost;
+  double share;   /* of the cost that goes; without channels of the weights that become 0 */
+  bool refits;    /* the weights that are left make up for those that go */
+  double reached; /* the share that went: less where max_drop does not allow more */
+} Pruning;
 
 /* What `plan` decided for one result of a kernel. */
 typedef struct PlanRow {

@@ -14,6 +14,7 @@
 
 const Pass graph_passes[] = {
     {"integers", pass_integers, "products of quantized numbers become products of their integers"},
+    {"prune", pass_prune, "channels or weights that matter least go; those that are left make up for them"},
     {"quantize", pass_quantize, "products of floats become products of integers, as far as that is worth it"},
     {"expand", pass_expand, "ops defined by other ops (batch_norm) become those"},
     {"simplify", pass_simplify, "local algebra to a fixpoint; scales and shifts move into weights"},
@@ -41,6 +42,7 @@ const PipelineStep default_pipeline[] = {
     {"fold", "and that algebra's constants in turn"},
     {"cse", "after folding, so that equal computed constants meet"},
     {"dce", "layout should not move what nobody uses"},
+    {"prune", "needs scales and shifts in the weights; what it leaves is quantized"},
     {"quantize", "needs scales and shifts in the weights, and sees products before they change their layout"},
     {"integers", "what quantize has made"},
     {"simplify", "weights of few bits must be seen before they are folded to floats"},
@@ -64,7 +66,8 @@ const PipelineStep default_pipeline[] = {
 };
 
 /* As far as other tools can follow: before integers, layouts, panels and kernels of a processor's. */
-static const char portable_pipeline[] = "expand,simplify,fold,simplify,fold,cse,dce,quantize,fold,cse,dce";
+static const char portable_pipeline[] =
+    "expand,simplify,fold,simplify,fold,cse,dce,prune,quantize,fold,cse,dce";
 
 enum { MAX_STEPS = 256 };
 

@@ -112,8 +112,7 @@ static Value *half_weights(Builder *builder, const Layer *layer, Value *w) {
 
 /* Of a constant of one number for each row, or of nothing: the layer's shift. */
 static bool can_shift(const Layer *layer, const Value *bias) {
-  if (!bias) return layer->shift && !node_is(layer->node, &op_matmul);
-  return bias->type->rank == 1 && type_static_count(bias->type) == layer->rows && value_data(bias);
+  return (bias || layer->shift) && layer_takes_bias(layer, bias);
 }
 
 static double shifted(const Layer *layer, const Value *bias, int64_t row) {

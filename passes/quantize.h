@@ -35,10 +35,12 @@ typedef struct Layer {
   int behind;         /* axes of the weights behind that of the rows, */
   int64_t inner;      /* and their elements */
   int64_t group_rows; /* rows of a group */
-  int64_t group;      /* columns that share a step */
-  int8_t *q;          /* [rows, k] */
-  float *step;        /* [rows, k / group] */
-  double *shift;      /* [rows], added to the results; NULL: nothing */
+  bool is_conv;
+  Window window; /* of a conv */
+  int64_t group; /* columns that share a step */
+  int8_t *q;     /* [rows, k] */
+  float *step;   /* [rows, k / group] */
+  double *shift; /* [rows], added to the results; NULL: nothing */
   LedgerRow *row;
 } Layer;
 
@@ -69,7 +71,13 @@ bool plan_observe(Plan *plan);
 void plan_report(const Plan *plan, const char *what, int done, int count);
 /* A line of the ledger's effects. */
 void plan_note(Plan *plan, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Of a product with constant weights: what its weights are, and nothing else. */
+Layer layer_of(Node *node);
 const Value *layer_constant(const Layer *layer);
+/* Whether a constant with a number for each row can stand in for its bias; NULL: it has none. */
+bool layer_takes_bias(const Layer *layer, const Value *bias);
+/* The axis of the weights that is that of the results' channels. */
+int layer_row_axis(const Layer *layer);
 /* [rows, k] of floats; free it. */
 float *layer_weights(const Layer *layer);
 /* The input channel that column j of the weights meets. */
@@ -83,19 +91,18 @@ int64_t layer_groups(const Layer *layer);
 typedef struct Windows {
   const Layer *layer;
   const Tensor *x, *y; /* what it multiplies and gives */
-  bool is_conv;
-  Window window;
-  int64_t count;
-  int *elements;     /* [k]: of the kernel */
-  int64_t *channels; /* [k]: how far in x from channel 0 of a group */
-  int64_t *offsets;  /* [elements of the kernel]: where each is, at the place that is being read */
+  int64_t rows, count; /* of y: channels, places */
+  int *elements;       /* [k]: of the kernel */
+  int64_t *channels;   /* [k]: how far in x from channel 0 of a group */
+  int64_t *offsets;    /* [elements of the kernel]: where each is, at the place that is being read */
 } Windows;
 
 /* What it needs lies in the arena. */
 Windows windows_of(Arena *arena, const Layer *layer, const Tensor *x, const Tensor *y);
-/* row[k]: what the weights of a group of channels meet there; row[group_rows]: what they give. */
-void window_read(const Windows *windows, int64_t place, int64_t group, float *row);
-void window_read_results(const Windows *windows, int64_t place, int64_t group, float *row);
+/* row[k]: what the weights of a group of channels meet there. */
+void windows_read(const Windows *windows, int64_t place, int64_t group, float *row);
+/* row[rows]: what y has there. */
+void windows_read_results(const Windows *windows, int64_t place, float *row);
 
 /* ---- calibrate.c ---- */
 

@@ -13,6 +13,7 @@
  */
 
 bool pass_integers(Graph *graph, const PassOptions *options);
+bool pass_prune(Graph *graph, const PassOptions *options);
 bool pass_quantize(Graph *graph, const PassOptions *options);
 bool pass_expand(Graph *graph, const PassOptions *options);
 bool pass_simplify(Graph *graph, const PassOptions *options);

@@ -30,7 +30,7 @@ static void add_sample(const Layer *layer, const Tensor *x, const Tensor *y, dou
   int64_t all = windows.count, count = all < ROWS_OF_SAMPLE ? all : ROWS_OF_SAMPLE;
   float *rows = NEW_ARRAY(arena, float, count * layer->k);
   for (int64_t group = 0; group < layer_groups(layer); group++) {
-    for (int64_t i = 0; i < count; i++) window_read(&windows, i * all / count, group, rows + i * layer->k);
+    for (int64_t i = 0; i < count; i++) windows_read(&windows, i * all / count, group, rows + i * layer->k);
     hessian_add(hessian + group * layer->k * layer->k, (int)layer->k, rows, count, layer->k);
   }
   arena_free(arena);

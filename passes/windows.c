@@ -18,7 +18,7 @@ static int64_t stride_of(const Tensor *x, int axis) {
  * first. */
 static void find_columns(Windows *windows, Arena *arena) {
   const Layer *layer = windows->layer;
-  const Window *w = &windows->window;
+  const Window *w = &windows->layer->window;
   int64_t kernel = layer->k / w->group_channels, stride = stride_of(windows->x, w->channel_axis);
   windows->elements = NEW_ARRAY(arena, int, layer->k);
   windows->channels = NEW_ARRAY(arena, int64_t, layer->k);
@@ -30,17 +30,17 @@ static void find_columns(Windows *windows, Arena *arena) {
 }
 
 Windows windows_of(Arena *arena, const Layer *layer, const Tensor *x, const Tensor *y) {
-  Windows windows = {.layer = layer, .x = x, .y = y, .is_conv = node_is(layer->node, &op_conv)};
-  windows.count = layer->rows ? tensor_count(y) / layer->rows : 0;
-  if (!windows.is_conv) return windows;
-  windows.window = node_window(layer->node);
+  Windows windows = {.layer = layer, .x = x, .y = y};
+  windows.rows = y->dims[layer->is_conv ? layer->window.channel_axis : y->rank - 1];
+  windows.count = windows.rows ? tensor_count(y) / windows.rows : 0;
+  if (!layer->is_conv) return windows;
   find_columns(&windows, arena);
   return windows;
 }
 
 /* Where a place is in the batch and in each spatial axis of the results. */
 static void find_place(const Windows *windows, int64_t place, int64_t *batch, int64_t *at) {
-  const Window *w = &windows->window;
+  const Window *w = &windows->layer->window;
   for (int s = w->rank - 1; s >= 0; s--) {
     int64_t size = windows->y->dims[w->spatial_axis + s];
     at[s] = place % size;
@@ -51,7 +51,7 @@ static void find_place(const Windows *windows, int64_t place, int64_t *batch, in
 
 /* Of what an element of the kernel meets, in channel 0; -1: padding. */
 static int64_t pixel_offset(const Windows *windows, int64_t element, int64_t batch, const int64_t *place) {
-  const Window *w = &windows->window;
+  const Window *w = &windows->layer->window;
   const Tensor *x = windows->x;
   int64_t offset = batch * stride_of(x, 0);
   for (int s = w->rank - 1; s >= 0; s--) {
@@ -63,11 +63,11 @@ static int64_t pixel_offset(const Windows *windows, int64_t element, int64_t bat
   return offset;
 }
 
-void window_read(const Windows *windows, int64_t place, int64_t group, float *row) {
+void windows_read(const Windows *windows, int64_t place, int64_t group, float *row) {
   const Layer *layer = windows->layer;
-  const Window *w = &windows->window;
+  const Window *w = &windows->layer->window;
   const float *x = windows->x->data;
-  if (!windows->is_conv) {
+  if (!layer->is_conv) {
     memcpy(row, x + place * layer->k, sizeof *row * (size_t)layer->k);
     return;
   }
@@ -81,17 +81,16 @@ void window_read(const Windows *windows, int64_t place, int64_t group, float *ro
   }
 }
 
-void window_read_results(const Windows *windows, int64_t place, int64_t group, float *row) {
-  const Layer *layer = windows->layer;
-  const Window *w = &windows->window;
-  int64_t stride = 1, offset = place * layer->rows;
-  if (windows->is_conv) {
+void windows_read_results(const Windows *windows, int64_t place, float *row) {
+  const Window *w = &windows->layer->window;
+  int64_t stride = 1, offset = place * windows->rows;
+  if (windows->layer->is_conv) {
     int64_t batch, at[MAX_WINDOW];
     find_place(windows, place, &batch, at);
     stride = stride_of(windows->y, w->channel_axis);
     offset = batch * stride_of(windows->y, 0);
     for (int s = 0; s < w->rank; s++) offset += at[s] * stride_of(windows->y, w->spatial_axis + s);
   }
-  const float *y = (const float *)windows->y->data + offset + group * layer->group_rows * stride;
-  for (int64_t r = 0; r < layer->group_rows; r++) row[r] = y[r * stride];
+  const float *y = (const float *)windows->y->data + offset;
+  for (int64_t r = 0; r < windows->rows; r++) row[r] = y[r * stride];
 }

@@ -1,0 +1,123 @@
+/* prune.c -- --prune: what passes are told, and the ledger for people. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/program.h"
+
+/* ---- What is asked for ---- */
+
+static const struct {
+  const char *name;
+  PruneForm form;
+  bool has_share;
+} forms[] = {{"channels", PRUNE_CHANNELS, true}, {"any", PRUNE_ANY, true},
+             {"unstructured", PRUNE_ANY, true},  {"2:4", PRUNE_2_OF_4, false},
+             {"blocks", PRUNE_BLOCKS, true},     {"block", PRUNE_BLOCKS, true}};
+
+/* "0.5" or "50%", between 0 and 1. */
+static bool read_share(const char *text, double *share) {
+  char *end;
+  *share = strtod(text, &end);
+  if (*end == '%') *share /= 100, end++;
+  return end > text && !*end && *share > 0 && *share < 1;
+}
+
+static bool read_form(Module *module, const char *text, Pruning *p) {
+  for (int i = 0; i < COUNT_OF(forms); i++) {
+    size_t length = strlen(forms[i].name);
+    if (strncmp(text, forms[i].name, length) != 0) continue;
+    p->form = forms[i].form;
+    p->share = 0.5;
+    if (!forms[i].has_share && !text[length]) return true;
+    if (forms[i].has_share && text[length] == ':' && read_share(text + length + 1, &p->share)) return true;
+  }
+  return fail(module,
+              "--prune wants channels:SHARE, any:SHARE, blocks:SHARE or 2:4, with a share such as 0.5 or "
+              "50%%, not '%s'",
+              text);
+}
+
+static PruneCost read_cost(const Arguments *arguments) {
+  const char *text = option_text(arguments, "prune-cost");
+  if (!text || strcmp(text, "macs") == 0) return COST_MACS;
+  return strcmp(text, "bytes") == 0 ? COST_BYTES : COST_TIME;
+}
+
+static bool read_pruning(Module *module, const Arguments *arguments, const Quantization *quantization,
+                         Pruning *p) {
+  bool is_random = false;
+  TRY(read_form(module, option_text(arguments, "prune"), p));
+  p->cost = read_cost(arguments);
+  p->refits = !option_flag(arguments, "no-refit");
+  if (quantization)
+    p->ledger = quantization->ledger;
+  else
+    TRY(build_ledger(module, arguments, &p->ledger, &is_random));
+  if (is_random)
+    fprintf(
+        stderr,
+        "warning: no --calib: what matters is judged, and weights are fitted, by %d random inputs, and the "
+        "results will be bad. Give data like that of use.\n",
+        p->ledger.samples->count);
+  return true;
+}
+
+bool build_pruning(Module *module, const Arguments *arguments, const Quantization *quantization,
+                   Pruning **pruning) {
+  *pruning = NULL;
+  if (!option_text(arguments, "prune")) return true;
+  Pruning *p = NEW(module->arena, Pruning);
+  *pruning = p;
+  if (read_pruning(module, arguments, quantization, p)) return true;
+  if (p->ledger.samples) samples_free(p->ledger.samples);
+  return false;
+}
+
+bool build_lossy(Module *module, const Arguments *arguments, Lossy *lossy) {
+  *lossy = (Lossy){0};
+  return build_quantization(module, arguments, &lossy->quantization) &&
+         build_pruning(module, arguments, lossy->quantization, &lossy->pruning);
+}
+
+/* ---- The ledger ---- */
+
+static const char *decibels_text(double decibels, char text[32]) {
+  if (decibels == 0 || !isfinite(decibels)) return "-";
+  snprintf(text, 32, "%.1f", decibels);
+  return text;
+}
+
+static void print_row(FILE *out, const LedgerRow *row) {
+  enum { WIDTH = 28 };
+  char a[32], b[32], texts[6][32];
+  size_t length = strlen(row->name);
+  const char *name = length > WIDTH ? row->name + length - WIDTH : row->name;
+  fprintf(out, "%-28s %-15s %-24s %6s %6s %9s %9s %8s %8s %8s %8s  %s\n", name, row->kind,
+          row->form ? row->form : "", decibels_text(row->errors[0], texts[0]),
+          decibels_text(row->errors[1], texts[1]), bytes_text(row->bytes_before, a),
+          bytes_text(row->bytes_after, b), micros_text(row->predicted_before, texts[2]),
+          micros_text(row->predicted_after, texts[3]), micros_text(row->measured_before, texts[4]),
+          micros_text(row->measured_after, texts[5]), row->reason ? row->reason : "");
+}
+
+void pruning_print(const Pruning *p, FILE *out) {
+  static const char *const costs[] = {"multiply-accumulates", "bytes", "time"};
+  fprintf(out, "%-28s %-15s %-24s %13s %19s %17s %17s\n", "", "", "", "SQNR dB", "bytes", "predicted us",
+          "measured us");
+  fprintf(out, "%-28s %-15s %-24s %6s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "kept", "cut", "refit",
+          "before", "after", "before", "after", "before", "after");
+  for (int i = 0; i < p->ledger.row_count; i++) print_row(out, &p->ledger.rows[i]);
+  LedgerRow total = p->ledger.total;
+  total.name = "everything";
+  total.kind = "";
+  print_row(out, &total);
+  fprintf(out, "pruned %.1f %% of the %s\n", 100 * p->reached,
+          p->form == PRUNE_CHANNELS ? costs[p->cost] : "weights");
+  likeness_print(&p->ledger, out);
+}
+
+void lossy_print(const Lossy *lossy, FILE *out) {
+  if (lossy->pruning) pruning_print(lossy->pruning, out);
+  if (lossy->quantization) quantization_print(lossy->quantization, out);
+}

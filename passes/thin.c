@@ -1,0 +1,446 @@
+/*
+ * thin.c -- the weights of layers from which some went.
+ *
+ * Layers are fitted in stages, from the inputs to the outputs. For each stage the graph is compiled as it is
+ * by then, with all that goes gone and the layers of earlier stages fitted. It runs over the samples beside
+ * the original; what a layer meets in it, and what it gave in the original there, are the moments (refit.c)
+ * from which its weights and bias follow. So a layer makes up for its own losses and for those of all before
+ * it.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/prune.h"
+
+enum {
+  MAX_CHANNELS = 4096,
+  MAX_STAGES = 12,
+  MOMENT_BYTES = 1 << 29,
+  FEWEST_PLACES = 8192,
+  PLACES_OF_COLUMN = 4,
+  BLOCK_ROWS = 16
+};
+
+/* ---- what layers meet and give ---- */
+
+/* Sums and sums of squares by channel. */
+typedef struct Spread {
+  double *sums, *squares;
+  int64_t channels, count; /* count: of each */
+} Spread;
+
+static Spread spread_new(Arena *arena, int64_t channels) {
+  return (Spread){NEW_ARRAY(arena, double, channels), NEW_ARRAY(arena, double, channels), channels, 0};
+}
+
+static void spread_add(Spread *spread, const Tensor *x, int axis) {
+  const float *at = x->data;
+  int64_t behind = 1, count = tensor_count(x);
+  for (int i = axis + 1; i < x->rank; i++) behind *= x->dims[i];
+  for (int64_t i = 0; i < count; i += behind) {
+    int64_t channel = i / behind % spread->channels;
+    for (int64_t j = i; j < i + behind; j++) {
+      spread->sums[channel] += at[j];
+      spread->squares[channel] += (double)at[j] * at[j];
+    }
+  }
+  spread->count += count / spread->channels;
+}
+
+/* Of what a bias cannot make up for; without a bias the mean of squares. */
+static double *variances(Arena *arena, const Spread *spread, bool has_bias) {
+  double *variance = NEW_ARRAY(arena, double, spread->channels);
+  for (int64_t c = 0; c < spread->channels && spread->count; c++) {
+    double mean = spread->sums[c] / (double)spread->count,
+           square = spread->squares[c] / (double)spread->count;
+    variance[c] = fmax(has_bias ? square - mean * mean : square, 0);
+  }
+  return variance;
+}
+
+typedef struct Look {
+  Spread *x, *y; /* [layers] */
+  int64_t *places;
+} Look;
+
+static int channel_axis(const Layer *layer, const Tensor *tensor) {
+  return layer->is_conv ? layer->window.channel_axis : tensor->rank - 1;
+}
+
+/* Channels at places that are evenly spread. */
+static void add_channels(Moments *moments, const Tensor *x, int axis, int samples) {
+  Arena *arena = arena_new();
+  int64_t behind = 1, channels = moments->k, all = channels ? tensor_count(x) / channels : 0;
+  int64_t wanted = (FEWEST_PLACES + PLACES_OF_COLUMN * channels) / samples + 1,
+          count = all < wanted ? all : wanted;
+  for (int i = axis + 1; i < x->rank; i++) behind *= x->dims[i];
+  float *rows = NEW_ARRAY(arena, float, count *channels);
+  for (int64_t i = 0; i < count; i++) {
+    int64_t place = i * all / count;
+    const float *at = (const float *)x->data + place / behind * behind * channels + place % behind;
+    for (int64_t c = 0; c < channels; c++) rows[i * channels + c] = at[c * behind];
+  }
+  moments_add(moments, rows, NULL, count);
+  arena_free(arena);
+}
+
+static void look_at_sample(const Pruner *pruner, const Look *look, const Tensor *seen) {
+  const Plan *plan = &pruner->plan;
+  for (int i = 0; pruner->met && i < plan->activation_count; i++) {
+    const Layer *reader = &plan->layers[plan->activations[i].layer];
+    if (pruner->met[i].k)
+      add_channels(&pruner->met[i], &seen[i], channel_axis(reader, &seen[i]), plan->ledger->samples->count);
+  }
+  for (int i = 0; i < plan->layer_count; i++) {
+    const Layer *layer = &plan->layers[i];
+    const Tensor *x = &seen[layer->activation], *y = &seen[plan->activation_count + i];
+    spread_add(&look->x[i], x, channel_axis(layer, x));
+    spread_add(&look->y[i], y, channel_axis(layer, y));
+    look->places[i] += tensor_count(y) / layer->rows;
+  }
+}
+
+static void free_all(Tensor *tensors, int count) {
+  for (int i = 0; i < count; i++) tensor_free(&tensors[i]);
+}
+
+static void start_look(const Pruner *pruner, Look *look) {
+  Arena *arena = pruner->plan.graph->module->arena;
+  int layers = pruner->plan.layer_count;
+  *look = (Look){NEW_ARRAY(arena, Spread, layers), NEW_ARRAY(arena, Spread, layers),
+                 NEW_ARRAY(arena, int64_t, layers)};
+  for (int i = 0; i < layers; i++) {
+    const Layer *layer = &pruner->plan.layers[i];
+    look->x[i] = spread_new(arena, pruner->plan.activations[layer->activation].channels);
+    look->y[i] = spread_new(arena, layer->rows);
+  }
+  for (int i = 0; pruner->met && i < pruner->plan.activation_count; i++) {
+    int64_t channels = pruner->plan.activations[i].channels;
+    pruner->met[i] = moments_new(arena, 0, channels <= MAX_CHANNELS ? (int)channels : 0);
+  }
+}
+
+bool pruner_look(Pruner *pruner) {
+  Plan *plan = &pruner->plan;
+  Arena *arena = plan->graph->module->arena;
+  const Samples *samples = plan->ledger->samples;
+  int outputs = plan->observed.output_count, all = outputs + plan->observed.seen_count;
+  Tensor *seen = NEW_ARRAY(arena, Tensor, all);
+  Look look;
+  start_look(pruner, &look);
+  for (int sample = 0; sample < samples->count; sample++) {
+    plan_report(plan, "calibrating", sample, samples->count);
+    TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
+    look_at_sample(pruner, &look, seen + outputs);
+    free_all(seen, all);
+  }
+  for (int i = 0; i < plan->layer_count; i++) {
+    const Layer *layer = &plan->layers[i];
+    Thinning *thinning = &pruner->layers[i];
+    thinning->has_bias = layer_takes_bias(layer, operand(layer->node, 2));
+    thinning->x_variance = variances(arena, &look.x[i], thinning->has_bias);
+    thinning->y_variance = variances(arena, &look.y[i], true);
+    thinning->macs = (double)look.places[i] / samples->count * (double)(layer->rows * layer->k);
+  }
+  return true;
+}
+
+/* ---- the share of each layer ---- */
+
+/* Counts of what losses there are, by their logarithm. */
+enum { BINS = 4096, BINS_OF_OCTAVE = 32, LEAST_EXPONENT = -100 };
+
+static int bin_of(double loss) {
+  if (!(loss > 0)) return 0;
+  double bin = (log2(loss) - LEAST_EXPONENT) * BINS_OF_OCTAVE;
+  return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (int)bin;
+}
+
+static bool is_active(const Plan *plan, int layer) {
+  return !plan->layers[layer].row->reason;
+}
+
+static int block_rows(const Pruner *pruner) {
+  return pruner->pruning->form == PRUNE_BLOCKS ? BLOCK_ROWS : 1;
+}
+
+/* How many blocks of weights lose how much of the variance that the layer gives. */
+static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
+  const Layer *layer = &pruner->plan.layers[number];
+  const double *variance = pruner->layers[number].x_variance;
+  Arena *arena = arena_new();
+  int height = block_rows(pruner);
+  int64_t blocks = (layer->rows + height - 1) / height;
+  double *losses = NEW_ARRAY(arena, double, blocks * layer->k), total = 0;
+  float *weights = layer_weights(layer);
+  for (int64_t row = 0; row < layer->rows; row++)
+    for (int64_t j = 0; j < layer->k; j++) {
+      double w = weights[row * layer->k + j], loss = w * w * variance[layer_channel(layer, row, j)];
+      losses[row / height * layer->k + j] += loss;
+      total += loss;
+    }
+  for (int64_t i = 0; i < blocks * layer->k; i++) bins[bin_of(total > 0 ? losses[i] / total : 0)]++;
+  free(weights);
+  arena_free(arena);
+}
+
+void weights_choose(Pruner *pruner, double share) {
+  const Plan *plan = &pruner->plan;
+  Arena *arena = arena_new();
+  int64_t *bins = NEW_ARRAY(arena, int64_t, (int64_t)plan->layer_count *BINS), left = 0;
+  for (int i = 0; i < plan->layer_count; i++) {
+    if (!is_active(plan, i)) continue;
+    count_losses(pruner, i, bins + (int64_t)i * BINS);
+    for (int bin = 0; bin < BINS; bin++) left += bins[(int64_t)i * BINS + bin];
+  }
+  int bound = 0;
+  for (left = (int64_t)(share * (double)left); bound < BINS && left > 0; bound++)
+    for (int i = 0; i < plan->layer_count; i++) left -= bins[(int64_t)i * BINS + bound];
+  for (int i = 0; i < plan->layer_count; i++) {
+    int64_t all = 0, below = 0;
+    for (int bin = 0; bin < BINS; bin++) {
+      all += bins[(int64_t)i * BINS + bin];
+      below += bin < bound ? bins[(int64_t)i * BINS + bin] : 0;
+    }
+    pruner->layers[i].share = all == 0                                ? 0
+                              : pruner->pruning->form == PRUNE_2_OF_4 ? 0.5
+                                                                      : (double)below / (double)all;
+  }
+  arena_free(arena);
+}
+
+/* ---- zeros ---- */
+
+/* Columns of neighbouring channels side by side. */
+static int *channel_order(Arena *arena, const Layer *layer) {
+  int *order = NEW_ARRAY(arena, int, layer->k);
+  int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k, kernel = layer->k / channels;
+  bool last = layer->is_conv && layer->window.channels_last;
+  for (int64_t j = 0; j < layer->k; j++) order[j] = (int)(last ? j : j % channels * kernel + j / channels);
+  return order;
+}
+
+/* Zeros in a group of rows; nothing is known of xx: by variances alone, and nothing makes up for them. */
+static bool add_zeros(const Pruner *pruner, int number, int64_t group, const double *xx, float *weights) {
+  const Layer *layer = &pruner->plan.layers[number];
+  const Thinning *thinning = &pruner->layers[number];
+  Arena *arena = arena_new();
+  bool grouped = pruner->pruning->form == PRUNE_2_OF_4;
+  Sparsity sparsity = {.rows = (int)layer->group_rows,
+                       .k = (int)layer->k,
+                       .block_rows = block_rows(pruner),
+                       .group = grouped ? 4 : 0,
+                       .kept = 2,
+                       .share = thinning->share};
+  double *importance = NEW_ARRAY(arena, double, layer->k);
+  for (int64_t j = 0; j < layer->k; j++)
+    importance[j] = thinning->x_variance[layer_channel(layer, group * layer->group_rows, j)];
+  bool ok = sparsify(&sparsity, grouped ? channel_order(arena, layer) : NULL, importance, xx, weights);
+  arena_free(arena);
+  return ok;
+}
+
+static bool start_layer(Pruner *pruner, int number) {
+  const Layer *layer = &pruner->plan.layers[number];
+  Thinning *thinning = &pruner->layers[number];
+  Arena *arena = pruner->plan.graph->module->arena;
+  bool thins = pruner->ties || thinning->share > 0;
+  float *weights = thins ? layer_weights(layer) : NULL;
+  if (!thins) {
+    thinning->weights = NULL;
+    return true;
+  }
+  if (!thinning->weights) thinning->weights = NEW_ARRAY(arena, float, layer->rows * layer->k);
+  if (!thinning->bias) thinning->bias = NEW_ARRAY(arena, double, layer->rows);
+  memcpy(thinning->weights, weights, sizeof *weights * (size_t)(layer->rows * layer->k));
+  free(weights);
+  const Value *bias = operand(layer->node, 2);
+  for (int64_t row = 0; thinning->has_bias && row < layer->rows; row++)
+    thinning->bias[row] = bias ? data_get(value_data(bias), row) : 0;
+  for (int64_t group = 0; !pruner->ties && group < layer_groups(layer); group++)
+    TRY(add_zeros(pruner, number, group, NULL, thinning->weights + group * layer->group_rows * layer->k));
+  return true;
+}
+
+/* ---- fitting ---- */
+
+/* A layer while it is fitted. */
+typedef struct Fit {
+  int number;
+  Layer now; /* in the graph as it is by then */
+  Kept kept;
+  Moments *moments; /* of its groups, as they are now */
+  int group_count;
+} Fit;
+
+typedef struct Stage {
+  Pruner *pruner;
+  Arena *arena;
+  Fit *fits;
+  int count;
+  Observer thinned;
+} Stage;
+
+static int64_t moment_bytes(const Layer *layer) {
+  return 8 * layer_groups(layer) * layer->k * layer->k;
+}
+
+/* A layer that meets the original's x and loses nothing has nothing to make up for. */
+static bool fits_layer(const Pruner *pruner, int number) {
+  enum { MAX_K = 8192 };
+  const Layer *layer = &pruner->plan.layers[number];
+  const Value *bias = operand(layer->node, 2);
+  return layer->k <= MAX_K && pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
+}
+
+static bool open_stage(Stage *stage, int first, int end) {
+  const Pruner *pruner = stage->pruner;
+  const Plan *plan = &pruner->plan;
+  Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
+  Value **values = NEW_ARRAY(stage->arena, Value *, end - first);
+  stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
+  observer_copy(&stage->thinned, plan->graph, plan->options);
+  pruner_find(pruner, stage->thinned.copy, nodes);
+  TRY(pruner_apply(pruner, stage->thinned.copy, nodes));
+  for (int i = first; i < end; i++) {
+    if (!fits_layer(pruner, i)) continue;
+    Fit *fit = &stage->fits[stage->count];
+    *fit = (Fit){.number = i, .now = layer_of(nodes[i]), .kept = pruner_kept(stage->arena, pruner, i)};
+    fit->group_count = (int)layer_groups(&fit->now);
+    fit->moments = NEW_ARRAY(stage->arena, Moments, fit->group_count);
+    for (int g = 0; g < fit->group_count; g++)
+      fit->moments[g] = moments_new(stage->arena, (int)fit->now.group_rows, (int)fit->now.k);
+    values[stage->count++] = operand(nodes[i], 0);
+  }
+  return stage->count == 0 || observer_build(&stage->thinned, values, stage->count);
+}
+
+/* Places of a sample that are looked at. */
+static int64_t place_count(const Fit *fit, int64_t all, int samples) {
+  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
+  if (wanted < FEWEST_PLACES) wanted = FEWEST_PLACES;
+  int64_t count = (wanted + samples - 1) / samples;
+  return all < count ? all : count;
+}
+
+/* x is what it meets now, y what it gave. */
+static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int samples) {
+  Arena *arena = arena_new();
+  const Thinning *thinning = &pruner->layers[fit->number];
+  Windows now = windows_of(arena, &fit->now, x, y);
+  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
+  float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
+  float *xs = NEW_ARRAY(arena, float, count *k);
+  for (int64_t i = 0; i < count; i++) {
+    windows_read_results(&now, i * now.count / count, all);
+    for (int64_t r = 0; r < fit->now.rows; r++) {
+      int row = fit->kept.rows[r];
+      ys[(r / rows * count + i) * rows + r % rows] =
+          all[row] - (thinning->has_bias ? (float)thinning->bias[row] : 0);
+    }
+  }
+  for (int g = 0; g < fit->group_count; g++) {
+    for (int64_t i = 0; i < count; i++) windows_read(&now, i * now.count / count, g, xs + i * k);
+    moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
+  }
+  arena_free(arena);
+}
+
+static bool run_stage(Stage *stage) {
+  Plan *plan = &stage->pruner->plan;
+  const Samples *samples = plan->ledger->samples;
+  int outputs = plan->observed.output_count, all = outputs + plan->observed.seen_count;
+  Tensor *seen = NEW_ARRAY(stage->arena, Tensor, all),
+         *now = NEW_ARRAY(stage->arena, Tensor, outputs + stage->count);
+  for (int sample = 0; sample < samples->count; sample++) {
+    const Tensor *inputs = &samples->tensors[sample * samples->input_count];
+    plan_report(plan, "fitting", stage->fits[0].number * samples->count + sample * stage->count,
+                plan->layer_count * samples->count);
+    TRY(observer_run(&plan->observed, inputs, seen) && observer_run(&stage->thinned, inputs, now));
+    for (int i = 0; i < stage->count; i++)
+      fit_sample(stage->pruner, &stage->fits[i], &now[outputs + i],
+                 &seen[outputs + plan->activation_count + stage->fits[i].number], samples->count);
+    free_all(seen, all);
+    free_all(now, outputs + stage->count);
+  }
+  return true;
+}
+
+static double decibels(double signal, double noise) {
+  return noise > 0 ? 10 * log10((signal + 1e-300) / noise) : INFINITY;
+}
+
+/* The group's part of the layer's weights, [rows, k] as they are now. */
+static void move_weights(const Fit *fit, int group, int64_t k, float *weights, float *part, bool back) {
+  int64_t rows = fit->now.group_rows;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < fit->now.k; j++) {
+      float *a = &weights[fit->kept.rows[group * rows + r] * k + fit->kept.columns[j]],
+            *b = &part[r * fit->now.k + j];
+      *(back ? a : b) = *(back ? b : a);
+    }
+}
+
+typedef struct Errors {
+  double signal, before, after;
+} Errors;
+
+static bool fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
+  Thinning *thinning = &pruner->layers[fit->number];
+  int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
+  Moments *m = &fit->moments[group];
+  Arena *arena = arena_new();
+  float *part = NEW_ARRAY(arena, float, rows *k);
+  double *bias = NEW_ARRAY(arena, double, rows);
+  move_weights(fit, group, all_k, thinning->weights, part, false);
+  errors->before += moments_error(m, part);
+  if (thinning->has_bias) moments_center(m);
+  errors->signal += m->yy;
+  if (!pruner->ties) {
+    float *dense = layer_weights(&pruner->plan.layers[fit->number]);
+    memcpy(part, dense + group * rows * k, sizeof *part * (size_t)(rows * k));
+    free(dense);
+  }
+  bool ok = moments_refit(m, part) && (pruner->ties || add_zeros(pruner, fit->number, group, m->xx, part));
+  if (ok) {
+    move_weights(fit, group, all_k, thinning->weights, part, true);
+    moments_bias(m, part, bias);
+  }
+  errors->after += ok ? moments_error(m, part) : 0;
+  for (int64_t r = 0; ok && thinning->has_bias && r < rows; r++)
+    thinning->bias[fit->kept.rows[group * rows + r]] += bias[r];
+  arena_free(arena);
+  return true;
+}
+
+static bool fit_stage(Pruner *pruner, int first, int end) {
+  Stage stage = {.pruner = pruner, .arena = arena_new()};
+  bool ok = open_stage(&stage, first, end) && (stage.count == 0 || run_stage(&stage));
+  observer_close(&stage.thinned);
+  for (int i = 0; ok && i < stage.count; i++) {
+    Fit *fit = &stage.fits[i];
+    LedgerRow *row = pruner->plan.layers[fit->number].row;
+    Errors errors = {0};
+    for (int g = 0; ok && g < fit->group_count; g++) ok = fit_group(pruner, fit, g, &errors);
+    row->errors[0] = decibels(errors.signal, errors.before);
+    row->errors[1] = decibels(errors.signal, errors.after);
+  }
+  arena_free(stage.arena);
+  return ok;
+}
+
+bool pruner_thin(Pruner *pruner, bool refits) {
+  const Plan *plan = &pruner->plan;
+  for (int i = 0; i < plan->layer_count; i++) TRY(start_layer(pruner, i));
+  int most = (plan->layer_count + MAX_STAGES - 1) / MAX_STAGES;
+  for (int first = 0, end; refits && first < plan->layer_count; first = end) {
+    int64_t bytes = moment_bytes(&plan->layers[first]);
+    for (end = first + 1; end < plan->layer_count && end - first < most; end++) {
+      bytes += moment_bytes(&plan->layers[end]);
+      if (bytes > MOMENT_BYTES) break;
+    }
+    TRY(fit_stage(pruner, first, end));
+  }
+  return true;
+}
