@@ -564,7 +564,7 @@ typedef enum AxisRole {
                      `axis` number */
   AXIS_GROUPS,    /* contracted in that way within each of its blocks (grouped convolution) */
   AXIS_STATE,     /* of a recurrence: is, or is contracted with, what result axis `axis` is a step before */
-  AXIS_WINDOW,    /* becomes result axis `axis` through windows, steps or resampling */
+  AXIS_WINDOW,    /* becomes result axis `axis` through windows, steps, resampling or unpacking */
   AXIS_SHIFT,     /* index i is index i + start of result axis `axis`, if there is one (concat, slice, pad) */
   AXIS_REPEAT,    /* result axis `axis` is blocks, each of which is this axis (tile) */
   AXIS_PARTS,     /* is blocks, each of which is result axis `axis` (gates of a cell) */

@@ -15,7 +15,7 @@
 
 enum {
   MAX_SIZE = 1 << 20,  /* longer axes stay, */
-  MAX_ATOMS = 1 << 26, /* and what would need more atoms than this */
+  MAX_ATOMS = 1 << 24, /* and what would need more atoms than this */
   ENOUGH_UNITS = 4     /* of an axis, to remove along it although a finer one could be chosen */
 };
 

@@ -109,17 +109,24 @@ static bool attention_infer(Node *node) {
 
 /* ---- axes ---------------------------------------------------------------------------------------------- */
 
+/* The link of an operand's axis, of `size`, that is a canonical one. Softmax needs all keys. */
+static AxisLink canonical_link(const Node *node, int index, int axis, const Dim *size) {
+  const int64_t *y_perm = perm_of(node, "y_perm");
+  bool keys = axis == (index == MASK ? CHANNEL : POSITION) && index != QUERY;
+  if (keys) return (AxisLink){.role = AXIS_CONTRACT, .axis = 1, .whole = true};
+  if (axis == CHANNEL && index != VALUE) return axis_link(AXIS_CONTRACT, 0);
+  int to = 0;
+  while (y_perm[to] != axis) to++;
+  bool same = size == result(node, 0)->type->dims[to];
+  return axis_link(same ? AXIS_SAME : dim_is(size, 1) ? AXIS_BROADCAST : AXIS_WINDOW, to);
+}
+
 static void attention_axes(const Node *node, int index, AxisLink *links) {
-  axes_opaque(node, index, links);
-  if (index == MASK) return;
-  const int64_t *perm = perm_of(node, perm_names[index]), *y_perm = perm_of(node, "y_perm");
-  const Type *x = operand(node, index)->type, *y = result(node, 0)->type;
-  for (int axis = 0; axis < AXES; axis++) {
-    bool kept = axis < POSITION || (axis == POSITION) == (index == QUERY);
-    int own = (int)perm[axis];
-    if (!kept || (axis == CHANNEL && index == QUERY)) continue;
-    for (int i = 0; i < AXES; i++)
-      if (y_perm[i] == axis && x->dims[own] == y->dims[i]) links[own] = axis_link(AXIS_SAME, i);
+  const Type *type = operand(node, index)->type;
+  const int64_t *perm = index == MASK ? NULL : perm_of(node, perm_names[index]);
+  for (int i = 0; i < type->rank; i++) {
+    int own = perm ? (int)perm[i] : i, axis = perm ? i : i + AXES - type->rank;
+    links[own] = canonical_link(node, index, axis, type->dims[own]);
   }
 }
 

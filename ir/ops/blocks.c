@@ -104,7 +104,7 @@ static void gemm_blocks_axes(const Node *node, int index, AxisLink *links) {
     return;
   }
   axes_opaque(node, index, links);
-  if (index == A) links[0] = axis_link(AXIS_SAME, 0);
+  links[0] = index == A ? axis_link(AXIS_SAME, 0) : axis_link(AXIS_WINDOW, 1);
 }
 
 /* ---- meaning ---- */

@@ -204,10 +204,12 @@ static void conv_x_axes(const Node *node, int index, AxisLink *links) {
 
 static void conv_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
+  Window window = node_window(node);
   if (index != 1) {
     conv_x_axes(node, index, links);
-  } else if (node_int(node, "packed") == 0) {
-    Window window = node_window(node);
+  } else if (node_int(node, "packed") != 0) {
+    links[0] = axis_link(AXIS_WINDOW, window.channel_axis);
+  } else {
     AxisLink *m = &links[window.channels_last ? window.rank + 1 : 0];
     *m = axis_link(AXIS_SAME, window.channel_axis);
     m->blocks = window.group;

@@ -110,7 +110,10 @@ static bool matmul_infer(Node *node) {
 static void matmul_axes(const Node *node, int index, AxisLink *links) {
   const Type *type = operand(node, index)->type, *y = result(node, 0)->type;
   axes_opaque(node, index, links);
-  if (index == 1 && node_int(node, "packed") != 0) return;
+  if (index == 1 && node_int(node, "packed") != 0) {
+    links[0] = axis_link(AXIS_WINDOW, y->rank - 1);
+    return;
+  }
   int batches = batch_rank(node, index),
       inner = (operand(node, 0)->type->rank > 1) + (operand(node, 1)->type->rank > 1);
   for (int i = 0; i < batches; i++) {
@@ -278,7 +281,10 @@ static void gemm_axes(const Node *node, int index, AxisLink *links) {
     return;
   }
   axes_opaque(node, index, links);
-  if (index == 1 && node_int(node, "packed") != 0) return;
+  if (index == 1 && node_int(node, "packed") != 0) {
+    links[0] = axis_link(AXIS_WINDOW, 1);
+    return;
+  }
   bool transposed = node_bool(node, index == 0 ? "trans_a" : "trans_b");
   int outer = (index == 0) == transposed; /* the axis that is m of a, n of b */
   links[outer] = axis_link(AXIS_SAME, index);
