@@ -146,7 +146,6 @@ static const Tuning *tuning(Module *module, const Arguments *arguments) {
 
 PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
                                const Lossy *lossy) {
-  static const Pass *const tables[] = {graph_passes, codegen_passes, NULL};
   const char *precision = option_text(arguments, "precision");
   return (PipelineOptions){
       .pass = {.target = target,
@@ -157,7 +156,7 @@ PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const
                .tuning = tuning(module, arguments),
                .quantization = lossy ? lossy->quantization : NULL,
                .pruning = lossy ? lossy->pruning : NULL},
-      .tables = tables,
+      .tables = pass_tables,
       .passes = option_text(arguments, "passes"),
       .verify = true,
   };

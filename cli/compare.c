@@ -26,7 +26,8 @@ static bool open_side(Side *side, const char *path, const Arguments *arguments) 
   Program *program = &side->program;
   TRY(program_open(program, path, arguments));
   if (option_flag(arguments, "per-node") && !program->is_library) {
-    TRY(expose_values(program->module->main));
+    if (program->state_count) return fail(program->module, "--per-node is not for models with states");
+    TRY(graph_show_values(program->module->main));
     model_ports(program);
   }
   /* --interpret makes models run in the interpreter; libraries cannot */

@@ -6,8 +6,6 @@
 
 int find_port(const Port *ports, int count, const char *name); /* -1: there is none */
 
-/* Makes every named tensor that a node of the graph gives an output, instead of those that it has. */
-bool expose_values(Graph *graph);
 /* Prints a line for each value that both have, and where they part first; false when they do, with
  * differences over atol + rtol |b|. */
 bool compare_values(const Program *a, const Tensor *a_values, const Program *b, const Tensor *b_values,

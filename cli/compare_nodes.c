@@ -11,34 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Values as outputs */
-
-static bool is_shown(const Value *value) {
-  return value->name && type_is_tensor(value->type);
-}
-
-static const char *output_name(const Graph *graph, const Value *value) {
-  for (int i = 0; i < graph->output_count; i++)
-    if (graph_output(graph, i) == value) return graph->output_names[i];
-  return value->name;
-}
-
-bool expose_values(Graph *graph) {
-  Module *module = graph->module;
-  if (graph->state_count) return fail(module, "--per-node is not for models with states");
-  int count = 0, room = 0;
-  FOR_EACH_NODE(node, graph) room += node->result_count;
-  Value **values = NEW_ARRAY(module->arena, Value *, room);
-  const char **names = NEW_ARRAY(module->arena, const char *, room);
-  FOR_EACH_NODE(node, graph)
-  for (int i = 0; i < node->result_count && !node->data; i++) {
-    if (!is_shown(result(node, i))) continue;
-    names[count] = output_name(graph, result(node, i));
-    values[count++] = result(node, i);
-  }
-  return graph_set_outputs(graph, count, values, names);
-}
-
 /* ---- Differences */
 
 static const struct {

@@ -1,9 +1,11 @@
 /* opt.c -- `tenon opt`: IR in, IR out, with any passes between. */
+#include "cli/hunt.h"
 #include "cli/program.h"
 #include "cli/verbs.h"
 #include "ir/json.h"
 #include "passes/passes.h"
 
+#include <limits.h>
 #include <string.h>
 
 static const Option options[] = {
@@ -17,6 +19,13 @@ static const Option options[] = {
     {"print-node", 0, OPTION_TEXT, "NAME", "print what becomes of a node of the model, pass by pass"},
     {"print-loops", 0, OPTION_TEXT, "KERNEL", "print the loops of a kernel; KERNEL: as --kernel of compile"},
     {"json", 0, OPTION_FLAG, NULL, "print as JSON, an object for each print (see ir/json.h)"},
+    {"check", 0, OPTION_FLAG, NULL,
+     "run the graph before and after each pass; tell the first that changes results"},
+    {"bisect", 0, OPTION_FLAG, NULL, "find the smallest set of rewrites that makes the results wrong"},
+    {"reduce", 0, OPTION_TEXT, "OUT.tn", "write a graph as small as can be that still goes wrong"},
+    {"rewrite-limit", 0, OPTION_COUNT, "N", "stop after N rewrites of all passes"},
+    {"tolerance", 0, OPTION_TEXT, "A,R", "of results: |a-b| <= A + R |b| (default 1e-4,1e-3)"},
+    INPUT_OPTIONS,
     {"list", 'l', OPTION_FLAG, NULL, "list the passes and the default pipeline"},
     MODEL_OPTIONS,
     BUILD_OPTIONS,
@@ -70,6 +79,11 @@ static bool finish(Module *module, const Arguments *arguments, const Target *tar
   return true;
 }
 
+static void limit_rewrites(Module *module, const Arguments *arguments) {
+  int64_t limit = option_count(arguments, "rewrite-limit", -1);
+  if (limit >= 0) module->rewrites = rewrites_new(module, limit < INT_MAX ? (int)limit : INT_MAX);
+}
+
 static bool optimise(Program *program) {
   Module *module = program->module;
   const Arguments *arguments = program->arguments;
@@ -80,6 +94,8 @@ static bool optimise(Program *program) {
   TRY(build_lossy(module, arguments, &lossy));
   PipelineOptions pipeline = build_pipeline(module, arguments, &target, &lossy);
   const PrintOptions print = print_options(arguments);
+  limit_rewrites(module, arguments);
+  if (is_hunt(arguments)) return hunt(program, &pipeline);
   Watcher watcher;
   Printer *printer = printer_open(module->arena, &print, &watcher);
   pipeline.watcher = printer ? &watcher : NULL;

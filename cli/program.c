@@ -51,6 +51,11 @@ void model_ports(Program *program) {
     program->states[i] = port_of(graph_state(graph, i)->name, graph_state(graph, i)->type, module);
 }
 
+void program_forget_states(Program *program) {
+  program->module->main->state_count = 0;
+  model_ports(program);
+}
+
 static void library_ports(Program *program) {
   const tenon_library *library = program->library;
   make_ports(program, (int)library->input_count, (int)library->output_count, (int)library->state_count);

@@ -25,6 +25,9 @@ typedef struct Port {
   const char *symbols[MAX_RANK]; /* "N", "2*N+1"; NULL for a constant */
 } Port;
 
+/* The tables of passes that the command knows, ending with NULL (pass_tables.c). */
+extern const Pass *const pass_tables[];
+
 typedef struct Program {
   const char *path;
   const Arguments *arguments;
@@ -116,6 +119,8 @@ void program_close(Program *program);
 /* Prints the Diags and closes; returns `code`, or BAD_INPUT if !ok. */
 int program_finish(Program *program, bool ok, int code);
 
+/* The states become inputs and outputs like others, which come last. */
+void program_forget_states(Program *program);
 /* Tensors for the inputs: from --input, the rest random from --seed. Sizes that nothing gives are 1, with a
  * note. */
 bool program_inputs(Program *program, Tensor *inputs);
@@ -178,22 +183,9 @@ void tensor_show(const char *name, const Tensor *tensor);
 /* DIRECTORY/NAME.npy, with characters that would lead elsewhere replaced; makes the folder. Of a sequence a
  * file for each tensor, NAME.0.npy and so on. */
 bool tensor_save(Module *module, const char *directory, const char *name, const Tensor *tensor);
-void tensor_random(Tensor *tensor, uint64_t *state);
 /* Reads "[[1, 2], [3, nan]]" at *text and moves behind it. Lists in lists give the shape; a flat list takes
  * the port's, and a single number fills it. */
 bool tensor_parse(Module *module, const char **text, const Port *port, Tensor *tensor);
-
-typedef struct Difference {
-  double max_abs, max_relative, sqnr; /* sqnr in dB, infinite when equal */
-  int64_t wrong, first_wrong;         /* elements beyond the tolerance; index of the first, -1 if none */
-} Difference;
-/* Of two tensors of the same shape: |a-b| <= atol + rtol |b|; NaN equals NaN. */
-Difference tensor_difference(const Tensor *a, const Tensor *b, double atol, double rtol);
-bool tensor_same_shape(const Tensor *a, const Tensor *b);
-/* dtype, shape and elements (other than floats must be equal); false with a sentence in `reason`. */
-bool tensor_agrees(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
-                   size_t size);
-int tensor_shape_text(const Tensor *tensor, char *text, size_t size);
 
 /* ---- Talking (talk.c) ---- */
 

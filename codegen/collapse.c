@@ -102,7 +102,8 @@ bool collapse_run(Graph *graph, const PassOptions *options) {
   FOR_EACH_NODE_SAFE(node, graph) {
     if (!node_is(node, &op_kernel)) continue;
     const Node *conv = kernel_anchor(node);
-    if (conv && is_pointwise_conv(conv) && can_collapse(node, conv)) changed |= collapse(node, conv);
+    if (!conv || !is_pointwise_conv(conv) || !can_collapse(node, conv) || !rewrite_allowed(node)) continue;
+    changed |= rewrite_done(graph->module, collapse(node, conv));
   }
   return changed;
 }

@@ -284,19 +284,18 @@ static bool pack_cell(Node *node) {
   return node_reinfer(node);
 }
 
+static bool pack_node(Node *node, const PassOptions *options) {
+  if (node_is(node, &op_conv)) return pack_conv(node, options);
+  if (node_is(node, &op_gemm)) return pack_gemm(node);
+  if (node_is(node, &op_gemm_blocks)) return pack_blocks(node);
+  if (node_is_cell(node)) return pack_cell(node);
+  return node_is(node, &op_tree_ensemble) && pack_trees(node, options);
+}
+
 bool pack_run(Graph *graph, const PassOptions *options) {
   bool changed = pack_halves(graph, options);
   FOR_EACH_NODE_SAFE(node, graph) {
-    if (node_is(node, &op_conv))
-      changed |= pack_conv(node, options);
-    else if (node_is(node, &op_gemm))
-      changed |= pack_gemm(node);
-    else if (node_is(node, &op_gemm_blocks))
-      changed |= pack_blocks(node);
-    else if (node_is_cell(node))
-      changed |= pack_cell(node);
-    else if (node_is(node, &op_tree_ensemble))
-      changed |= pack_trees(node, options);
+    if (rewrite_allowed(node)) changed |= rewrite_done(graph->module, pack_node(node, options));
   }
   return changed;
 }

@@ -142,9 +142,9 @@ static bool schedule_run(Graph *graph, const PassOptions *options) {
   FOR_EACH_NODE(node, graph) {
     if (!node_is(node, &op_kernel) || *node_string(node, "schedule")) continue;
     const char *text = choose_schedules(node, options->target);
-    if (!*text) continue;
+    if (!*text || !rewrite_allowed(node)) continue;
     node_set_string(node, "schedule", text);
-    changed = true;
+    changed = rewrite_done(graph->module, true);
   }
   return changed;
 }

@@ -371,11 +371,12 @@ struct Module {
   Graph *main;
   Diag *diags, *last_diag;
   int error_count;
-  Data *data;              /* all that were made, for release */
-  Need *needs;             /* of the node whose types are being inferred */
-  const char *producer;    /* provenance: tool that wrote the model, NULL unknown */
-  Labelled *labels;        /* of outputs, NULL: none; no text form has them */
-  struct Interns *interns; /* dims, types, strings */
+  Data *data;                /* all that were made, for release */
+  Need *needs;               /* of the node whose types are being inferred */
+  const char *producer;      /* provenance: tool that wrote the model, NULL unknown */
+  Labelled *labels;          /* of outputs, NULL: none; no text form has them */
+  struct Interns *interns;   /* dims, types, strings */
+  struct Rewrites *rewrites; /* those of the passes that run, when someone wants to know; else NULL */
 };
 
 Module *module_new(const char *file);
@@ -841,6 +842,21 @@ int64_t tensor_count(const Tensor *tensor);
 size_t tensor_size(const Tensor *tensor); /* bytes */
 /* The elements point to strings of the module from now on, which live as long as it does. */
 void tensor_keep_strings(Module *module, Tensor *tensor);
+/* Floats uniform in [-1, 1), integers in 0..7, bools: the same numbers for the same state anywhere. */
+void tensor_random(Tensor *tensor, uint64_t *state);
+
+typedef struct Difference {
+  double max_abs, max_relative, sqnr; /* sqnr in dB, infinite when equal */
+  int64_t wrong, first_wrong;         /* elements beyond the tolerance; index of the first, -1 if none */
+} Difference;
+/* Of two tensors of the same shape (difference.c): |a-b| <= atol + rtol |b|; NaN equals NaN. */
+Difference tensor_difference(const Tensor *a, const Tensor *b, double atol, double rtol);
+bool tensor_same_shape(const Tensor *a, const Tensor *b);
+/* dtype, shape and elements (other than floats must be equal); false with a sentence in `reason`. */
+bool tensor_agrees(const Tensor *got, const Tensor *want, double atol, double rtol, char *reason,
+                   size_t size);
+int tensor_shape_text(const Tensor *tensor, char *text, size_t size); /* "f32[2,3]" */
+
 /* Matches the input shapes against the graph's types and binds the symbols; false with a Diag naming both
  * sizes. */
 bool graph_bind(Graph *graph, const Tensor *inputs, const char **symbols, int64_t *values, int max,
@@ -903,6 +919,43 @@ int target_lanes(const Target *target, Dtype dtype); /* elements per vector regi
 
 /* ---- 15. Passes: the shape of a row; the rows are in passes/ and codegen/ --------------------------------
  */
+
+/* ---- Rewrites, one by one (rewrites.c) ---- */
+
+/* A pass did this at a node. */
+typedef struct RewriteSite {
+  int step; /* of the pipeline */
+  const char *pass, *op;
+  const char *node; /* its name in the model, or else that of its value, or its type; "": the whole graph */
+} RewriteSite;
+
+/* For hunts of a wrong one: they are counted and listed, end at a number, or only some may happen. */
+typedef struct Rewrites {
+  int limit;               /* so many at most */
+  const RewriteSite *only; /* those that may happen, only_count of them; NULL: all */
+  int only_count;
+  int count, room; /* that happened, in order */
+  RewriteSite *list;
+  int step, before; /* the step that runs, and the count when it began */
+  const char *pass;
+  RewriteSite asked; /* at which node the pass is */
+} Rewrites;
+
+Rewrites *rewrites_new(Module *module, int limit);
+bool rewrite_same(const RewriteSite *a, const RewriteSite *b);
+bool rewrite_ask(Rewrites *rewrites, const Node *node);
+/* A pass asks this before it rewrites at a node. It costs a test of a pointer as long as nobody looks. */
+static inline bool rewrite_allowed(const Node *node) {
+  struct Rewrites *rewrites = node->graph->module->rewrites;
+  return !rewrites || rewrite_ask(rewrites, node);
+}
+/* And tells that it did (or not) what it asked for last; returns `done`. */
+bool rewrite_done(Module *module, bool done);
+/* Around a pass: whether it may run, and that it has. */
+bool rewrites_begin(Module *module, int step, const char *pass);
+void rewrites_end(Module *module, bool changed);
+
+/* ---- Rows ---- */
 
 /* What is worth more when speed costs bytes. */
 typedef enum Preference {

@@ -243,7 +243,9 @@ static bool rewrite(Node *softmax) {
 bool pass_attention(Graph *graph, const PassOptions *options) {
   (void)options;
   bool changed = false;
-  FOR_EACH_NODE(node, graph) changed |= node_is(node, &op_softmax) && rewrite(node); /* the softmax stays */
+  FOR_EACH_NODE(node, graph) /* the softmax stays */
+  if (node_is(node, &op_softmax) && rewrite_allowed(node))
+    changed |= rewrite_done(graph->module, rewrite(node));
   graph_sweep(graph);
   return changed;
 }

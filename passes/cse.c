@@ -69,10 +69,10 @@ bool pass_cse(Graph *graph, const PassOptions *options) {
   FOR_EACH_NODE_SAFE(node, graph) {
     if (node->region_count || node_is(node, &op_return)) continue;
     Node *first = table_first(&table, node);
-    if (first == node) continue;
+    if (first == node || !rewrite_allowed(node)) continue;
     for (int i = 0; i < node->result_count; i++) value_replace(result(node, i), result(first, i));
     node_remove(node);
-    changed = true;
+    changed = rewrite_done(graph->module, true);
   }
   return changed;
 }

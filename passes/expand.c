@@ -28,7 +28,7 @@ bool pass_expand(Graph *graph, const PassOptions *options) {
   bool changed = false;
   for (Node *node = graph->first; node;) {
     Node *previous = node->prev, *next = node->next;
-    if (node->op->expand && node_expand(node)) {
+    if (node->op->expand && rewrite_allowed(node) && rewrite_done(graph->module, node_expand(node))) {
       changed = true;
       next = previous ? previous->next : graph->first; /* what was built may expand again */
     }

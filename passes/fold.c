@@ -166,7 +166,8 @@ static Batch batch_collect(Graph *graph, const PassOptions *options) {
   FOR_EACH_NODE(node, graph) node->mark = 0;
   batch.nodes = NEW_ARRAY(graph->module->arena, Node *, graph_count_nodes(graph));
   FOR_EACH_NODE(node, graph) {
-    if (!must_fold(node, options)) continue;
+    if (!must_fold(node, options) || !rewrite_allowed(node)) continue;
+    rewrite_done(graph->module, true);
     batch.nodes[batch.count++] = node;
     node->mark = batch.count;
     double macs = node->op->macs ? value_weight(operand(node, 0)) * 64 : 0;
@@ -277,7 +278,8 @@ static bool batch_try(Batch *batch, Module *module, const PassOptions *options) 
 bool pass_fold(Graph *graph, const PassOptions *options) {
   bool changed = false;
   FOR_EACH_NODE_SAFE(node, graph) {
-    if (!must_stay(node, options)) changed |= node->data ? const_compress(node) : splat_fold(node);
+    if (!must_stay(node, options) && rewrite_allowed(node))
+      changed |= rewrite_done(graph->module, node->data ? const_compress(node) : splat_fold(node));
   }
   Batch batch = batch_collect(graph, options);
   if (batch.count > 0 && batch_try(&batch, graph->module, options)) changed = true;

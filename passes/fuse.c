@@ -342,8 +342,11 @@ bool pass_fuse(Graph *graph, const PassOptions *options) {
   bool changed = outputs_separate(graph);
   graph_sweep(graph);
   Clusters clusters = clusters_grow(graph);
-  for (int i = clusters.count - 1; i >= 0; i--)
+  for (int i = clusters.count - 1; i >= 0; i--) {
+    if (!rewrite_allowed(clusters.list[i].root)) continue;
     if (!cluster_build(graph, &clusters.list[i], clusters.count - i)) return true;
+    rewrite_done(graph->module, true);
+  }
   graph_sweep(graph); /* constants that went inside */
   return changed || clusters.count > 0;
 }

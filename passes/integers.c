@@ -600,8 +600,9 @@ bool pass_integers(Graph *graph, const PassOptions *options) {
   for (int sweep = 0; moved && sweep < MAX_SWEEPS; sweep++) {
     moved = false;
     FOR_EACH_NODE_SAFE(node, graph) {
-      Value *better = node->result_count == 1 && !node->data ? node_to_integers(node) : NULL;
-      if (!better) continue;
+      bool may = node->result_count == 1 && !node->data && rewrite_allowed(node);
+      Value *better = may ? node_to_integers(node) : NULL;
+      if (!rewrite_done(graph->module, better)) continue;
       node_replace(node, better);
       moved = true;
     }

@@ -57,7 +57,9 @@ static bool node_convert(Node *node) {
 bool pass_layout(Graph *graph, const PassOptions *options) {
   (void)options;
   bool changed = false;
-  FOR_EACH_NODE_SAFE(node, graph) if (is_channels_first(node)) changed |= node_convert(node);
+  FOR_EACH_NODE_SAFE(node, graph)
+  if (is_channels_first(node) && rewrite_allowed(node))
+    changed |= rewrite_done(graph->module, node_convert(node));
   graph_sweep(graph);
   return sink_transposes(graph) || changed;
 }

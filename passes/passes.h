@@ -70,6 +70,52 @@ Printer *printer_open(Arena *arena, const PrintOptions *options, Watcher *watche
 /* False with a Diag when the node was never seen; module NULL: not all has run. No printer is fine. */
 bool printer_close(Printer *printer, Module *module);
 
+/* ---- Finding passes that are wrong (check.c, bisect.c, reduce.c) ---- */
+
+/* What graphs run on to find out, and how far results may be apart. */
+typedef struct Trial {
+  const Tensor *inputs; /* of the graph */
+  double atol, rtol;    /* |a-b| <= atol + rtol |b| */
+  uint64_t seed;        /* of random inputs for smaller graphs */
+} Trial;
+
+/* The first pass that changed the results. */
+typedef struct Fault {
+  Step step;         /* pass "(code)": the compiled kernels are not what the graph says */
+  const char *text;  /* the output and how it differs; NULL: there is no fault */
+  const char *value; /* the first value that does, and how; NULL: none could be named */
+} Fault;
+
+/* Runs the pipeline over the graph, and the graph before and after each pass; `out` gets a line for each
+ * (NULL: none). Ends at the first fault. False with a Diag when something cannot be run. */
+bool pipeline_check(Graph *graph, const PipelineOptions *options, const Trial *trial, FILE *out,
+                    Fault *fault);
+
+/* The rewrites without which the results are right. */
+typedef struct Bisection {
+  int total;         /* rewrites of all passes */
+  bool is_wrong;     /* else nothing is */
+  bool is_in_code;   /* without any rewrite */
+  int number;        /* with fewer rewrites all is well */
+  RewriteSite last;  /* the one of that number */
+  bool is_thin;      /* none of the list can be left out; else they are all up to that number */
+  RewriteSite *list; /* count of them, in order */
+  int count;
+  const char *text; /* what goes wrong with them */
+} Bisection;
+bool pipeline_bisect(const Graph *graph, const PipelineOptions *options, const Trial *trial,
+                     Bisection *found);
+
+typedef struct Reduction {
+  int before, after, tries; /* nodes; graphs that were tried */
+} Reduction;
+/* Writes a small graph that goes wrong, too, on random inputs of the trial's seed. */
+bool pipeline_reduce(Graph *graph, const PipelineOptions *options, const Trial *trial, const char *path,
+                     Reduction *reduction);
+
+/* Makes every named tensor that a node of the graph gives an output, instead of those that it has. */
+bool graph_show_values(Graph *graph);
+
 /* ---- What passes tell that change results (ledger.c) ---- */
 
 /* What products compute with. */

@@ -4,7 +4,8 @@
  * A pass is looked up by name in the tables that the caller hands over, so the rows of codegen (`schedule`)
  * stand in the same list without this folder knowing them; a default step that no table knows is left out.
  * After each pass the graph is verified: a pass that breaks it is named in the error. A watcher may look on:
- * print.c prints, check.c runs the graph before and after.
+ * print.c prints, check.c runs the graph before and after. Rewrites may be counted and
+ * limited (ir/rewrites.c).
  */
 #include "passes/passes.h"
 
@@ -143,7 +144,9 @@ static bool step_run(Graph *graph, const Step *step, const PipelineOptions *opti
   const Watcher *watcher = options->watcher;
   int errors = module->error_count;
   if (watcher) TRY(watcher->before(watcher->context, graph, step));
-  bool changed = run_everywhere(graph, step->pass, &options->pass);
+  bool changed = rewrites_begin(module, step->number, step->pass->name) &&
+                 run_everywhere(graph, step->pass, &options->pass);
+  rewrites_end(module, changed);
   TRY(module->error_count == errors);
   if (must_verify(options) && !graph_verify(graph))
     return fail(module, "the graph is wrong after pass '%s'; this is a bug in tenon", step->pass->name);

@@ -63,8 +63,10 @@ bool pass_place(Graph *graph, const PassOptions *options) {
   if (graph_is_dynamic(graph)) return false; /* every value has memory of its own */
   Places *places = places_new(graph->module);
   for (Node *node = graph->last; node; node = node->prev)
-    if (is_around(node, &op_concat) && place_concat(places, node)) mark(node), changed = true;
+    if (is_around(node, &op_concat) && rewrite_allowed(node) && place_concat(places, node))
+      mark(node), changed = rewrite_done(graph->module, true);
   FOR_EACH_NODE(node, graph)
-  if (is_around(node, &op_slice) && places_join(places, node)) mark(node), changed = true;
+  if (is_around(node, &op_slice) && rewrite_allowed(node) && places_join(places, node))
+    mark(node), changed = rewrite_done(graph->module, true);
   return changed;
 }

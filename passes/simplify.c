@@ -53,8 +53,8 @@ static bool graph_simplify(Graph *graph, int *budget) {
   for (Node *node = graph->first; node;) {
     Node *previous = node->prev, *next = node->next;
     bool plain = !(node->op->traits & TRAIT_STRUCTURE) && node->result_count > 0;
-    Value *better = plain && *budget > 0 ? node_simplify(node) : NULL;
-    if (better) {
+    Value *better = plain && *budget > 0 && rewrite_allowed(node) ? node_simplify(node) : NULL;
+    if (rewrite_done(graph->module, better)) {
       changed = true;
       --*budget;
       if (better != result(node, 0)) node_replace(node, better);

@@ -224,19 +224,19 @@ static bool merge_transposes(Node *node) {
   return true;
 }
 
+static bool sink_one(Node *node) {
+  if (node_is(node, &op_transpose)) return merge_transposes(node);
+  return node_is(node, &op_reshape) ? sink_through_reshape(node) : sink_through(node);
+}
+
 bool sink_transposes(Graph *graph) {
   enum { MAX_SWEEPS = 16 }; /* one sinks everything; more only where weighing changes its mind */
   bool changed = false;
   for (int sweep = 0; sweep < MAX_SWEEPS; sweep++) {
     bool moved = false;
     FOR_EACH_NODE_SAFE(node, graph) {
-      if (node->result_count != 1) continue;
-      if (node_is(node, &op_transpose))
-        moved |= merge_transposes(node);
-      else if (node_is(node, &op_reshape))
-        moved |= sink_through_reshape(node);
-      else
-        moved |= sink_through(node);
+      if (node->result_count == 1 && rewrite_allowed(node))
+        moved |= rewrite_done(graph->module, sink_one(node));
     }
     graph_sweep(graph);
     if (!moved) break;

@@ -448,7 +448,8 @@ bool pass_subpixel(Graph *graph, const PassOptions *options) {
   bool changed = false;
   for (Node *node = graph->last, *next; node; node = next) { /* backwards: what goes stands behind */
     next = node->prev;
-    if (node_is(node, &op_conv_transpose)) changed |= rewrite(node);
+    if (node_is(node, &op_conv_transpose) && rewrite_allowed(node))
+      changed |= rewrite_done(graph->module, rewrite(node));
   }
   graph_sweep(graph);
   return changed;
