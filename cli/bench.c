@@ -1,4 +1,5 @@
 /* bench.c -- `tenon bench`: how long a run takes, and where the time goes. */
+#include "cli/profile.h"
 #include "cli/program.h"
 #include "cli/verbs.h"
 
@@ -8,7 +9,8 @@
 static const Option options[] = {
     {"seconds", 0, OPTION_SECONDS, "S", "how long to measure (default 2)"},
     THREADS_OPTION,
-    {"profile", 'p', OPTION_FLAG, NULL, "least time of each kernel, the slowest first"},
+    {"profile", 'p', OPTION_FLAG, NULL, "each kernel's least time against what the machine can do"},
+    {"json", 0, OPTION_FLAG, NULL, "print as JSON"},
     INPUT_OPTIONS,
     MODEL_OPTIONS,
     BUILD_OPTIONS,
@@ -23,7 +25,8 @@ typedef struct Bench {
   tenon_tensor *inputs, *outputs;
   double *times; /* seconds */
   int count;
-  uint64_t *least, *last; /* nanoseconds of each kernel, NULL: no profile; least of all runs, of the last */
+  int64_t *symbols, *macs; /* values of the library's symbols; multiply-accumulates of each kernel */
+  uint64_t *least, *last;  /* nanoseconds of each kernel, NULL: no profile; least of all runs, of the last */
 } Bench;
 
 static tenon_tensor lend(const Tensor *tensor) {
@@ -95,59 +98,45 @@ static int64_t symbol_value(const Bench *bench, const char *symbol) {
   return 1;
 }
 
-static int64_t *kernel_macs(const Bench *bench) {
+static void find_macs(Bench *bench) {
   const tenon_library *library = bench->program->library;
   Arena *arena = bench->program->module->arena;
-  int64_t *symbols = NEW_ARRAY(arena, int64_t, library->symbol_count);
-  int64_t *macs = NEW_ARRAY(arena, int64_t, library->kernel_count);
-  for (uint32_t i = 0; i < library->symbol_count; i++) symbols[i] = symbol_value(bench, library->symbols[i]);
-  library->kernel_macs(symbols, macs);
-  return macs;
+  bench->symbols = NEW_ARRAY(arena, int64_t, library->symbol_count);
+  bench->macs = NEW_ARRAY(arena, int64_t, library->kernel_count);
+  for (uint32_t i = 0; i < library->symbol_count; i++)
+    bench->symbols[i] = symbol_value(bench, library->symbols[i]);
+  library->kernel_macs(bench->symbols, bench->macs);
 }
 
 /* ---- Printing ---- */
 
-typedef struct ProfileLine {
-  const tenon_kernel_info *info;
-  double seconds; /* of one run */
-  int64_t macs;
-} ProfileLine;
-
-static int slower_first(const void *a, const void *b) {
-  const ProfileLine *x = a, *y = b;
-  return (y->seconds > x->seconds) - (y->seconds < x->seconds);
-}
-
-static void print_profile(const Bench *bench, const int64_t *macs) {
-  const tenon_library *library = bench->program->library;
-  Arena *arena = bench->program->module->arena;
-  ProfileLine *times = NEW_ARRAY(arena, ProfileLine, library->kernel_count);
-  double total = 0;
-  for (uint32_t i = 0; i < library->kernel_count; i++) {
-    times[i] = (ProfileLine){library->kernels[i], (double)bench->least[i] * 1e-9, macs[i]};
-    total += times[i].seconds;
-  }
-  qsort(times, library->kernel_count, sizeof *times, slower_first);
-  printf("\n   share        us   GFLOP/s  kernel (nodes)\n");
-  for (uint32_t i = 0; i < library->kernel_count; i++) {
-    const ProfileLine *t = &times[i];
-    printf("%6.1f %% %9.2f %9.1f  %s", 100 * t->seconds / total, t->seconds * 1e6,
-           t->seconds > 0 ? 2e-9 * (double)t->macs / t->seconds : 0, t->info->name);
-    printf(*t->info->origin ? " (%s)\n" : "%s\n", t->info->origin);
-  }
-}
-
-static void print_results(Bench *bench) {
-  const int64_t *macs = kernel_macs(bench);
-  double total = 0;
-  for (uint32_t i = 0; i < bench->program->library->kernel_count; i++) total += (double)macs[i];
+static void summarise(Bench *bench, BenchSummary *summary) {
   qsort(bench->times, (size_t)bench->count, sizeof *bench->times, compare_doubles);
-  double median = bench->times[bench->count / 2];
-  int threads = (int)program_threads(bench->program);
-  printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, %d thread%s, %.2f GFLOP/s\n",
-         bench->times[0] * 1e3, median * 1e3, bench->times[bench->count * 9 / 10] * 1e3, bench->count,
-         threads, threads == 1 ? "" : "s", 2e-9 * total / median);
-  if (bench->least) print_profile(bench, macs);
+  double total = 0, median = bench->times[bench->count / 2];
+  for (uint32_t i = 0; i < bench->program->library->kernel_count; i++) total += (double)bench->macs[i];
+  *summary = (BenchSummary){.least = bench->times[0],
+                            .median = median,
+                            .p90 = bench->times[bench->count * 9 / 10],
+                            .runs = bench->count,
+                            .threads = (int)program_threads(bench->program),
+                            .gflops = 2e-9 * total / median};
+}
+
+static void print_summary(const BenchSummary *s) {
+  printf("min %.4f ms, median %.4f ms, p90 %.4f ms, %d runs, %d thread%s, %.2f GFLOP/s\n", s->least * 1e3,
+         s->median * 1e3, s->p90 * 1e3, s->runs, s->threads, s->threads == 1 ? "" : "s", s->gflops);
+}
+
+static bool print_results(Bench *bench) {
+  BenchSummary summary;
+  const Program *program = bench->program;
+  find_macs(bench);
+  const Profile profile = {
+      .program = program, .symbols = bench->symbols, .macs = bench->macs, .nanoseconds = bench->least};
+  summarise(bench, &summary);
+  if (option_flag(program->arguments, "json")) return profile_json(&profile, &summary);
+  print_summary(&summary);
+  return !bench->least || profile_print(&profile, &summary);
 }
 
 static bool bench_program(Program *program, Tensor *inputs) {
@@ -158,7 +147,7 @@ static bool bench_program(Program *program, Tensor *inputs) {
   bool ok = bench.times && program_inputs(program, inputs) && program_prepare(program, false);
   for (int i = 0; ok && i < program->input_count; i++) bench.inputs[i] = lend(&inputs[i]);
   ok = ok && measure(&bench, option_seconds(program->arguments, "seconds", 2));
-  if (ok) print_results(&bench);
+  ok = ok && print_results(&bench);
   free(bench.times);
   return ok;
 }
@@ -176,11 +165,17 @@ const Verb verb_bench = {
     .name = "bench",
     .purpose = "measure how fast a model or library runs",
     .usage = "MODEL|LIB [options]",
-    .text = "Prints the least, the median and the 90th percentile latency, and the arithmetic per second "
-            "that the\n"
-            "median makes of the model's multiply-accumulates (two operations each). States of a library are "
-            "set\n"
-            "back before each run; --dim says how much they hold.",
+    .text =
+        "Prints the least, the median and the 90th percentile latency, and the arithmetic per second "
+        "that the\n"
+        "median makes of the model's multiply-accumulates (two operations each). States of a library are "
+        "set\n"
+        "back before each run; --dim says how much they hold.\n"
+        "--profile measures the machine, too (once): `of roof` is the share that a kernel reaches of the "
+        "speed that\n"
+        "its multiplications or its bytes allow at best. With the schedules that were not chosen: by rank of "
+        "the\n"
+        "cost model, or with --tune by time.",
     .options = options,
     .min_words = 1,
     .max_words = 1,

@@ -90,7 +90,9 @@ static Preference preference(const Arguments *arguments) {
 
 typedef struct TuneTalk {
   const Arguments *arguments;
-  int count, measured, changed;
+  Arena *arena;
+  Tuned *tuned; /* what was reported, `reported` of them */
+  int count, reported, measured, changed;
   double start;
 } TuneTalk;
 
@@ -98,6 +100,8 @@ static void tune_report(void *context, const Tuned *tuned) {
   TuneTalk *talk = context;
   bool measured = tuned->best_seconds > 0;
   talk->count = tuned->count;
+  if (!talk->tuned) talk->tuned = NEW_ARRAY(talk->arena, Tuned, tuned->count);
+  if (talk->reported < tuned->count) talk->tuned[talk->reported++] = *tuned;
   talk->measured += measured;
   talk->changed += strcmp(tuned->predicted, tuned->best) != 0;
   progress_count(tuned->number, tuned->count);
@@ -136,7 +140,7 @@ static const Tuning *tuning(Module *module, const Arguments *arguments) {
   TuneTalk *talk = NEW(module->arena, TuneTalk);
   bool counts = strcmp(arguments->verb->name, "opt") == 0;
   int64_t candidates = counts ? option_count(arguments, "candidates", CANDIDATES) : CANDIDATES;
-  *talk = (TuneTalk){.arguments = arguments, .start = seconds_now()};
+  *talk = (TuneTalk){.arguments = arguments, .arena = module->arena, .start = seconds_now()};
   *tuning = (Tuning){.candidates = candidates < MAX_CANDIDATES ? (int)candidates : MAX_CANDIDATES,
                      .seconds = option_seconds(arguments, "tune-seconds", 60),
                      .report = tune_report,
@@ -160,6 +164,12 @@ PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const
       .passes = option_text(arguments, "passes"),
       .verify = true,
   };
+}
+
+int build_tuned(const PipelineOptions *options, const Tuned **tuned) {
+  const TuneTalk *talk = options->pass.tuning ? options->pass.tuning->context : NULL;
+  *tuned = talk ? talk->tuned : NULL;
+  return talk ? talk->reported : 0;
 }
 
 bool build_run(Module *module, const Arguments *arguments, const PipelineOptions *options) {

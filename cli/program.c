@@ -115,10 +115,14 @@ static bool build_into(Program *program, const char *path) {
   CodegenOptions options = {.name = build_name(module, program->path), .source = base_name(program->path)};
   CodegenStats stats;
   TRY(build_target(module, program->arguments, &options.target));
-  TRY(build_optimise(module, program->arguments, &options.target, NULL));
+  PipelineOptions pipeline = build_pipeline(module, program->arguments, &options.target, NULL);
+  TRY(build_run(module, program->arguments, &pipeline));
+  program->tuned_count = build_tuned(&pipeline, &program->tuned);
   progress_begin(program->arguments, "compiling", program->path);
   bool ok = codegen_emit(module->main, &options, EMIT_SO, path, &stats);
   progress_end();
+  program->target = options.target;
+  if (ok) program->kernel_nodes = stats.kernel_nodes;
   return ok && open_library(program, path);
 }
 

@@ -38,7 +38,12 @@ typedef struct Program {
   Port *inputs, *outputs, *states;
   Tensor *held; /* what the interpreter keeps of the states from run to run; NULL: nothing yet */
   const tenon_library *library; /* NULL until opened or built */
-  void *handle;                 /* of dlopen */
+  /* Of a model that was built: the node of each kernel, the target, what --tune measured. */
+  const Node *const *kernel_nodes; /* NULL: not known */
+  Target target;
+  const Tuned *tuned;
+  int tuned_count;
+  void *handle; /* of dlopen */
   tenon_session *session;
 } Program;
 
@@ -151,6 +156,8 @@ typedef struct Lossy {
 PipelineOptions build_pipeline(Module *module, const Arguments *arguments, const Target *target,
                                const Lossy *lossy);
 bool build_run(Module *module, const Arguments *arguments, const PipelineOptions *options);
+/* What such a run measured with --tune; returns how many kernels. */
+int build_tuned(const PipelineOptions *options, const Tuned **tuned);
 /* The passes of the command, for its --cpu: both in one. */
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target, const Lossy *lossy);
 /* Of --quantize and --prune and what belongs to them. Reads the samples, which build_run frees. */

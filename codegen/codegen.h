@@ -73,6 +73,28 @@ struct Kernel;
 bool codegen_kernels(Module *module, const Target *target, struct Kernel *const *kernels, int count,
                      const char *path, const char *asm_path);
 
+/* ---- What a machine can do at best (roofline.c) ---- */
+
+enum { ROOFLINE_LEVELS = 3 }; /* L2, L3, memory */
+
+typedef struct Roofline {
+  double gflops; /* f32, one thread */
+  struct {
+    const char *name;
+    int64_t bytes; /* that it holds */
+    double gbps;   /* read by one thread */
+  } levels[ROOFLINE_LEVELS];
+} Roofline;
+
+/* Measured on this machine, once: about half a second; kept in the user's cache. False with a Diag. */
+bool codegen_roofline(Module *module, const Target *target, Roofline *roofline);
+/* Of the smallest level that holds so many bytes. */
+double roofline_gbps(const Roofline *roofline, double bytes);
+
+/* The schedules of a kernel node by the ranking of its variant, the best first, at most `max`; returns how
+ * many. None of them need be the node's own: a tuned one, or one from a file. */
+int codegen_schedules(const Node *node, const Target *target, const char **schedules, int max);
+
 /* For passes, so that what they compute is what ships: compiles a graph to a temporary library and loads it.
  */
 Executor codegen_executor(const Target *target);

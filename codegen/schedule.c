@@ -96,6 +96,19 @@ const char *schedule_choose(const Node *node, const Target *target, int rank) {
   return rank > 0 ? NULL : variant ? variant->name : "";
 }
 
+int codegen_schedules(const Node *node, const Target *target, const char **schedules, int max) {
+  enum { MAX_RANKS = 256 };
+  int count = 0;
+  const char *text;
+  for (int rank = 0; rank < MAX_RANKS && count < max; rank++) {
+    if (!(text = schedule_choose(node, target, rank))) break;
+    int known = 0;
+    while (known < count && strcmp(schedules[known], text) != 0) known++;
+    if (known == count) schedules[count++] = text;
+  }
+  return count;
+}
+
 /* ---- several processors ---- */
 
 /* The schedules of all targets, or the one that all of them have. */

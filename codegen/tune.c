@@ -297,9 +297,11 @@ static Candidate *fastest(Subject *subject) {
   return best->seconds * NOISE < subject->candidates[0].seconds ? best : &subject->candidates[0];
 }
 
-/* Takes out candidates other than the first; order does not matter. */
+/* Takes out candidates other than the first, to behind the others, whose order does not matter. */
 static void drop(Subject *subject, int index) {
+  Candidate dropped = subject->candidates[index];
   subject->candidates[index] = subject->candidates[--subject->count];
+  subject->candidates[subject->count] = dropped;
 }
 
 static void drop_slow(Subject *subject, double behind) {
@@ -366,7 +368,25 @@ static void take_cached(Tune *tune, Subject *subject) {
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
-static void report(Tune *tune, const Subject *subject, const Candidate *best) {
+static int by_seconds(const void *a, const void *b) {
+  double x = ((const TunedSchedule *)a)->seconds, y = ((const TunedSchedule *)b)->seconds;
+  return (x > y) - (x < y);
+}
+
+/* All candidates that were measured, `count` to begin with. */
+static void list_tried(const Tune *tune, const Subject *subject, int count, Tuned *tuned) {
+  TunedSchedule *tried = NEW_ARRAY(tune->module->arena, TunedSchedule, count);
+  for (int i = 0; i < count; i++) {
+    const Candidate *candidate = &subject->candidates[i];
+    if (candidate->seconds > 0)
+      tried[tuned->tried_count++] = (TunedSchedule){candidate->schedule, candidate->seconds};
+  }
+  qsort(tried, (size_t)tuned->tried_count, sizeof *tried, by_seconds);
+  tuned->tried = tried;
+}
+
+/* best: as it was measured, among `count` candidates; NULL: it was not. */
+static void report(Tune *tune, const Subject *subject, const Candidate *best, int count) {
   const Candidate *first = &subject->candidates[0];
   Tuned tuned = {.number = ++tune->reported,
                  .count = tune->count,
@@ -375,15 +395,17 @@ static void report(Tune *tune, const Subject *subject, const Candidate *best) {
                  .best = subject->schedule,
                  .predicted_seconds = best ? first->seconds : 0,
                  .best_seconds = best ? best->seconds : 0};
+  if (best) list_tried(tune, subject, count, &tuned);
   if (tune->tuning->report) tune->tuning->report(tune->tuning->context, &tuned);
 }
 
 static void decide(Tune *tune, Subject *subject) {
+  int count = subject->count;
   if (!measure(tune, subject)) return; /* no memory: as predicted */
   const Candidate *best = fastest(subject);
   subject->schedule = best->schedule;
   tune_cache_add(&tune->cache, (TuneEntry){subject->key, tune->tuning->candidates, best->schedule});
-  report(tune, subject, best);
+  report(tune, subject, best, count);
 }
 
 static bool is_late(const Tune *tune) {
@@ -479,7 +501,7 @@ static bool tune_graph(Tune *tune, Graph *graph) {
   tune_cache_open(tune->module, tune->target, &tune->cache);
   for (int i = 0; i < tune->count; i++) take_cached(tune, &tune->subjects[i]);
   for (int i = 0; i < tune->count; i++)
-    if (tune->subjects[i].schedule) report(tune, &tune->subjects[i], NULL);
+    if (tune->subjects[i].schedule) report(tune, &tune->subjects[i], NULL, 0);
   TRY(decide_all(tune));
   for (int i = 0; i < found; i++)
     if (subject_of[i]->schedule) node_set_string(tuned[i], "schedule", subject_of[i]->schedule);

@@ -88,35 +88,32 @@ static bool write_file(const TuneCache *cache, const char *path) {
 
 /* ---- the file ---- */
 
-/* Each folder on the way to the file; those that are there stay as they are. */
-static void make_folders(Module *module, const char *path) {
+void cache_make_folders(Module *module, const char *path) {
   for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/'))
     mkdir(arena_printf(module->arena, "%.*s", (int)(at - path), path), 0777);
 }
 
-/* NULL when the environment names none. */
-static const char *cache_folder(Module *module) {
+const char *cache_file(Module *module, const Target *target, const char *folder) {
   const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  if (cache && *cache == '/') return arena_printf(module->arena, "%s/tenon/tune", cache);
-  return home && *home == '/' ? arena_printf(module->arena, "%s/.cache/tenon/tune", home) : NULL;
+  bool has_cache = cache && *cache == '/';
+  if (!has_cache && !(home && *home == '/')) return NULL;
+  const char *machine =
+      arena_printf(module->arena, TENON_VERSION " %s %s %s", target->triple, target->cpu, target->features);
+  return arena_printf(module->arena, "%s%s/tenon/%s/%s-%016llx.txt", has_cache ? cache : home,
+                      has_cache ? "" : "/.cache", folder, target->cpu,
+                      (unsigned long long)hash_bytes(machine, strlen(machine), 0));
 }
 
 void tune_cache_open(Module *module, const Target *target, TuneCache *cache) {
-  *cache = (TuneCache){.module = module};
-  const char *folder = cache_folder(module);
-  if (!folder) return;
-  const char *machine =
-      arena_printf(module->arena, TENON_VERSION " %s %s %s", target->triple, target->cpu, target->features);
-  cache->path = arena_printf(module->arena, "%s/%s-%016llx.txt", folder, target->cpu,
-                             (unsigned long long)hash_bytes(machine, strlen(machine), 0));
-  read_file(cache, true);
+  *cache = (TuneCache){.module = module, .path = cache_file(module, target, "tune")};
+  if (cache->path) read_file(cache, true);
 }
 
 void tune_cache_save(TuneCache *cache) {
   if (!cache->path) return;
   Module *module = cache->module;
   const char *aside = arena_printf(module->arena, "%s.%ld", cache->path, (long)getpid());
-  make_folders(module, cache->path);
+  cache_make_folders(module, cache->path);
   read_file(cache, false);
   if (write_file(cache, aside) && rename(aside, cache->path) == 0) return;
   diag_add(module, (Diag){.severity = SEVERITY_WARNING,

@@ -27,6 +27,10 @@ typedef struct TuneCache {
   int count, room;
 } TuneCache;
 
+/* $XDG_CACHE_HOME/tenon/FOLDER/CPU-HASH.txt of the target; NULL when the environment names no folder. */
+const char *cache_file(Module *module, const Target *target, const char *folder);
+/* The folders on the way to it. */
+void cache_make_folders(Module *module, const char *path);
 /* Reads what there is for the target. */
 void tune_cache_open(Module *module, const Target *target, TuneCache *cache);
 const TuneEntry *tune_cache_find(const TuneCache *cache, uint64_t key);

@@ -964,12 +964,20 @@ typedef enum Preference {
   PREFER_SIZE
 } Preference;
 
+/* A schedule that was tried, and what a run of the kernel took with it, in seconds. */
+typedef struct TunedSchedule {
+  const char *schedule;
+  double seconds;
+} TunedSchedule;
+
 /* What tuning found for one of the kernels that are distinct. */
 typedef struct Tuned {
   int number, count; /* it is the number-th of so many */
   const char *name;
   const char *predicted, *best;           /* schedules: by the cost model, by measurement */
   double predicted_seconds, best_seconds; /* of one run; 0: known from an earlier compilation */
+  const TunedSchedule *tried; /* those that were measured, the fastest first; in the module's arena */
+  int tried_count;
 } Tuned;
 
 /* Schedules by measurement instead of by the cost models. */
