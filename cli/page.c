@@ -4,7 +4,7 @@
  *   {"model", "symbols": {"N": 1}, "target", "runs", "note", "ops": {"conv": {"family", "doc"}},
  *    "nodes": [NODE...], "stages": [{"pass", "doc", "why", "changed", "inputs", "nodes": [number...],
  * "outputs"}], "kernels": [{"name", "loops", "assembly"}], "steps": [{"result", "name", "kernel", "once",
- * "origin", "predicted", "measured"}], "plan": [...], "ledger": {...}}
+ * "origin", "predicted", "measured"}], "plan": [...], "ledgers": [...]}
  *
  * NODE is that of ir/json.h. A node is stored once, however many stages have it as it is; that is what keeps
  * 27 graphs of BERT small. Unnamed values have numbers that stay the same in all stages, because they come
@@ -13,6 +13,7 @@
 #include "cli/page.h"
 #include "ir/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,13 +235,20 @@ static void write_plan(Json *json, Graph *graph) {
 
 /* ---- the ledger ---- */
 
-static void write_row(Json *json, const LedgerRow *row, bool has_precision) {
+static void write_decibels(Json *json, const char *key, double decibels) {
+  if (decibels != 0 && isfinite(decibels)) json_key(json, key), json_float(json, decibels);
+}
+
+static void write_row(Json *json, const LedgerRow *row, const char *precision) {
   json_begin(json, '{');
   write_text(json, "name", row->name);
   write_text(json, "kind", row->kind);
-  if (has_precision) write_text(json, "precision", precision_name(row->precision));
+  write_text(json, "precision", precision);
+  write_text(json, "form", row->form);
   write_text(json, "reason", row->reason);
-  json_key(json, "sqnr"), json_float(json, row->sqnr);
+  write_decibels(json, "cut", row->errors[0]);
+  write_decibels(json, "refit", row->errors[1]);
+  write_decibels(json, "sqnr", row->sqnr);
   json_key(json, "bytes_before"), json_int(json, row->bytes_before);
   json_key(json, "bytes_after"), json_int(json, row->bytes_after);
   write_seconds(json, "predicted_before", row->predicted_before);
@@ -250,9 +258,10 @@ static void write_row(Json *json, const LedgerRow *row, bool has_precision) {
   json_end(json, '}');
 }
 
-static void write_ledger(Json *json, const Ledger *ledger) {
-  json_key(json, "ledger");
+/* precisions: of the rows, too. */
+static void write_ledger(Json *json, const Ledger *ledger, const char *title, bool precisions) {
   json_begin(json, '{');
+  write_text(json, "title", title);
   json_key(json, "effects");
   json_begin(json, '[');
   for (int i = 0; ledger->effects[i]; i++) json_string(json, ledger->effects[i]);
@@ -262,15 +271,26 @@ static void write_ledger(Json *json, const Ledger *ledger) {
                                    "least cosine with the original"}[ledger->likeness]);
   json_key(json, "before"), json_float(json, ledger->before);
   json_key(json, "after"), json_float(json, ledger->after);
-  json_key(json, "sqnr"), json_float(json, ledger->sqnr);
+  write_decibels(json, "sqnr", ledger->sqnr);
   json_key(json, "samples"), json_int(json, ledger->sample_count);
   json_key(json, "rows");
   json_begin(json, '[');
-  for (int i = 0; i < ledger->row_count; i++) write_row(json, &ledger->rows[i], true);
+  for (int i = 0; i < ledger->row_count; i++) {
+    const LedgerRow *row = &ledger->rows[i];
+    write_row(json, row, precisions ? precision_name(row->precision) : NULL);
+  }
   json_end(json, ']');
   json_key(json, "total");
-  write_row(json, &ledger->total, false);
+  write_row(json, &ledger->total, NULL);
   json_end(json, '}');
+}
+
+static void write_ledgers(Json *json, const Lossy *lossy) {
+  json_key(json, "ledgers");
+  json_begin(json, '[');
+  if (lossy->pruning) write_ledger(json, &lossy->pruning->ledger, "Pruning", false);
+  if (lossy->quantization) write_ledger(json, &lossy->quantization->ledger, "Quantization", true);
+  json_end(json, ']');
 }
 
 /* ---- what else there is ---- */
@@ -382,10 +402,7 @@ static void write_report(Page *page, const Program *program, const Target *targe
   write_codes(json, texts);
   write_steps(json, texts, measured);
   write_plan(json, program->module->main);
-  if (lossy->quantization)
-    write_ledger(json, &lossy->quantization->ledger);
-  else if (lossy->pruning)
-    write_ledger(json, &lossy->pruning->ledger);
+  write_ledgers(json, lossy);
   json_end(json, '}');
   stream_close(whole);
 }

@@ -15,7 +15,7 @@ class App {
     this.mode = this.usualMode = report.total > 0 ? 'time' : 'change';
     this.tab = 'node';
     this.views = [['graph', 'Graph', this.hasGraph], ['memory', 'Memory', report.plan.length > 0], ['roofline', 'Roofline', this.hasGraph && report.total > 0],
-      ['kernels', 'Kernels', report.steps.length > 0], ['ledger', 'Quantization', !!report.ledger]].filter(([, , there]) => there);
+      ['kernels', 'Kernels', report.steps.length > 0], ['ledger', 'Ledger', report.ledgers.length > 0]].filter(([, , there]) => there);
     report.stages.forEach((stage, i) => {
       const same = report.stages.slice(0, i).filter(other => other.pass === stage.pass).length;
       stage.id = same ? `${stage.pass}.${same + 1}` : stage.pass;

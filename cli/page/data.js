@@ -89,6 +89,7 @@ class Report {
     this.symbols ??= {};
     this.kernels ??= [];
     this.plan ??= [];
+    this.ledgers ??= [];
     this.cost = this.nodes.map(node => ({
       macs: this.size(node.macs), bytes: this.size(node.reads) + this.size(node.writes), ops: this.operations(node),
     }));

@@ -106,13 +106,21 @@ function kernelTable(report, selected) {
   return `<h2>${report.steps.length} kernels</h2><p>${run} ${report.note ? escapeText(report.note) : ''}</p>` + table(heads, body);
 }
 
+/* What quantization and pruning did to each layer, and what that costs. Columns that say nothing are left out. */
 function ledgerTable(report) {
-  const {ledger} = report, seconds = row => `${timeText(row.measured_before || row.predicted_before)} → ${timeText(row.measured_after || row.predicted_after)}`;
-  const heads = [['layer'], ['kind'], ['precision'], ['error of the outputs', 'num'], ['bytes', 'num'], ['time', 'num'], ['why', 'long']];
-  const row = r => cells([escapeText(r.name ?? ''), escapeText(r.kind ?? ''), escapeText(r.precision ?? ''), Number(r.sqnr) ? r.sqnr.toFixed(1) + ' dB' : '', `${bytesText(r.bytes_before)} → ${bytesText(r.bytes_after)}`, seconds(r), escapeText(r.reason ?? '')], heads);
-  const effects = ledger.effects.map(text => `<p>${escapeText(text)}</p>`).join('');
+  return report.ledgers.map(oneLedger).join('<br>');
+}
+
+function oneLedger(ledger) {
+  const decibels = x => x ? x.toFixed(1) + ' dB' : '', change = (before, after, text) => before || after ? `${text(before)} → ${text(after)}` : '';
+  const columns = [[['layer'], r => escapeText(r.name)], [['kind'], r => escapeText(r.kind ?? '')], [['precision'], r => escapeText(r.precision ?? '')], [['kept'], r => escapeText(r.form ?? '')],
+    [['cut', 'num'], r => decibels(r.cut)], [['refit', 'num'], r => decibels(r.refit)], [['alone costs the outputs', 'num'], r => decibels(r.sqnr)],
+    [['bytes', 'num'], r => change(r.bytes_before, r.bytes_after, bytesText)], [['predicted', 'num'], r => change(r.predicted_before, r.predicted_after, timeText)],
+    [['measured', 'num'], r => change(r.measured_before, r.measured_after, timeText)], [['why', 'long'], r => escapeText(r.reason ?? '')]];
+  const rows = [...ledger.rows, {...ledger.total, name: 'everything', kind: ''}];
+  const used = columns.filter(([, text]) => rows.some(row => text(row))), heads = used.map(([head]) => head);
   const share = x => /cosine/.test(ledger.likeness) ? x.toFixed(5) : (100 * x).toFixed(2) + ' %';
-  const summary = `${ledger.likeness}: ${ledger.likeness === 'labels right' ? share(ledger.before) + ' → ' : ''}${share(ledger.after)}, ${ledger.samples} samples; outputs ${typeof ledger.sqnr === 'number' ? ledger.sqnr.toFixed(1) + ' dB' : 'the same'}`;
-  return `<h2>Quantization</h2><p>${escapeText(summary)}</p>${effects}` +
-    table(heads, ledger.rows.map(r => `<tr ${link('~' + r.name, row(r))}</tr>`).concat(`<tr>${row({...ledger.total, name: 'everything'})}</tr>`));
+  const summary = `${ledger.likeness}: ${ledger.likeness === 'labels right' ? share(ledger.before) + ' → ' : ''}${share(ledger.after)}, ${ledger.samples} samples${ledger.sqnr ? '; outputs ' + decibels(ledger.sqnr) : ''}`;
+  return `<h2>${ledger.title}</h2><p>${escapeText(summary)}</p>${ledger.effects.map(text => `<p>${escapeText(text)}</p>`).join('')}` +
+    table(heads, rows.map(row => `<tr ${link('~' + row.name, cells(used.map(([, text]) => text(row)), heads))}</tr>`));
 }

@@ -160,6 +160,7 @@ try {
     check(view === 'graph' || (await text('#sheet h2')).length > 0, view + ' has a title');
     if (view === 'memory') same(await count('#sheet svg .mark'), await js("app.report.plan.filter(row => row.memory === 'scratch' && app.report.size(row.bytes) > 0).length"), 'boxes of memory');
     if (view === 'kernels') same(await count('#sheet tbody tr'), await js('app.report.steps.length'), 'rows of kernels');
+    if (view === 'ledger') same(await count('#sheet tbody tr'), await js('app.report.ledgers.reduce((sum, l) => sum + l.rows.length + 1, 0)'), 'rows of ledgers');
     if (view === 'roofline') same(await count('#sheet svg .mark'), await js('points(app.report).filter(p => p.ops > 0).length'), 'circles of the roofline');
     if (view !== 'graph') await shot(view);
     if (view === 'kernels') {
