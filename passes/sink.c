@@ -62,7 +62,7 @@ static bool operand_is_permutable(const Node *node, int index, int rank) {
   for (int axis = 0; axis < x->type->rank; axis++) {
     AxisRole role = links[axis].role;
     bool linked = role == AXIS_SAME || role == AXIS_BROADCAST ||
-                  (shift == 0 && (role == AXIS_WINDOW || role == AXIS_SHIFT));
+                  (shift == 0 && (role == AXIS_WINDOW || role == AXIS_SHIFT || role == AXIS_REPEAT));
     bool in_place = linked && links[axis].axis == axis + shift;
     if (!in_place && !(shift == 0 && attrs_name_axis(node, axis))) return false;
   }

@@ -200,6 +200,7 @@ static void conv_x_axes(const Node *node, int index, AxisLink *links) {
              : each            ? axis_link(AXIS_SAME, c)
                                : axis_link(AXIS_GROUPS, 0);
   links[c].blocks = window.group;
+  links[c].whole = op_attr_index(node->op, "packed") >= 0 && node_int(node, "packed") != 0;
 }
 
 static void conv_axes(const Node *node, int index, AxisLink *links) {

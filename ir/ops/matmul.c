@@ -122,6 +122,7 @@ static void matmul_axes(const Node *node, int index, AxisLink *links) {
   }
   int contracted = index == 1 && type->rank > 1 ? type->rank - 2 : type->rank - 1;
   links[contracted] = axis_link(AXIS_CONTRACT, 0);
+  links[contracted].whole = node_int(node, "packed") != 0;
   if (type->rank > 1 && index == 0)
     links[type->rank - 2] = axis_link(AXIS_SAME, y->rank - inner);
   else if (type->rank > 1)
@@ -289,6 +290,7 @@ static void gemm_axes(const Node *node, int index, AxisLink *links) {
   int outer = (index == 0) == transposed; /* the axis that is m of a, n of b */
   links[outer] = axis_link(AXIS_SAME, index);
   links[!outer] = axis_link(AXIS_CONTRACT, 0);
+  links[!outer].whole = node_int(node, "packed") != 0;
 }
 
 static void gemm_nest(Lower *lower, const Node *node) {

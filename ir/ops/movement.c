@@ -369,10 +369,7 @@ static void tile_axes(const Node *node, int index, AxisLink *links) {
   (void)index;
   const Type *x = operand(node, 0)->type, *y = result(node, 0)->type;
   for (int i = 0; i < x->rank; i++) {
-    AxisRole role = x->dims[i] == y->dims[i] ? AXIS_SAME
-                    : dim_is(x->dims[i], 1)  ? AXIS_BROADCAST
-                                             : AXIS_REPEAT;
-    links[i] = axis_link(role, i);
+    links[i] = axis_link(x->dims[i] == y->dims[i] ? AXIS_SAME : AXIS_REPEAT, i);
   }
 }
 

@@ -254,7 +254,7 @@ static void cell_axes(const Node *node, int index, AxisLink *links) {
   if (index == CELL_XW) {
     links[batch] = axis_link(AXIS_SAME, batch);
     links[!batch] = (AxisLink){.role = AXIS_SAME, .axis = !batch, .whole = true};
-    links[hidden] = axis_link(AXIS_PARTS, hidden);
+    links[hidden] = (AxisLink){.role = AXIS_PARTS, .axis = hidden, .whole = cell.packed != 0};
   } else if (index == CELL_R && !cell.packed) {
     links[0] = (AxisLink){.role = AXIS_STATE, .axis = hidden, .whole = cell.rounds_state};
     links[1] = axis_link(AXIS_PARTS, hidden);

@@ -17,6 +17,10 @@ static bool is_summed(AxisRole role) {
   return role == AXIS_CONTRACT || role == AXIS_GROUPS || role == AXIS_STATE;
 }
 
+static bool is_multiplied(Dtype dtype) {
+  return (dtype_is_float(dtype) || dtype_is_int(dtype)) && !dtype_is_storage(dtype);
+}
+
 /* x times 0 where indices of its axis are removed; x itself when none are. */
 static Value *masked(Builder *builder, Value *x, int axis, const Ties *ties, const Value *original,
                      const bool *removed) {
@@ -43,7 +47,7 @@ void mask_removed(const Ties *ties, Graph *copy, const bool *removed) {
     Builder builder = builder_before(node);
     for (int k = 0; k < original->operand_count; k++) {
       AxisLink links[MAX_RANK];
-      if (!operand(original, k) || !dtype_is_float(operand(original, k)->type->dtype)) continue;
+      if (!operand(original, k) || !is_multiplied(operand(original, k)->type->dtype)) continue;
       op_axes(original, k, links);
       for (int i = 0; i < operand(original, k)->type->rank; i++)
         if (is_summed(links[i].role))
