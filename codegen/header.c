@@ -64,7 +64,7 @@ static bool is_taken(const char *name, const char **list, int count) {
 /* Distinct among the first `count` of `list` and all of `others`. */
 static const char *distinct(Arena *arena, const char *name, const char **list, int count, const char **others,
                             int other_count) {
-  const char *base = identifier(arena, name), *result = base;
+  const char *base = identifier(arena, name ? name : "x"), *result = base;
   for (int i = 2; is_taken(result, list, count) || is_taken(result, others, other_count); i++)
     result = arena_printf(arena, "%s_%d", base, i);
   return result;
