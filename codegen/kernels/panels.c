@@ -225,7 +225,8 @@ static const char *panels_choose(const Node *node, const Node *anchor, const Tar
                          .k = operand(anchor, 1)->type->dims[1]->value,
                          .columns = p.columns,
                          .panel = PANEL,
-                         .narrow = tile_narrow_lanes(target)};
+                         .narrow = tile_narrow_lanes(target),
+                         .split = p.depth == 4 && !target->dots};
   TileSize tile;
   if (!tile_choose(target, &problem, rank > 0 ? rank - 1 : 0, &tile)) return NULL;
   if (rank < 2 && tile.panels > 4 && waits_for_weights(&p, target)) tile.panels = 4;

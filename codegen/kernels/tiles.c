@@ -1,9 +1,11 @@
 /* tiles.c -- see tiles.h. */
 #include "codegen/kernels/tiles.h"
 
-/* Rows that fit beside `vectors` vectors of the right side and one broadcast in the register file. */
-static int rows_that_fit(const Target *target, int vectors) {
-  int rows = (target->vector_registers - vectors - 1) / vectors;
+/* Rows that fit beside `vectors` vectors of the right side and one broadcast in the register file; all of
+ * these twice where they are split, which two rows at least should share. */
+static int rows_that_fit(const Target *target, const TileProblem *problem, int vectors) {
+  int held = (vectors + 1) * (problem->split ? 2 : 1), rows = (target->vector_registers - held) / vectors;
+  if (problem->split && rows < 2) rows = 2;
   return rows > MAX_TILE_ROWS ? MAX_TILE_ROWS : rows;
 }
 
@@ -99,7 +101,7 @@ bool tile_choose(const Target *target, const TileProblem *problem, int rank, Til
   int per_panel = problem->panel / target_lanes(target, DTYPE_F32), found = 0;
   int64_t panel_count = (problem->columns + problem->panel - 1) / problem->panel;
   for (int panels = 1; panels * per_panel <= MAX_VECTORS && panels <= panel_count; panels++) {
-    int fit = rows_that_fit(target, panels * per_panel);
+    int fit = rows_that_fit(target, problem, panels * per_panel);
     for (int height = 1; height <= fit && height <= count; height++) {
       TileSize size = {height, panels};
       rank_insert(list, found++, (Ranked){size, tiling_cycles(target, problem, count, size)});

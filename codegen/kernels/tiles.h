@@ -24,6 +24,7 @@ typedef struct TileProblem {
   int64_t columns;
   int panel;  /* columns of a panel, whole vectors */
   int narrow; /* lanes of a last vector that has no more columns; 0: all have as many */
+  bool split; /* vectors are multiplied in halves, as bytes are where no instruction sums four products */
 } TileProblem;
 
 /* Lanes of the last vector of a row when it has few columns: half as many where a half costs half. */
