@@ -27,6 +27,7 @@ typedef struct Machine {
   bool rounds;                       /* conversions of f32 to i32 that round, in vectors */
   bool f16c, vnni512, vnni, bf16;    /* conversions of f16; vpdpbusd on zmm, on ymm and xmm; vdpbf16ps */
   bool scalef, narrows;              /* vscalefps, vpmovusdb on zmm, ymm and xmm */
+  bool permutes, shuffles;           /* vpermi2b on zmm; pshufb */
 } Machine;
 
 /* The machine of target; false with a Diag. Freed by machine_close. */
@@ -118,7 +119,7 @@ Emitter emit_const, emit_iota, emit_lanes_below;
 Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma,
     emit_mul_add, emit_scale, emit_min_max, emit_sign, emit_rounding, emit_libm;
 Emitter emit_conversion, emit_bitcast;
-Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_dot;
+Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_lookup, emit_dot;
 Emitter emit_load, emit_store, emit_gather, emit_scatter, emit_prefetch;
 Emitter emit_call;
 

@@ -162,6 +162,8 @@ bool machine_open(Module *module, const Target *target, Machine *machine) {
   machine->vnni = machine->vnni512 && vl;
   machine->bf16 = has(machine, "avx512bf16") && vl;
   machine->scalef = machine->narrows = vl;
+  machine->permutes = has(machine, "avx512vbmi") && machine->pairs512;
+  machine->shuffles = has(machine, "ssse3");
   return true;
 }
 

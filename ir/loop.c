@@ -348,6 +348,12 @@ Reg *loop_shuffle(Loops *loops, Reg *x, Reg *y, const int64_t *lanes, int count)
   return instr->results[0];
 }
 
+Reg *loop_lookup(Loops *loops, Reg *x, const int64_t *table, Dtype to) {
+  Instr *instr = simple(loops, LOOP_LOOKUP, (LoopType){to, x->type.lanes}, 1, &x);
+  instr->lanes = arena_copy(loops->kernel->module->arena, table, sizeof(int64_t) * TABLE_SIZE);
+  return instr->results[0];
+}
+
 Reg *loop_reduce(Loops *loops, Opcode op, Reg *x) {
   assert(op == LOOP_REDUCE_ADD || op == LOOP_REDUCE_MAX || op == LOOP_REDUCE_MIN);
   if (x->type.lanes == 1) return x;

@@ -72,6 +72,8 @@ enum {
   MAX_LOCAL_ALIGN = 64
 };
 
+enum { TABLE_SIZE = 256 }; /* of lookup */
+
 struct Reg {
   LoopType type;
   const char *name; /* NULL: numbered when printed */
@@ -103,7 +105,8 @@ struct Instr {
   bool masked;    /* the last arg is a mask: lanes off load 0 and do not store */
   int64_t imm;    /* const of an integer or bool type, 0 of a complex one; extract: the lane */
   double fimm;    /* const of a float type */
-  const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args */
+  const int64_t *lanes; /* shuffle: for each result lane, an index into the concatenation of both args;
+                           lookup: the table */
   const Dim *dim;       /* dim */
   const Call *call;     /* call */
 };
@@ -207,6 +210,8 @@ Reg *loop_shuffle(Loops *loops, Reg *x, Reg *y, const int64_t *lanes, int count)
 Reg *loop_reduce(Loops *loops, Opcode op, Reg *x);
 /* dot: i32[L] acc + sum of 4 products u8[4L]*s8[4L] (LOOP_DOT_U8S8); f32[L] acc + sum of 2 products
  * bf16[2L]^2 (LOOP_DOT_BF16). */
+/* table: 256 numbers of `to`, u8 or i8; copied. */
+Reg *loop_lookup(Loops *loops, Reg *x, const int64_t *table, Dtype to);
 Reg *loop_dot(Loops *loops, Opcode op, Reg *acc, Reg *x, Reg *y);
 /* mask NULL: all lanes. Contiguous in the last axis: loop_load; the general form takes axis and step. */
 Reg *loop_load(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);

@@ -482,6 +482,12 @@ static bool shuffle(Run *run, const Step *step) {
   return true;
 }
 
+static bool look_up(Run *run, const Step *step) {
+  const Lane *x = run->slots + step->args[0];
+  for (int l = 0; l < step->lanes; l++) run->slots[step->result + l].i = step->instr->lanes[(uint8_t)x[l].i];
+  return true;
+}
+
 static bool reinterpret(Run *run, const Step *step) {
   LoopType from = step->instr->args[0]->type, to = step->instr->results[0]->type;
   uint64_t bits[MAX_LANES] = {0};
@@ -555,6 +561,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_EXTRACT: return rearrange(run, step);
   case LOOP_BITCAST: return reinterpret(run, step);
   case LOOP_SHUFFLE: return shuffle(run, step);
+  case LOOP_LOOKUP: return look_up(run, step);
   case LOOP_REDUCE_ADD:
   case LOOP_REDUCE_MAX:
   case LOOP_REDUCE_MIN: return reduce(run, step);

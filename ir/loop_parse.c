@@ -163,8 +163,7 @@ static bool parse_args(Parser *p, Instr *instr, int first, int count) {
 
 /* ---- attributes: `, key=value` ---- */
 
-static bool parse_lanes(Parser *p, Instr *instr) {
-  int count = instr->results[0]->type.lanes;
+static bool parse_lanes(Parser *p, Instr *instr, int count) {
   int64_t *lanes = NEW_ARRAY(p->arena, int64_t, count);
   TRY(lexer_skip(&p->lexer, '['));
   for (int i = 0; i < count; i++) {
@@ -183,7 +182,9 @@ static bool parse_attribute(Parser *p, Instr *instr) {
   if (key.kind != TOKEN_WORD) return lexer_expected(lexer, "an attribute");
   TRY(lexer_next(lexer) && lexer_skip(lexer, '='));
   if (instr->op == LOOP_EXTRACT && strcmp(key.string, "lane") == 0) return lexer_int(lexer, &instr->imm);
-  if (instr->op == LOOP_SHUFFLE && strcmp(key.string, "lanes") == 0) return parse_lanes(p, instr);
+  if (instr->op == LOOP_SHUFFLE && strcmp(key.string, "lanes") == 0)
+    return parse_lanes(p, instr, instr->results[0]->type.lanes);
+  if (instr->op == LOOP_LOOKUP && strcmp(key.string, "table") == 0) return parse_lanes(p, instr, TABLE_SIZE);
   if (access && strcmp(key.string, "step") == 0) return lexer_int(lexer, &instr->step);
   if (access && strcmp(key.string, "axis") == 0) {
     TRY(lexer_int(lexer, &axis));

@@ -68,6 +68,7 @@ bool literal_type(const Instr *instr, int arg, LoopType *type) {
   case LOOP_REDUCE_MIN:
   case LOOP_EXTRACT:
   case LOOP_SHUFFLE:
+  case LOOP_LOOKUP:
   case LOOP_IF: return false;
   case LOOP_DOT_U8S8:
   case LOOP_DOT_BF16: return arg == 0 && result_literal(instr, 0, type);
@@ -243,9 +244,9 @@ static void print_loop_head(Printer *p, const Instr *instr) {
   }
 }
 
-static void print_lanes(Printer *p, const Instr *instr) {
-  fputs(", lanes=[", p->out);
-  for (int i = 0; i < instr->results[0]->type.lanes; i++)
+static void print_lanes(Printer *p, const Instr *instr, const char *name, int count) {
+  fprintf(p->out, ", %s=[", name);
+  for (int i = 0; i < count; i++)
     fprintf(p->out, "%s%" PRId64, i > 0 ? "," : "", instr->lanes ? instr->lanes[i] : -1);
   fputc(']', p->out);
 }
@@ -271,7 +272,8 @@ static void print_head(Printer *p, const Instr *instr) {
     print_regs(p, instr->args, instr->arg_count);
   }
   if (instr->op == LOOP_EXTRACT) fprintf(p->out, ", lane=%" PRId64, instr->imm);
-  if (instr->op == LOOP_SHUFFLE) print_lanes(p, instr);
+  if (instr->op == LOOP_SHUFFLE) print_lanes(p, instr, "lanes", instr->results[0]->type.lanes);
+  if (instr->op == LOOP_LOOKUP) print_lanes(p, instr, "table", TABLE_SIZE);
 }
 
 static bool is_inlined(const Printer *p, const Instr *instr) {

@@ -186,6 +186,18 @@ static bool check_shuffle(const Verifier *v, const Instr *instr) {
   return true;
 }
 
+static bool check_lookup(const Verifier *v, const Instr *instr) {
+  LoopType x = instr->args[0]->type, to = instr->results[0]->type;
+  if (!dtype_is_byte(x.dtype) || !dtype_is_byte(to.dtype) || x.lanes != to.lanes)
+    return bad(v, instr, "needs bytes, and gives as many");
+  if (!instr->lanes) return bad(v, instr, "no table");
+  int64_t low = to.dtype == DTYPE_I8 ? INT8_MIN : 0, high = low + UINT8_MAX;
+  for (int i = 0; i < TABLE_SIZE; i++)
+    if (instr->lanes[i] < low || instr->lanes[i] > high)
+      return bad(v, instr, "number %d of the table is not of %s", i, dtype_name(to.dtype));
+  return true;
+}
+
 static bool check_dot(const Verifier *v, const Instr *instr) {
   bool ints = instr->op == LOOP_DOT_U8S8;
   int lanes = instr->results[0]->type.lanes, group = ints ? 4 : 2;
@@ -418,6 +430,7 @@ static bool check_instr(Verifier *v, const Instr *instr) {
   case LOOP_REDUCE_MIN:
   case LOOP_EXTRACT: return check_across(v, instr);
   case LOOP_SHUFFLE: return check_shuffle(v, instr);
+  case LOOP_LOOKUP: return check_lookup(v, instr);
   case LOOP_DOT_U8S8:
   case LOOP_DOT_BF16: return check_dot(v, instr);
   case LOOP_FOR:

@@ -155,12 +155,20 @@ static bool narrows(const Node *node) {
   return x && dtype_bits(result(node, 0)->type->dtype) < dtype_bits(x->type->dtype);
 }
 
+/* A lookup is for vectors of bytes, not for those of what an anchor gives. */
+static bool is_looked_up(const Node *node) {
+  FOR_EACH_USE(use, result(node, 0))
+  if (node_is(use->node, &op_lookup)) return true;
+  return false;
+}
+
 static bool may_join(const Node *node, const Cluster *cluster) {
   if (cluster->count >= MAX_MEMBERS || cluster->root->result_count != 1) return false;
   if (!is_element(node)) return may_anchor(node, cluster);
   if (precedes(node, cluster)) return may_precede(node, cluster) || may_give_planes(node, cluster);
   if (!node_is_pointwise(node)) return may_move(node, cluster);
-  if (cluster->anchor && narrows(node) && ends_anchor(node, MAX_MEMBERS)) return false;
+  bool ends = narrows(node) && (cluster->anchor || is_looked_up(node));
+  if (ends && ends_anchor(node, MAX_MEMBERS)) return false;
   return uses_are_pointwise(node) && !would_repeat(node, cluster);
 }
 

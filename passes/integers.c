@@ -12,7 +12,8 @@
  * they are u8 and i8; where weights keep a zero point d, a matrix product's sums get - d * (the sum of q -
  * z). dequantize moves behind ops that only pick elements, quantize before them, so that these move bytes;
  * and where the one meets the other with the same scale both are gone. A quantize behind a product divides
- * its factor instead of its result, and takes over bounds that it has itself. Requires nothing, but must see
+ * its factor instead of its result, and takes over bounds that it has itself. What lies between two quantized
+ * values at last becomes a table where that is worth it (tables.c). Requires nothing, but must see
  * weights before they are folded to floats. Keeps: all integers as they are in the model, but for results on
  * the edge between two, as (x * m) / s and x * (m / s) round differently.
  */
@@ -609,5 +610,5 @@ bool pass_integers(Graph *graph, const PassOptions *options) {
     graph_sweep(graph);
     changed |= moved;
   }
-  return changed;
+  return graph_make_tables(graph) || changed;
 }

@@ -19,9 +19,17 @@ static bool elements_match(const Node *node, const Node *anchor, const Target *t
   return y->rank >= 1 && fast && dim_is_const(y->dims[y->rank - 1]);
 }
 
+/* Bytes that are looked up are as many as fill a vector; all else is computed as wide as f32. */
+static Dtype computed_as(const Node *node) {
+  if (!node_is(node, &op_kernel)) return node_is(node, &op_lookup) ? DTYPE_U8 : DTYPE_F32;
+  FOR_EACH_NODE(inner, node->regions[0])
+  if (!(inner->op->traits & TRAIT_STRUCTURE) && !node_is(inner, &op_lookup)) return DTYPE_F32;
+  return DTYPE_U8;
+}
+
 static void elements_body(Lower *lower, void *context) {
   const VariantContext *variant = context;
-  lower_elements(lower, target_lanes(variant->target, DTYPE_F32));
+  lower_elements(lower, target_lanes(variant->target, computed_as(lower->node)));
 }
 
 const Variant variant_elements = {

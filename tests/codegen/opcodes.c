@@ -188,6 +188,17 @@ static void add_quantize(Suite *suite, int64_t zero, int lanes) {
   loop_end(l, &i, NULL);
 }
 
+/* A table in which every number stands once, in no order that a wrong part of it would have. */
+static void add_lookup(Suite *suite, Dtype from, Dtype to, int lanes) {
+  Make make = start(suite, "lookup", from, to, 0);
+  int64_t table[TABLE_SIZE];
+  for (int i = 0; i < TABLE_SIZE; i++) table[i] = (i * 37 + 11) % 256 - (to == DTYPE_I8 ? 128 : 0);
+  For i = loop_for(&make.loops, loop_int(&make.loops, 0), loop_int(&make.loops, COUNT), lanes, 0, NULL);
+  Reg *x = read_at(&make, 0, i.counter, lanes);
+  loop_store(&make.loops, loop_lookup(&make.loops, x, table, to), make.out, &i.counter, NULL);
+  loop_end(&make.loops, &i, NULL);
+}
+
 static void add_conversion_cases(Suite *suite) {
   static const Dtype all[] = {DTYPE_BOOL, DTYPE_I8,  DTYPE_I16, DTYPE_I32,  DTYPE_I64, DTYPE_U8, DTYPE_U16,
                               DTYPE_U32,  DTYPE_U64, DTYPE_F16, DTYPE_BF16, DTYPE_F32, DTYPE_F64};
@@ -200,6 +211,10 @@ static void add_conversion_cases(Suite *suite) {
   add_clamped_cast(suite, DTYPE_I32, -1e9, 1e9);
   for (int lanes = 1; lanes <= 32; lanes *= 2)
     for (int64_t zero = 0; zero <= 255; zero += 51) add_quantize(suite, zero, lanes);
+  for (int lanes = 1; lanes <= COUNT; lanes *= 2) {
+    add_lookup(suite, DTYPE_U8, DTYPE_I8, lanes);
+    add_lookup(suite, DTYPE_I8, DTYPE_U8, lanes);
+  }
   for (int lanes = 1; lanes <= 16; lanes += 15) {
     Make make = start(suite, "bitcast", DTYPE_F32, DTYPE_I32, 0);
     For i = loop_for(&make.loops, loop_int(&make.loops, 0), loop_int(&make.loops, COUNT), lanes, 0, NULL);

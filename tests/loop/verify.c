@@ -42,6 +42,8 @@ TEST(lanes) {
             "not bool of 4 lanes");
   check_bad("%a: u8x16 = const 0\n%c: i32x4 = dot_u8s8 0, %a, %a",
             "needs i32 acc of L lanes and u8, i8 of 4*L");
+  check_bad("%a: u8x4 = const 0\n%c: u8x4 = lookup %a", "no table");
+  check_bad("%a: f32x4 = const 0.0\n%c: u8x4 = lookup %a", "needs bytes");
   check_bad("%a: f32x4 = const 0.0\n%c: f32x4 = splat %a", "not a scalar f32");
 }
 

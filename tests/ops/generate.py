@@ -1543,6 +1543,18 @@ def quantize_goldens():
     golden.write()
 
 
+def lookup_golden():
+    golden = Golden("lookup")
+    u = golden.input("u", [[0, 1, 15, 16, 63, 64, 127], [128, 129, 191, 192, 240, 254, 255]], np.uint8)
+    i = golden.input("i", np.arange(-128, 128).reshape(1, 256), np.int8)
+    one, none = golden.input("one", 200, np.uint8), golden.input("none", np.zeros((3, 0)), np.uint8)
+    for x, array in (("u", u), ("i", i), ("one", one), ("none", none)):
+        for to, dtype in (("u8", np.uint8), ("i8", np.int8)):
+            table = ((np.arange(256) * 37 + 11) % 256).astype(np.uint8).view(dtype)
+            golden.result(f"lookup %{x}, table=[{','.join(map(str, table))}], to={to}", table[array.view(np.uint8)], dtype)
+    golden.write()
+
+
 def byte_panels(w, width):
     """[k, n] -> [ceil(n/width), k/4, width*4]: four rows side by side."""
     p = panels(w, width)
@@ -1629,6 +1641,7 @@ def main():
     bit_cast_golden()
     linear_attention_golden()
     quantize_goldens()
+    lookup_golden()
     byte_product_goldens()
 
 
