@@ -258,5 +258,6 @@ bool channels_choose(Pruner *pruner, double share) {
       low = middle + 1;
   }
   choose_first(&c, high);
+  pruner->pruning->reached = 1 - kept_cost(&c) / all;
   return true;
 }

@@ -88,15 +88,32 @@ static void take_times(Plan *plan, Observer *observer, bool after) {
   }
 }
 
+static int64_t data_size(const Data *data) {
+  size_t size = 0;
+  return data && !data->splat && dtype_bytes(data->dtype, data->count, &size) ? (int64_t)size : 0;
+}
+
 /* Bytes of all constants. */
 static int64_t constant_bytes(const Graph *graph) {
   int64_t bytes = 0;
-  FOR_EACH_NODE(node, graph) {
-    size_t size = 0;
-    if (node->data && !node->data->splat && dtype_bytes(node->data->dtype, node->data->count, &size))
-      bytes += (int64_t)size;
-  }
+  FOR_EACH_NODE(node, graph) bytes += data_size(node->data);
   return bytes;
+}
+
+/* Pruned weights take what their kernels read; those that are made when a library opens keep what was said of
+ * them. */
+static void take_bytes(Plan *plan, Observer *observer) {
+  const KernelTime *times;
+  int count = observer_times(observer, &times);
+  int64_t *bytes = NEW_ARRAY(plan->graph->module->arena, int64_t, plan->layer_count);
+  for (int i = 0; i < count; i++) {
+    int layer = layer_of_kernel(plan, times[i].node);
+    for (int k = 0; layer >= 0 && k < times[i].node->operand_count; k++)
+      if (operand(times[i].node, k)) bytes[layer] += data_size(value_data(operand(times[i].node, k)));
+  }
+  for (int i = 0; i < plan->layer_count; i++)
+    if (plan->layers[i].row->form && bytes[i] && bytes[i] < plan->layers[i].row->bytes_after)
+      plan->layers[i].row->bytes_after = bytes[i];
 }
 
 bool plan_predict(Plan *plan) {
@@ -111,6 +128,7 @@ bool plan_predict(Plan *plan) {
   if (ok) {
     take_times(plan, pair.original, false);
     take_times(plan, &pair.planned, true);
+    take_bytes(plan, &pair.planned);
     plan->ledger->total.bytes_before = constant_bytes(pair.original->copy);
     plan->ledger->total.bytes_after = constant_bytes(pair.planned.copy);
   }

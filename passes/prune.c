@@ -190,7 +190,6 @@ static bool try_share(Pruner *pruner, double share) {
   else
     weights_choose(pruner, share);
   TRY(pruner_thin(pruner, pruner->pruning->refits) && plan_evaluate(&pruner->plan));
-  pruner->pruning->reached = share;
   return true;
 }
 

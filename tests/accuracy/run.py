@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""What quantization costs on real data.
+"""What quantization and pruning cost on real data.
 
-    tests/accuracy/run.py [--tenon PROGRAM] [--option OPTION]... [NAME...]        default: all of them
+    tests/accuracy/run.py [--tenon PROGRAM] [--form FORM] [--option OPTION]... [NAME...]        default: int8, all of them
 
-Each model is compiled twice, as it is and with --quantize=int8 and pictures to calibrate with, and both libraries run on other pictures:
-    mnist_dense mnist fashion       the networks of examples/ on their whole test sets: at most 0.2 points fewer may be right
+Each model is compiled twice, as it is and with --quantize=int8 or --prune=FORM and pictures to calibrate with, and both libraries run on other pictures:
+    mnist_dense mnist fashion       the networks of examples/ on their whole test sets: fewer may be right, by at most so many points as FORMS says
     ppocrv4_rec sface yolov8n_b     real models (from npm): what must be alike is in pictures.py
 Prints a row for each: what floats and integers give, seconds of a run, size of the library. --option is passed on to the second compilation.
 """
@@ -23,8 +23,15 @@ import data  # noqa: E402
 import pictures  # noqa: E402
 from session import Session  # noqa: E402
 
-DROP = 0.2  # points
-SAMPLES = 128
+# form: samples to calibrate with, points that may be lost
+FORMS = {
+    "int8": (128, 0.2),
+    "channels:0.3": (2000, 0.5),
+    "channels:0.5": (2000, 1.5),
+    "any:0.8": (2000, 1.0),
+    "blocks:0.7": (2000, 1.0),
+    "2:4": (2000, 0.5),
+}
 
 
 def fetch(*names):
@@ -67,24 +74,31 @@ class Library:
 
 
 def both(arguments, folder, name, model, options, calibration):
-    """The library of floats and that of integers."""
+    """The library of the model as it is, and of what is left of it. Zeros are there whether they make it faster or not."""
     np.save(folder / "calibration.npy", np.concatenate(calibration))
-    quantize = ["--quantize=int8", "--calib", folder / "calibration.npy", *arguments.option]
-    return [Library(arguments.tenon, model, folder / f"{name}_{form}.so", options + more) for form, more in (("f32", []), ("i8", quantize))]
+    form = arguments.form
+    lose = [f"--quantize={form}" if form == "int8" else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration), *arguments.option]
+    whole = Library(arguments.tenon, model, folder / f"{name}.so", options)
+    if form != "int8":
+        pruned = folder / f"{name}.onnx"
+        subprocess.run([str(part) for part in (arguments.tenon, "compile", model, "-o", pruned, "--emit", "onnx", "-q", *options, *lose)], check=True)
+        model, lose = pruned, []
+    return whole, Library(arguments.tenon, model, folder / f"{name}_less.so", options + lose)
 
 
 def measure_network(arguments, folder, name):
     model, read, shape, least = NETWORKS[name]
     (train, _), (test, labels) = read()
+    samples, drop = FORMS[arguments.form]
     inputs = lambda images: [image.reshape(shape) for image in images.astype(np.float32) / np.float32(255)]
-    libraries = both(arguments, folder, name, TOP / model, [], inputs(train[:: len(train) // SAMPLES][:SAMPLES]))
+    libraries = both(arguments, folder, name, TOP / model, [], inputs(train[:: len(train) // samples][:samples]))
     rights = []
     for library in libraries:
         classes = np.concatenate(library.outputs(inputs(test))).argmax(1)
         rights.append(100 * (classes == labels).mean())
     floats, integers = rights
     line = "".join(library.text(f"{right:.2f} %") for library, right in zip(libraries, rights))
-    return floats >= least and integers >= floats - DROP, f"{line}  {integers - floats:+.2f} points"
+    return floats >= least and integers >= floats - drop, f"{line}  {integers - floats:+.2f} points"
 
 
 def measure_pictures(arguments, folder, name):
@@ -101,11 +115,12 @@ def measure_pictures(arguments, folder, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenon", default=TOP / "build/tenon")
+    parser.add_argument("--form", choices=FORMS, default="int8")
     parser.add_argument("--option", action="append", default=[])
     parser.add_argument("names", nargs="*", default=[*NETWORKS, *pictures.CASES])
     arguments = parser.parse_args()
     passed = failed = 0
-    print(f"{'':12}{'f32':^34}{'int8':^34}")
+    print(f"{'':12}{'f32':^34}{arguments.form:^34}")
     for name in arguments.names or [*NETWORKS, *pictures.CASES]:
         with tempfile.TemporaryDirectory() as folder:
             ok, line = (measure_network if name in NETWORKS else measure_pictures)(arguments, pathlib.Path(folder), name)
