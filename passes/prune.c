@@ -76,17 +76,14 @@ static bool is_zero(const Kept *kept, const double *bias) {
 }
 
 /* The node with other weights; it becomes *node. */
-static bool thin_layer(const Pruner *pruner, int number, Node **node) {
+static bool thin_layer(const Pruner *pruner, int number, const Kept *kept, Node **node) {
   const Thinning *thinning = &pruner->layers[number];
   if (!thinning->weights) return true;
-  Arena *arena = arena_new();
   Builder builder = builder_before(*node);
   Layer now = layer_of(*node);
-  Kept kept = pruner_kept(arena, pruner, number);
-  Value *w = build_weights(&builder, &now, pruner->plan.layers[number].k, &kept, thinning->weights);
-  bool shifts = thinning->has_bias && (operand(*node, 2) || !is_zero(&kept, thinning->bias));
-  Value *bias = shifts ? build_bias(&builder, &now, &kept, thinning->bias) : operand(*node, 2);
-  arena_free(arena);
+  Value *w = build_weights(&builder, &now, pruner->plan.layers[number].k, kept, thinning->weights);
+  bool shifts = thinning->has_bias && (operand(*node, 2) || !is_zero(kept, thinning->bias));
+  Value *bias = shifts ? build_bias(&builder, &now, kept, thinning->bias) : operand(*node, 2);
   TRY(w && (bias || !shifts));
   Node *by = node_like_on(&builder, *node, (Value *[]){operand(*node, 0), w, bias}, bias ? 3 : 2);
   TRY(node_finish(by));
@@ -106,8 +103,11 @@ void pruner_find(const Pruner *pruner, const Graph *copy, Node **layers) {
 }
 
 bool pruner_apply(const Pruner *pruner, Graph *copy, Node **layers) {
+  int count = pruner->plan.layer_count;
+  Kept *kept = NEW_ARRAY(copy->module->arena, Kept, count); /* while the plan's graph still is what it was */
+  for (int i = 0; i < count; i++) kept[i] = pruner_kept(copy->module->arena, pruner, i);
   if (pruner->ties) TRY(ties_remove(pruner->ties, copy, pruner->removed));
-  for (int i = 0; i < pruner->plan.layer_count; i++) TRY(thin_layer(pruner, i, &layers[i]));
+  for (int i = 0; i < count; i++) TRY(thin_layer(pruner, i, &kept[i], &layers[i]));
   graph_sweep(copy);
   return true;
 }
