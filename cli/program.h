@@ -73,7 +73,7 @@ typedef struct Program {
       {"range", 0, OPTION_CHOICE, "minmax|percentile|mse|entropy",                                           \
        "how ranges follow from the samples (default mse)"},                                                  \
       {"recover", 0, OPTION_TEXT, "A,B,...",                                                                 \
-       "what makes up for rounding: bias, equalize, gptq; none (default bias)"},                             \
+       "what makes up for rounding: bias, equalize, gptq; none (default: by --quantize)"},                   \
       {"group", 0, OPTION_COUNT, "N", "weights that share a step with w4 (default 32)"},                     \
       {"prune", 0, OPTION_TEXT, "channels:S|any:S|2:4|blocks:S",                                             \
        "leave out this share: of the work with channels, else of the weights"},                              \

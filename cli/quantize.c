@@ -59,6 +59,17 @@ static bool warn_random(const Quantization *q) {
   return true;
 }
 
+/* Ranges want more than a few. */
+static void warn_few(const Quantization *q) {
+  enum { FEW = 8 };
+  int count = q->ledger.samples->count;
+  if (q->precision == PRECISION_INT8 && count < FEW)
+    fprintf(stderr,
+            "warning: ranges come from %d sample%s: what is outside them will be cut off. Give more with "
+            "--calib, 64 to 128 will do.\n",
+            count, count == 1 ? "" : "s");
+}
+
 static void show_progress(void *context, const char *what, int done, int count) {
   (void)context;
   (void)what;
@@ -95,12 +106,19 @@ bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bo
   return !*is_random || random_samples(module, ledger->samples);
 }
 
+/* With samples; without, biases alone make up for something. */
+static unsigned recovery_by_default(Precision precision) {
+  if (precision == PRECISION_INT8) return RECOVER_BIAS | RECOVER_EQUALIZE;
+  return precision == PRECISION_W4 ? RECOVER_BIAS | RECOVER_GPTQ : RECOVER_BIAS;
+}
+
 static bool read_quantization(Module *module, const Arguments *arguments, Quantization *q) {
   bool is_random;
   TRY(read_recovery(module, arguments, &q->recovery));
   TRY(build_ledger(module, arguments, &q->ledger, &is_random));
   if (is_random) return warn_random(q);
-  if (q->precision == PRECISION_W4 && !option_text(arguments, "recover")) q->recovery |= RECOVER_GPTQ;
+  warn_few(q);
+  q->recovery |= option_text(arguments, "recover") ? 0 : recovery_by_default(q->precision);
   return true;
 }
 

@@ -21,12 +21,17 @@ Module *module_new(const char *file) {
   return module;
 }
 
+void module_drop_bytes(Module *module) {
+  for (Data *data = module->data; data; data = data->next) {
+    if (data->release) data->release(data);
+    data->release = NULL;
+    data->bytes = NULL;
+  }
+}
+
 void module_free(Module *module) {
   if (!module) return;
-  for (Data *data = module->data, *next; data; data = next) {
-    next = data->next;
-    if (data->release) data->release(data);
-  }
+  module_drop_bytes(module);
   arena_free(module->arena);
 }
 

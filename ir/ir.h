@@ -381,6 +381,8 @@ struct Module {
 
 Module *module_new(const char *file);
 void module_free(Module *module);
+/* Frees the bytes of all constants that it owns, where nobody reads them any more; graphs stay. */
+void module_drop_bytes(Module *module);
 const char *intern(Module *module, const char *string); /* one copy; equal strings are equal pointers */
 
 Graph *graph_new(Module *module, const char *name, Node *owner);

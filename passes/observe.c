@@ -54,11 +54,13 @@ static bool optimise(Graph *graph, const PassOptions *options) {
   return pipeline_run(graph, &pipeline);
 }
 
-/* What went wrong with the copy went wrong with the graph. */
-static bool pass_on(Observer *observer, bool ok) {
-  for (const Diag *diag = observer->copy->module->diags; !ok && diag; diag = diag->next)
-    diag_add(observer->module, *diag);
+bool diags_pass_on(const Module *copy, Module *module, bool ok) {
+  for (const Diag *diag = copy->diags; !ok && diag; diag = diag->next) diag_add(module, *diag);
   return ok;
+}
+
+static bool pass_on(Observer *observer, bool ok) {
+  return diags_pass_on(observer->copy->module, observer->module, ok);
 }
 
 void observer_copy(Observer *observer, const Graph *graph, const PassOptions *options) {
@@ -72,8 +74,10 @@ static bool build(Observer *observer, Value *const *values, int count) {
   const Executor *executor = &observer->options->executor;
   observer->seen_count = count;
   TRY(show_values(observer->copy, values, count) && optimise(observer->copy, observer->options));
-  if (executor->open) observer->runnable = executor->open(executor->context, observer->copy);
-  return observer->runnable || !executor->open;
+  if (!executor->open) return true;
+  observer->runnable = executor->open(executor->context, observer->copy);
+  module_drop_bytes(observer->copy->module); /* they are in the library now */
+  return observer->runnable;
 }
 
 bool observer_build(Observer *observer, Value *const *values, int count) {

@@ -28,6 +28,9 @@ bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen);
 int observer_times(Observer *observer, const KernelTime **times);
 void observer_close(Observer *observer);
 
+/* What went wrong with a copy went wrong with what it was made of; returns ok. */
+bool diags_pass_on(const Module *copy, Module *module, bool ok);
+
 /* Of a copy that graph_clone made and nothing has changed: what `values` of its source are there. */
 void values_in_copy(const Graph *source, Value *const *values, int count, const Graph *copy, Value **found);
 

@@ -352,11 +352,6 @@ static bool give_back_slow(Plan *plan) {
   return changed;
 }
 
-static bool choose_by_time(Plan *plan) {
-  TRY(plan_predict(plan));
-  return !give_back_slow(plan) || plan_predict(plan);
-}
-
 static int compare_rows(const void *a, const void *b) {
   double x = (*(LedgerRow *const *)a)->sqnr, y = (*(LedgerRow *const *)b)->sqnr;
   return (x > y) - (x < y);
@@ -370,6 +365,30 @@ static LedgerRow **sensitive_rows(const Plan *plan, int *count) {
     if (plan->layers[i].row->precision != PRECISION_F32) rows[(*count)++] = plan->layers[i].row;
   qsort(rows, (size_t)*count, sizeof *rows, compare_rows);
   return rows;
+}
+
+/* What is fast and more exact, or f32. */
+static Precision refuge_of(const Plan *plan) {
+  const Target *target = plan->options->target;
+  bool halves = target && target->half_gain > 1 && plan->quantization->precision != PRECISION_BF16;
+  return halves ? PRECISION_BF16 : PRECISION_F32;
+}
+
+/* Where nobody says what may be lost: layers that alone cost the outputs far more than most others do;
+ * whether there were any. */
+static bool give_back_outliers(Plan *plan) {
+  enum { FEWEST = 8 };
+  const double far = 12, fine = 50; /* dB */
+  int count, given = 0;
+  LedgerRow **rows = sensitive_rows(plan, &count);
+  if (plan->ledger->max_drop >= 0 || plan->quantization->precision != PRECISION_INT8 || count < FEWEST)
+    return false;
+  double bound = fmin(rows[count / 2]->sqnr - far, fine);
+  for (; rows[given]->sqnr < bound; given++) {
+    rows[given]->precision = refuge_of(plan);
+    rows[given]->reason = "sensitive";
+  }
+  return given > 0;
 }
 
 static bool holds(const Ledger *ledger) {
@@ -404,15 +423,12 @@ static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge,
 /* Layers go back to bf16 where that is fast and enough, else to f32. */
 static bool choose_by_loss(Plan *plan) {
   Ledger *ledger = plan->ledger;
-  Precision precision = plan->quantization->precision;
-  const Target *target = plan->options->target;
+  Precision precision = plan->quantization->precision, refuge = refuge_of(plan);
   if (ledger->max_drop < 0 || holds(ledger)) return true;
   double drop = ledger->before - ledger->after, least = drop;
   int count, given;
   LedgerRow **rows = sensitive_rows(plan, &count);
-  given = count;
-  if (target && target->half_gain > 1 && precision != PRECISION_BF16)
-    given = find_given(plan, rows, count, PRECISION_BF16, &least);
+  given = refuge == PRECISION_F32 ? count : find_given(plan, rows, count, refuge, &least);
   if (given == count) given = find_given(plan, rows, count, PRECISION_F32, &least);
   if (given < count) return given >= 0 && plan_evaluate(plan);
   return fail(
@@ -422,46 +438,133 @@ static bool choose_by_loss(Plan *plan) {
       precision_name(precision), 100 * drop, count, 100 * least, 100 * ledger->max_drop);
 }
 
-static bool look(Plan *plan) {
-  refuse_layers(plan);
-  bool ok = plan_observe(plan) && plan_calibrate(plan) && plan_round(plan);
-  observer_close(&plan->observed);
-  return ok;
-}
-
 static void count_bytes(Plan *plan) {
   for (int i = 0; i < plan->layer_count; i++)
     plan->layers[i].row->bytes_after = layer_bytes(&plan->layers[i]);
 }
 
 static bool judge(Plan *plan) {
-  bool ok = observer_open(&plan->original, plan->graph, plan->options, NULL, 0) && choose_by_time(plan) &&
-            plan_find_sensitivity(plan) && plan_evaluate(plan) && choose_by_loss(plan);
-  observer_close(&plan->original);
+  TRY(plan_predict(plan));
+  bool changed = give_back_slow(plan);
+  TRY(plan_find_sensitivity(plan));
+  changed |= give_back_outliers(plan);
+  TRY((!changed || plan_predict(plan)) && plan_evaluate(plan) && choose_by_loss(plan));
   count_bytes(plan);
-  return ok;
+  return true;
 }
 
 /* ---- equalization ---- */
 
+/* A graph whose products are those of `seen`, which has been calibrated. */
+typedef struct Ranges {
+  const Plan *plan, *seen;
+} Ranges;
+
 static const float *absmax_of(const void *context, const Node *product) {
-  const Plan *plan = context;
-  for (int i = 0; i < plan->layer_count; i++)
-    if (plan->layers[i].node == product) return plan->activations[plan->layers[i].activation].absmax;
+  const Ranges *ranges = context;
+  for (int i = 0; i < ranges->plan->layer_count; i++)
+    if (ranges->plan->layers[i].node == product)
+      return ranges->seen->activations[ranges->seen->layers[i].activation].absmax;
   return NULL;
 }
 
-/* By the ranges of the channels that the samples have. */
-static bool equalize(Plan *plan) {
-  Equalizing options = {0.5, absmax_of, plan};
-  Equalized done = {0};
-  bool ok = plan_observe(plan) && plan_calibrate(plan);
-  observer_close(&plan->observed);
-  if (!ok) return false;
-  graph_equalize(plan->graph, &options, &done);
-  plan_note(plan, "equalized: %d products, %d norms, %d multiplications added; channels scaled by up to %.3g",
-            done.products, done.norms, done.multiplied, done.largest);
+static bool equalize(Plan *plan, const Plan *seen, Equalized *done) {
+  Ranges ranges = {plan, seen};
+  bool changed = graph_equalize(plan->graph, &(Equalizing){0.5, absmax_of, &ranges}, done);
+  if (changed) plan_find(plan, plan->graph);
+  return changed;
+}
+
+/* A plan without what takes long and changes little: what would it be worth? */
+typedef struct Tryout {
+  Plan plan;
+  Quantization quantization;
+  Samples seen, judged; /* ranges come from the ones, the others judge */
+} Tryout;
+
+/* Some of them, evenly spread. */
+static Samples pick_samples(Arena *arena, const Samples *all, int first, int count) {
+  enum { MOST = 32 };
+  int inputs = all->input_count;
+  Samples some = {.count = count < MOST ? count : MOST, .input_count = inputs};
+  some.tensors = NEW_ARRAY(arena, Tensor, some.count * inputs);
+  for (int i = 0; i < some.count * inputs; i++)
+    some.tensors[i] = all->tensors[(first + i / inputs * count / some.count) * inputs + i % inputs];
+  return some;
+}
+
+static void tryout_begin(Tryout *tryout, const Plan *plan, Graph *graph) {
+  const Samples *all = plan->ledger->samples;
+  Arena *arena = graph->module->arena;
+  int last = (all->count + 3) / 4, first = all->count - last;
+  *tryout = (Tryout){.plan = *plan, .quantization = *plan->quantization};
+  tryout->plan.quantization = &tryout->quantization;
+  tryout->plan.ledger = &tryout->quantization.ledger;
+  tryout->quantization.recovery &= ~(unsigned)RECOVER_GPTQ;
+  tryout->judged = pick_samples(arena, all, first, last);
+  tryout->seen = first ? pick_samples(arena, all, 0, first) : tryout->judged;
+  plan_find(&tryout->plan, graph);
+}
+
+/* Fills in its ledger's sqnr. `observed` is open. */
+static bool tryout_run(Tryout *tryout) {
+  Ledger *ledger = tryout->plan.ledger;
+  ledger->samples = &tryout->seen;
+  refuse_layers(&tryout->plan);
+  TRY(plan_calibrate(&tryout->plan) && plan_round(&tryout->plan));
+  ledger->samples = &tryout->judged;
+  return plan_evaluate(&tryout->plan);
+}
+
+static bool tryout_run_equalized(Tryout *tryout, const Tryout *plain, bool *changed) {
+  Equalized done;
+  *changed = equalize(&tryout->plan, &plain->plan, &done);
+  bool ok = !*changed || (plan_observe(&tryout->plan) && tryout_run(tryout));
+  if (*changed) observer_close(&tryout->plan.observed);
+  return ok;
+}
+
+/* Whether to equalize, tried on a copy. */
+static bool compare_tryouts(Plan *plan, Module *own, bool *better) {
+  Tryout plain, other;
+  bool changed;
+  tryout_begin(&plain, plan, plan->graph);
+  tryout_begin(&other, plan, graph_clone(own, plan->graph, NULL));
+  TRY(tryout_run(&plain) && tryout_run_equalized(&other, &plain, &changed));
+  double before = plain.quantization.ledger.sqnr, after = other.quantization.ledger.sqnr;
+  *better = changed && after > before;
+  if (!changed)
+    plan_note(plan, "equalized: nothing; there are no channels that differ much and can be scaled");
+  else if (!*better)
+    plan_note(plan, "equalized: nothing; it would change the outputs' SQNR from %.1f to %.1f dB", before,
+              after);
+  else
+    plan_note(plan, "equalized: outputs SQNR %.1f -> %.1f dB, on %d samples that ranges were not taken from",
+              before, after, plain.judged.count);
   return true;
+}
+
+/* Once it is known to help: by the ranges of the channels that all samples have. */
+static bool equalize_if_better(Plan *plan) {
+  Module *own = module_new(plan->graph->module->file);
+  bool better = false, ok = diags_pass_on(own, plan->graph->module, compare_tryouts(plan, own, &better));
+  module_free(own);
+  if (!ok || !better) return ok;
+  const Plan seen = *plan;
+  Equalized done;
+  equalize(plan, &seen, &done);
+  plan_note(plan, "  %d products, %d norms, %d multiplications added; channels scaled by up to %.3g",
+            done.products, done.norms, done.multiplied, done.largest);
+  observer_close(&plan->observed);
+  refuse_layers(plan);
+  return plan_observe(plan) && plan_calibrate(plan);
+}
+
+static bool look(Plan *plan) {
+  refuse_layers(plan);
+  TRY(plan_observe(plan) && plan_calibrate(plan));
+  if (plan->quantization->recovery & RECOVER_EQUALIZE) TRY(equalize_if_better(plan));
+  return plan_round(plan);
 }
 
 static bool quantize(Graph *graph, const PassOptions *options) {
@@ -471,11 +574,11 @@ static bool quantize(Graph *graph, const PassOptions *options) {
   plan_find(&plan, graph);
   if (plan.layer_count == 0)
     return fail(graph->module, "there is nothing to quantize: no conv, gemm or matmul with constant weights");
-  if (quantization->recovery & RECOVER_EQUALIZE) {
-    TRY(equalize(&plan));
-    plan_find(&plan, graph);
-  }
-  return look(&plan) && judge(&plan) && plan_apply(&plan, graph);
+  bool ok = observer_open(&plan.original, graph, options, NULL, 0) && look(&plan);
+  observer_close(&plan.observed);
+  ok = ok && judge(&plan);
+  observer_close(&plan.original);
+  return ok && plan_apply(&plan, graph);
 }
 
 bool pass_quantize(Graph *graph, const PassOptions *options) {

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HESSIAN_BYTES = 1 << 29, MAX_K = 8192, ROWS_OF_SAMPLE = 512 };
+enum { HESSIAN_BYTES = 1 << 29, MAX_K = 8192, FEWEST_ROWS = 2048 };
 
 /* ---- Hessians ---- */
 
@@ -23,11 +23,17 @@ static size_t hessian_bytes(const Layer *layer) {
   return !wanted ? 0 : sizeof(double) * (size_t)(layer_groups(layer) * layer->k * layer->k);
 }
 
-/* Of an evenly spread part of the places. */
-static void add_sample(const Layer *layer, const Tensor *x, const Tensor *y, double *hessian) {
+/* Rows from each sample: all together more than the matrix has, as more take long and change little. */
+static int64_t rows_of_sample(const Layer *layer, int samples) {
+  int64_t wanted = 2 * layer->k > FEWEST_ROWS ? 2 * layer->k : FEWEST_ROWS;
+  return (wanted + samples - 1) / samples;
+}
+
+/* Of `most` of the places, evenly spread. */
+static void add_sample(const Layer *layer, const Tensor *x, const Tensor *y, int64_t most, double *hessian) {
   Arena *arena = arena_new();
   Windows windows = windows_of(arena, layer, x, y);
-  int64_t all = windows.count, count = all < ROWS_OF_SAMPLE ? all : ROWS_OF_SAMPLE;
+  int64_t all = windows.count, count = all < most ? all : most;
   float *rows = NEW_ARRAY(arena, float, count * layer->k);
   for (int64_t group = 0; group < layer_groups(layer); group++) {
     for (int64_t i = 0; i < count; i++) windows_read(&windows, i * all / count, group, rows + i * layer->k);
@@ -50,7 +56,7 @@ static bool sum_hessians(Plan *plan, int first, int end, double *hessians) {
       const Layer *layer = &plan->layers[i];
       if (hessian_bytes(layer))
         add_sample(layer, &seen[outputs + layer->activation], &seen[outputs + plan->activation_count + i],
-                   hessian);
+                   rows_of_sample(layer, samples->count), hessian);
       hessian += hessian_bytes(layer) / sizeof(double);
     }
     for (int i = 0; i < all; i++) tensor_free(&seen[i]);
