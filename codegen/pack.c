@@ -100,8 +100,9 @@ static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
     if (window.kernel[s] != 3 || window.stride[s] != 1 || window.dilation[s] != 1) return 0;
     if (!dim_is_const(x->dims[1 + s])) return 0;
   }
-  return winograd_choose_tile(options->target, y->dims[1]->value, y->dims[2]->value, window.group_channels,
-                              window.channels);
+  int64_t tile = winograd_choose_tile(options->target, y->dims[1]->value, y->dims[2]->value,
+                                      window.group_channels, window.channels);
+  return tile && !sparse_beats_winograd(conv) ? tile : 0;
 }
 
 /* w is constant, [3, 3, c, m]: transformed when the library is opened, or now if speed is preferred. */

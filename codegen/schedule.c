@@ -192,6 +192,7 @@ Kernel *schedule_kernel(const Node *node, const char *name, const Target *target
 const Pass codegen_passes[] = {
     {"pack", pack_run,
      "conv, gemm with constant weights, recurrent cells -> packed weight panels, explicit padding"},
+    {"sparse", sparse_run, "packed weights with rows of zeros -> without these"},
     {"collapse", collapse_run, "kernels of 1x1 convolutions -> the same over one long row of pixels"},
     {"tune", tune_run, "with --tune: kernels -> kernels with the schedules that were measured to be fastest"},
     {"schedule", schedule_run, "kernels -> kernels with a variant and its parameters"},

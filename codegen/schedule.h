@@ -71,6 +71,10 @@ bool pack_blocks(Node *node);                               /* of a gemm_blocks 
 Value *pad_to_units(Builder *builder, Value *x, int axis, int64_t unit);
 /* Uses of the node's only result become uses of `by`, which inherits the name; the node goes. */
 void pack_replace(Node *node, Value *by);
+/* Whether so many of a 3x3 convolution's constant weights are zeros that leaving these out is faster than
+ * Winograd's filtering (sparse.c). */
+bool sparse_beats_winograd(const Node *conv);
+bool sparse_run(Graph *graph, const PassOptions *options);
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);
 

@@ -671,6 +671,9 @@ Window node_window(const Node *node);
 /* Operands of the recurrent cells lstm, gru and rnn; those of number 4 and 5 are the op's own. */
 enum { CELL_XW, CELL_R, CELL_H0, CELL_LENGTHS, LSTM_C0, LSTM_PEEPHOLES, GRU_BIAS = LSTM_C0 };
 
+/* Operands of gemm and conv. */
+enum { PRODUCT_X, PRODUCT_W, PRODUCT_BIAS, SPARSE_ROWS, SPARSE_STARTS };
+
 /* Operands of tree_ensemble. */
 enum {
   TREES_X,

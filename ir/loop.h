@@ -2,7 +2,7 @@
  * loop.h -- the loop IR: one kernel as data, between the graph and LLVM.
  *
  *   1 types and instructions   2 kernels   3 building   4 text, checking, running   5 lowering ops to kernels
- *   6 recurrent cells   7 trees
+ *   6 recurrent cells   7 trees   8 weights without zeros
  *
  * Structured loops over typed buffers; values (Reg) are in SSA form, scalar or fixed-width vectors; loops and
  * ifs carry values through block parameters, `yield` and results, as in:
@@ -419,5 +419,11 @@ Trees node_trees(const Node *node);
 bool trees_check(const Node *node, const Data *const *tables);
 Reg *trees_start(Lower *lower, const Node *node, LoopType type); /* of the sums */
 Reg *trees_combine(Lower *lower, const Node *node, Reg *sum, Reg *leaf);
+
+/* ---- 8. Weights without zeros (ops/sparse.c) ----------------------------------------------------------- */
+
+/* Whether the tables (NULL: not known) of a gemm or conv stay inside of w and of `steps` steps. A Diag when
+ * not. */
+bool sparse_check(const Node *node, const Data *rows, const Data *starts, int64_t steps);
 
 #endif

@@ -55,6 +55,7 @@ const PipelineStep default_pipeline[] = {
     {"subpixel", "needs the layout; pack sees the convolutions that it makes"},
     {"pack", "needs the layout; makes panels of weights and padding of its own"},
     {"fold", "transposed and packed weights become plain constants"},
+    {"sparse", "sees the zeros of packed weights"},
     {"cse", "branches that got the same transposes share them"},
     {"dce", "fuse counts uses, so dead ones must be gone"},
     {"fuse", "the last step that looks at single ops: from here on kernels"},

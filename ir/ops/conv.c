@@ -4,15 +4,18 @@
  *
  * Weights are [m, c/group, k...] in nchw and [k..., c/group, m] in nhwc (conv_transpose: [c, m/group, k...]
  * and [k..., c, m/group]). For the fast kernels, conv in nhwc takes weights packed like gemm's: for each
- * group the matrix [k.. * c/group, m/group] in panels of columns; or transformed by winograd_weights. The
- * plain nest reads through both forms, so that the interpreter checks the packing, too.
+ * group the matrix [k.. * c/group, m/group] in panels of columns, with or without its zeros (sparse.c); or
+ * transformed by winograd_weights. The plain nest reads through all forms, so that the interpreter checks the
+ * packing, too.
  */
 #include "ir/ops/ops.h"
 
 static const OperandSpec conv_operands[] = {
     {"x", false, "nchw: [n, c, spatial..]; nhwc: [n, spatial.., c]"},
     {"w", false, "nchw: [m, c/group, kernel..]; nhwc: [kernel.., c/group, m]; or packed"},
-    {"bias", true, "[m]"}};
+    {"bias", true, "[m]"},
+    {"rows", true, "of a packed w without its zeros: integers [kept]"},
+    {"starts", true, "integers [panels * kernel.. + 1]"}};
 
 static const char *const results_y[] = {"y"};
 
@@ -90,6 +93,20 @@ static bool check_winograd(const Node *node, const Window *window, int64_t panel
                    (long long)c->value);
 }
 
+/* w is without its zeros. */
+static bool check_kept(const Node *node, const Window *window, int64_t packed, int64_t panels) {
+  const Dim *c = operand(node, PRODUCT_X)->type->dims[window->channel_axis];
+  int64_t lists = panels;
+  for (int s = 0; s < window->rank; s++)
+    if (__builtin_mul_overflow(lists, window->kernel[s], &lists))
+      return node_fail(node, "kernel is too large");
+  if (node_int(node, "winograd") || node_int(node, "outside"))
+    return node_fail(node, "winograd=%lld, outside=%lld: w without its zeros goes with neither",
+                     (long long)node_int(node, "winograd"), (long long)node_int(node, "outside"));
+  TRY(check_product(node));
+  return sparse_infer(node, packed, lists, c->value / (window->group > 0 ? window->group : 1));
+}
+
 /* Fills kernel and channels from a packed w and the attributes that describe it. */
 static bool read_packed(const Node *node, Window *window, const Dim *c) {
   int count;
@@ -109,6 +126,7 @@ static bool read_packed(const Node *node, Window *window, const Dim *c) {
   }
   window->channels = m;
   int64_t columns = m / group, panels = group * (columns / packed + (columns % packed != 0));
+  if (operand(node, SPARSE_ROWS)) return check_kept(node, window, packed, panels);
   if (node_int(node, "winograd")) return check_winograd(node, window, panels, c);
   TRY(check_weights(node, 3));
   int64_t depth = panel_depth(w->dtype), groups = rows / depth;
@@ -218,6 +236,16 @@ static void conv_axes(const Node *node, int index, AxisLink *links) {
   }
 }
 
+/* The panel of channel m, which becomes the column of its group. */
+static Index panel_of(Lower *lower, const Node *node, const Window *window, Index *m) {
+  int64_t packed = node_int(node, "packed"), columns = window->channels / window->group;
+  const Dim *width = dim_const(lower->module, packed), *all = dim_const(lower->module, columns);
+  if (window->group == 1) return index_div(lower, *m, width);
+  Index first = index_mul_const(lower, index_div(lower, *m, all), (columns + packed - 1) / packed);
+  *m = index_mod(lower, *m, all);
+  return index_add(lower, first, index_div(lower, *m, width));
+}
+
 /* Weight (m, c, k..). */
 static Reg *weight(Lower *lower, const Node *node, const Window *window, Index m, Index c, const Index *k) {
   int64_t packed = node_int(node, "packed"), tile = node_int(node, "winograd");
@@ -229,18 +257,12 @@ static Reg *weight(Lower *lower, const Node *node, const Window *window, Index m
     at[window->channels_last ? window->rank : 1] = c;
     return lower_operand(lower, node, 1, at);
   }
-  Index row = index_const(lower, 0), panel = row;
+  Index row = index_const(lower, 0), panel = panel_of(lower, node, window, &m);
   for (int s = 0; s < window->rank; s++)
     row = index_add(lower, index_mul_const(lower, row, window->kernel[s]), k[s]);
-  if (window->group != 1) {
-    int64_t columns = window->channels / window->group;
-    Index group = index_div(lower, m, dim_const(lower->module, columns));
-    panel = index_mul_const(lower, group, (columns + packed - 1) / packed);
-    m = index_mod(lower, m, dim_const(lower->module, columns));
-  }
   row = index_add(lower, index_mul_const(lower, row, window->group_channels), c);
   panel_position(lower, packed, panel_depth(operand(node, 1)->type->dtype), row, m, at);
-  at[0] = index_add(lower, panel, at[0]);
+  at[0] = panel;
   return lower_operand(lower, node, 1, at);
 }
 
@@ -255,11 +277,36 @@ static Index group_channel(Lower *lower, const Window *window, Index m, Index c)
   return index_add(lower, index_mul_const(lower, group, window->group_channels), c);
 }
 
+/* Where the elements of x of one element of the window are. */
+typedef struct Tap {
+  const Window *window;
+  const Index *at, *spatial;
+} Tap;
+
+static Reg *channel_element(Lower *lower, const Node *node, Index c, void *context) {
+  const Tap *tap = context;
+  Index x_at[MAX_RANK], m = tap->at[tap->window->channel_axis];
+  window_place(tap->window, tap->at[0], group_channel(lower, tap->window, m, c), tap->spatial, x_at);
+  return lower_operand(lower, node, PRODUCT_X, x_at);
+}
+
+/* conv_channels of a w without its zeros. */
+static Reg *kept_channels(Lower *lower, const Node *node, Tap *tap, const Index *k, Reg *sum) {
+  const Window *window = tap->window;
+  Index m = tap->at[window->channel_axis], number = panel_of(lower, node, window, &m);
+  for (int s = 0; s < window->rank; s++)
+    number = index_add(lower, index_mul_const(lower, number, window->kernel[s]), k[s]);
+  SparseList list = {number, index_mod(lower, m, dim_const(lower->module, node_int(node, "packed")))};
+  return sparse_sum(lower, node, &list, window->group_channels, channel_element, tap, sum);
+}
+
 /* sum + the products over the channels of one element of the window; spatial NULL: it is outside of x. */
 static Reg *conv_channels(Lower *lower, const Node *node, const Window *window, const Index *at,
                           const Index *spatial, const Index *k, Reg *sum) {
   LoopType type = {operand(node, 0)->type->dtype, 1};
   Index x_at[MAX_RANK], m = at[window->channel_axis];
+  Tap tap = {window, at, spatial};
+  if (operand(node, SPARSE_ROWS)) return kept_channels(lower, node, &tap, k, sum);
   Nest nest = nest_begin(1, &sum);
   Index c = index_of(nest_for(lower, &nest, loop_int(&lower->loops, window->group_channels)));
   if (spatial) window_place(window, at[0], group_channel(lower, window, m, c), spatial, x_at);
@@ -307,6 +354,7 @@ static void conv_nest(Lower *lower, const Node *node) {
 static const Dim *conv_macs(const Node *node) {
   Module *module = node_module(node);
   Window window = node_window(node);
+  if (operand(node, SPARSE_ROWS)) return sparse_macs(node, dim_const(module, window.channels));
   const Dim *macs = dim_const(module, window.group_channels);
   for (int s = 0; s < window.rank; s++) macs = dim_mul(module, macs, dim_const(module, window.kernel[s]));
   return dim_mul(module, macs, type_count(module, result(node, 0)->type));
@@ -319,7 +367,8 @@ const Op op_conv = {
         "Convolution (cross-correlation): y[n, m, o] = bias[m] + the sum over c and k of x[n, c, o*stride "
         "+ k*dilation - pad] * "
         "w[m, c, k], with `outside` outside of x; c runs over the channels of m's group. Sums in f32 for f16 "
-        "and bf16; those of 8-bit integers are i32, and so is their bias.",
+        "and bf16; those of 8-bit integers are i32, and so is their bias. A packed w with rows and starts is "
+        "without zeros, as gemm's, the rows of each panel and element of the kernel behind each other.",
     .operands = conv_operands,
     .operand_count = COUNT_OF(conv_operands),
     .results = results_y,

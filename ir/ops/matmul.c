@@ -4,8 +4,8 @@
  *
  * Both take a right operand that is packed for the fast kernels: panels of `packed` columns, [ceil(n/packed),
  * k, packed], whose tail is zero. Of 8-bit integers four rows lie side by side, [.., k/4, packed * 4], as
- * their products are summed by four; of bf16 two. The plain nest reads through the panels, so that the
- * interpreter checks the packing, too.
+ * their products are summed by four; of bf16 two. gemm's may be without their zeros (sparse.c). The plain
+ * nest reads through the panels, so that the interpreter checks the packing, too.
  */
 #include "ir/ops/ops.h"
 
@@ -20,7 +20,7 @@ typedef struct Sizes {
 
 /* ---- packed columns ---- */
 
-/* b is [ceil(n/packed), k, packed]; gives k and n. */
+/* b is [ceil(n/packed), k, packed], or without its zeros; gives k, which is that of a in this case, and n. */
 static bool check_packed(const Node *node, int64_t packed, const Dim **k, const Dim **n) {
   Module *module = node_module(node);
   const Type *b = operand(node, 1)->type;
@@ -28,8 +28,12 @@ static bool check_packed(const Node *node, int64_t packed, const Dim **k, const 
   if (packed < 0 || packed > 4096 || columns < 0)
     return node_fail(node, "packed=%lld, n=%lld cannot be", (long long)packed, (long long)columns);
   *n = dim_const(module, columns);
-  TRY(check_rank(node, 1, 3));
   int64_t panels = columns / packed + (columns % packed != 0);
+  if (operand(node, SPARSE_ROWS)) {
+    if (!dim_is_const(*k)) return node_fail(node, "b without its zeros needs a constant k");
+    return sparse_infer(node, packed, panels, (*k)->value);
+  }
+  TRY(check_rank(node, 1, 3));
   int depth = panel_depth(b->dtype);
   if (!dim_is(b->dims[0], panels) || !dim_is(b->dims[2], packed * depth))
     return node_fail(node, "b is %s; %lld columns in panels of %lld are [%lld,k,%lld]", operand_text(node, 1),
@@ -206,9 +210,12 @@ const Op op_matmul = {
 
 /* ---- gemm ---- */
 
-static const OperandSpec gemm_operands[] = {{"a", false, "[m,k], or [k,m] with trans_a"},
-                                            {"b", false, "[k,n], or [n,k] with trans_b; or packed"},
-                                            {"c", true, "addend that broadcasts to [m,n]; absent: 0"}};
+static const OperandSpec gemm_operands[] = {
+    {"a", false, "[m,k], or [k,m] with trans_a"},
+    {"b", false, "[k,n], or [n,k] with trans_b; or packed"},
+    {"c", true, "addend that broadcasts to [m,n]; absent: 0"},
+    {"rows", true, "of a packed b without its zeros: integers [kept]"},
+    {"starts", true, "integers [panels + 1]"}};
 
 static const AttrSpec gemm_attrs[] = {
     {"trans_a", ATTR_BOOL, ROLE_NONE, "false", "a is stored transposed", NULL},
@@ -227,8 +234,10 @@ static bool gemm_sizes(const Node *node, Sizes *sizes) {
   const Dim *k = a->dims[!trans_a];
   if (packed != 0) {
     if (trans_b) return node_fail(node, "a packed b cannot be transposed");
+    sizes->k = k;
     TRY(check_packed(node, packed, &sizes->k, &sizes->n));
   } else {
+    if (operand(node, SPARSE_ROWS)) return node_fail(node, "only a packed b can be without its zeros");
     TRY(check_rank(node, 1, 2));
     sizes->k = b->dims[trans_b];
     sizes->n = b->dims[!trans_b];
@@ -293,6 +302,20 @@ static void gemm_axes(const Node *node, int index, AxisLink *links) {
   links[!outer].whole = node_int(node, "packed") != 0;
 }
 
+static Reg *left_element(Lower *lower, const Node *node, Index k, void *context) {
+  Product *p = context;
+  p->a[p->a_k] = k;
+  return lower_operand(lower, node, PRODUCT_X, p->a);
+}
+
+/* The same sum of a b without its zeros. */
+static Reg *sum_kept(Lower *lower, Product *p, Index n, int64_t k) {
+  const Dim *width = dim_const(lower->module, p->packed);
+  SparseList list = {index_div(lower, n, width), index_mod(lower, n, width)};
+  LoopType type = {compute_dtype(result(p->node, 0)->type->dtype), 1};
+  return sparse_sum(lower, p->node, &list, k, left_element, p, loop_const(&lower->loops, type, 0));
+}
+
 static void gemm_nest(Lower *lower, const Node *node) {
   bool trans_a = node_bool(node, "trans_a"), trans_b = node_bool(node, "trans_b");
   Product p = {.node = node, .packed = node_int(node, "packed"), .a_k = !trans_a};
@@ -303,7 +326,8 @@ static void gemm_nest(Lower *lower, const Node *node) {
   Nest nest = nest_over(lower, result(node, 0), NULL, at);
   p.a[trans_a] = at[0];
   p.b[p.packed ? 0 : !trans_b] = at[1];
-  Reg *sum = sum_products(lower, &p, sizes.k);
+  Reg *sum = operand(node, SPARSE_ROWS) ? sum_kept(lower, &p, at[1], sizes.k->value)
+                                        : sum_products(lower, &p, sizes.k);
   if (operand(node, 2))
     sum = loop_binary(&lower->loops, LOOP_ADD, sum, compute(lower, lower_broadcast(lower, node, 2, at)));
   lower_result(lower, 0, at, loop_cast(&lower->loops, sum, result(node, 0)->type->dtype));
@@ -313,6 +337,7 @@ static void gemm_nest(Lower *lower, const Node *node) {
 static const Dim *gemm_macs(const Node *node) {
   Sizes sizes;
   gemm_sizes(node, &sizes);
+  if (operand(node, SPARSE_ROWS)) return sparse_macs(node, sizes.n);
   return dim_mul(node_module(node), type_count(node_module(node), result(node, 0)->type), sizes.k);
 }
 
@@ -320,7 +345,9 @@ const Op op_gemm = {
     .name = "gemm",
     .family = "matmul",
     .doc = "a*b + c for matrices, as BLAS gemm with alpha = beta = 1. Sums in f32 for f16 and bf16; those of "
-           "8-bit integers are i32, and so is their c.",
+           "8-bit integers are i32, and so is their c. A packed b with rows and starts is without the rows "
+           "of its panels that are all zero: [kept, packed], row rows[i] of some panel in b[i], those of "
+           "panel p from starts[p] to below starts[p+1]; of 8-bit integers and bf16 by fours and twos.",
     .operands = gemm_operands,
     .operand_count = COUNT_OF(gemm_operands),
     .results = results_y,

@@ -152,6 +152,21 @@ Reg *multiply_add(Lower *lower, Reg *acc, Reg *x, Reg *y); /* acc + x*y, in the 
 /* Position of row k and column n of weights in panels (matmul.c). */
 void panel_position(Lower *lower, int64_t packed, int depth, Index k, Index n, Index *at);
 
+/* Weights without their zeros (sparse.c): the checks of a w with rows and starts, whose lists there are so
+ * many of, each over so many channels. */
+bool sparse_infer(const Node *node, int64_t packed, int64_t lists, int64_t channels);
+typedef struct SparseList {
+  Index number;
+  Index column; /* of the panel */
+} SparseList;
+/* The element of x that belongs to a channel. */
+typedef Reg *SparseOperand(Lower *lower, const Node *node, Index channel, void *context);
+/* sum + the products of one list, for one column. */
+Reg *sparse_sum(Lower *lower, const Node *node, const SparseList *list, int64_t channels, SparseOperand *x,
+                void *context, Reg *sum);
+/* Of weights that there are, for a result of so many channels. */
+const Dim *sparse_macs(const Node *node, const Dim *channels);
+
 /* ---- 7. Windows (window.c) ------------------------------------------------------------------------------
  */
 

@@ -20,7 +20,8 @@
 
 typedef struct Check {
   Module *module;
-  bool parts; /* inputs are slices of larger ones, results are parts of a concat */
+  bool parts;   /* inputs are slices of larger ones, results are parts of a concat */
+  double zeros; /* share of the weights that are 0, in blocks of columns and rows */
   Builder builder;
   uint64_t seed;
   int count;
@@ -68,12 +69,25 @@ static Value *input(Check *check, int rank, const int64_t *dims) {
   return middle_columns(check, whole, type);
 }
 
+/* A constant of matrices in its last two axes, with zeros if the check wants them. */
+static Value *weight_of(Check *check, const Type *type, Data *data) {
+  enum { COLUMNS = 16, ROWS = 4 };
+  int64_t n = type->dims[type->rank - 1]->value, k = type->rank > 1 ? type->dims[type->rank - 2]->value : 0;
+  for (int64_t row = 0; check->zeros > 0 && k > 0 && row < data->count / n; row++)
+    for (int64_t column = 0; column < n; column++) {
+      uint64_t block = (uint64_t)(row / k * k + row % k / ROWS * ROWS) * 977 + (uint64_t)(column / COLUMNS);
+      if ((double)(block * 2654435761u % 1000) < 1000 * check->zeros)
+        dtype_set(data->dtype, data_bytes(data), row * n + column, 0);
+    }
+  return build_const(&check->builder, type, data, NULL);
+}
+
 static Value *weight_within(Check *check, int rank, const int64_t *dims, double size) {
   const Type *type = shape(check, rank, dims);
   Data *data = data_new(check->module, DTYPE_F32, type_static_count(type));
   for (int64_t i = 0; i < data->count; i++)
     dtype_set(DTYPE_F32, data_bytes(data), i, size * next_random(check));
-  return build_const(&check->builder, type, data, NULL);
+  return weight_of(check, type, data);
 }
 
 static Value *weight(Check *check, int rank, const int64_t *dims) {
@@ -742,7 +756,7 @@ static Value *integer_weight(Check *check, Dtype dtype, int rank, const int64_t 
   Data *data = data_new(check->module, dtype, type_static_count(type));
   for (int64_t i = 0; i < data->count; i++)
     dtype_set_int(dtype, data_bytes(data), i, (int64_t)floor(size * next_random(check)));
-  return build_const(&check->builder, type, data, NULL);
+  return weight_of(check, type, data);
 }
 
 /* The low bits of sums, in which every mistake shows; or the sums as bytes, perhaps added to others. */
@@ -854,7 +868,7 @@ static Value *half_weight(Check *check, Dtype dtype, int rank, const int64_t *di
   Data *data = data_new(check->module, dtype, type_static_count(type));
   for (int64_t i = 0; i < data->count; i++)
     dtype_set(dtype, data_bytes(data), i, floor(9 * next_random(check)));
-  return build_const(&check->builder, type, data, NULL);
+  return weight_of(check, type, data);
 }
 
 /* Behind it relu, and for wide sums a rounding of their own. */
@@ -1006,6 +1020,30 @@ static void blocks_cases(Check *check) {
   for (int form = 0; form < 6; form++) add_blocks_model(check, form);
 }
 
+/* ---- weights with zeros */
+
+static void sparse_cases(Check *check) {
+  check->zeros = 0.85;
+  const int64_t ms[] = {1, 13, 29, OPEN}, ks[] = {33, 128}, ns[] = {16, 24, 33, 100};
+  for (int i = 0; i < COUNT_OF(ms) * COUNT_OF(ks); i++)
+    for (int j = 0; j < COUNT_OF(ns); j++)
+      add_gemm(check, ms[i / 2], ks[i % 2], ns[j], (i + j) % 2, (i + j) % 3 == 0);
+  static const ConvCase cases[] = {
+      {1, 8, 15, 16, 33, 1, 1, 1, 1, 0, 1}, {2, 9, 13, 16, 48, 3, 3, 2, 1, 1, 1},
+      {1, 9, 9, 32, 16, 3, 3, 1, 2, 2, 1},  {1, 6, 31, 20, 48, 2, 2, 2, 1, 0, 1},
+      {1, 9, 9, 16, 20, 1, 1, 2, 1, 0, 1},  {1, 11, 12, 24, 20, 3, 4, 1, 3, 4, 1},
+      {1, 9, 10, 40, 50, 3, 5, 1, 1, 2, 2}, {1, 14, 15, 4, 40, 5, 5, 1, 1, 2, 1}};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    add_conv(check, &cases[i], i % 2, i % 3 == 0);
+    add_integer_conv(check, &cases[i], i % 3);
+    add_half_conv(check, i % 2 ? DTYPE_BF16 : DTYPE_F16, true, &cases[i]);
+  }
+  add_integer_gemm(check, 14, 130, 100, 1);
+  add_integer_gemm(check, 1, 64, 33, 0);
+  add_half_gemm(check, DTYPE_BF16, true, 29, 64, 33);
+  add_half_gemm(check, DTYPE_F16, true, OPEN, 64, 33);
+}
+
 static const struct {
   const char *name;
   void (*add)(Check *);
@@ -1015,6 +1053,7 @@ static const struct {
     {"depthwise", depthwise_cases}, {"pool", pool_cases},         {"rows", row_cases},
     {"movement", movement_cases},   {"rnn", cell_cases},          {"attention", attention_cases},
     {"trees", tree_cases},          {"halves", half_cases},       {"blocks", blocks_cases},
+    {"sparse", sparse_cases},
 };
 
 /* ---- running ------------------------------------------------------------------------------------------- */
