@@ -37,6 +37,7 @@ extern const Variant *const variant_table[];
 extern const Variant variant_attention;
 extern const Variant variant_blocks;
 extern const Variant variant_boxes;
+extern const Variant variant_columns;
 extern const Variant variant_depthwise;
 extern const Variant variant_elements;
 extern const Variant variant_matmul;
@@ -74,6 +75,10 @@ void pack_replace(Node *node, Value *by);
 /* Whether so many of a 3x3 convolution's constant weights are zeros that leaving these out is faster than
  * Winograd's filtering (sparse.c). */
 bool sparse_beats_winograd(const Node *conv);
+/* Whether the lists of an anchor without zeros are constant, not in the code, and say nothing wrong of so
+ * many steps; and how long the longest is. */
+bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps);
+int64_t sparse_longest(const Node *node, const Node *anchor);
 bool sparse_run(Graph *graph, const PassOptions *options);
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);

@@ -3,9 +3,10 @@
  *
  * IR before: conv and gemm over constant panels of weights, [panels][k.. * c / depth][16 * depth]. IR after:
  * those of which enough steps (rows of a panel; of bytes four rows, of bf16 two) are all zeros hold only the
- * others, with lists that say which these are (ir/ops/sparse.c). Requires: pack, and its weights folded.
- * Keeps: the meaning, but for infinities and NaN that zeros would have been multiplied by, which is why
- * --precision=strict goes without. What is faster is the cost model's matter.
+ * others, with lists that say which these are (ir/ops/sparse.c), for the kernel `panels`; where too few are,
+ * but enough single weights, panels are of one column, for `columns`. The cost model says what is enough.
+ * Requires: pack, and its weights folded. Keeps: the meaning, but for infinities and NaN that zeros would
+ * have been multiplied by, which is why --precision=strict goes without.
  */
 #include "codegen/schedule.h"
 
@@ -17,33 +18,67 @@ static const double MOST = 0.8;
 /* The panels of a product's weights. */
 typedef struct Panels {
   const Data *data;
-  int64_t lists;       /* panels * elements of the kernel */
-  int64_t steps;       /* of a list */
-  int64_t width, kept; /* weights of a step; steps with any that is not 0 */
+  int64_t panels, taps, steps; /* [panels][taps * steps][width] */
+  int64_t width, columns;      /* columns of the result */
+  bool splits;                 /* into columns */
 } Panels;
 
-static bool step_is_zero(const Panels *p, int64_t step) {
-  for (int64_t i = 0; i < p->width; i++)
-    if (data_get(p->data, step * p->width + i) != 0) return false;
+/* One way to leave zeros out: whole steps of panels, or single weights, as panels of one column. */
+typedef struct Storage {
+  int64_t packed; /* columns of a panel */
+  int64_t lists, width;
+} Storage;
+
+static Storage storage_of(const Panels *p, bool single, const Node *node) {
+  if (single) return (Storage){1, p->columns, 1};
+  return (Storage){node_int(node, "packed"), p->panels * p->taps, p->width};
+}
+
+/* The first element of a step of a list. */
+static int64_t step_at(const Panels *p, const Storage *form, int64_t list, int64_t row) {
+  if (form->packed > 1) return (list * p->steps + row) * p->width;
+  return (list / p->width * p->steps + row) * p->width + list % p->width;
+}
+
+static bool is_zero(const Data *data, int64_t from, int64_t count) {
+  for (int64_t i = from; i < from + count; i++)
+    if (data_get(data, i) != 0) return false;
   return true;
+}
+
+static int64_t count_kept(const Panels *p, const Storage *form) {
+  int64_t kept = 0;
+  for (int64_t list = 0; list < form->lists; list++)
+    for (int64_t row = 0; row < p->steps; row++)
+      kept += !is_zero(p->data, step_at(p, form, list, row), form->width);
+  return kept;
+}
+
+/* By a look at some. */
+static bool has_many_zeros(const Data *data) {
+  enum { SAMPLE = 4096, PRIME = 8191 };
+  int64_t zeros = 0, count = data->count < SAMPLE ? data->count : SAMPLE;
+  for (int64_t i = 0; i < count; i++) zeros += data_get(data, i * PRIME % data->count) == 0;
+  return 4 * zeros >= count;
 }
 
 /* Whether the node has weights that can be stored otherwise. */
 static bool read_panels(const Node *node, Panels *p) {
-  if (!node_is(node, &op_conv) && !node_is(node, &op_gemm)) return false;
-  if (node_int(node, "packed") == 0 || operand(node, SPARSE_ROWS) || !has_fast_products(node)) return false;
-  if (node_is(node, &op_conv) && (node_int(node, "winograd") || node_int(node, "outside"))) return false;
+  bool is_conv = node_is(node, &op_conv);
+  if (!is_conv && !node_is(node, &op_gemm)) return false;
+  if (node_int(node, "packed") < 2 || operand(node, SPARSE_ROWS) || !has_fast_products(node)) return false;
+  if (is_conv && (node_int(node, "winograd") || node_int(node, "outside"))) return false;
   const Type *w = operand(node, PRODUCT_W)->type;
-  *p = (Panels){.data = value_data(operand(node, PRODUCT_W)), .width = w->dims[2]->value};
-  if (!p->data || p->data->splat) return false;
-  int64_t taps = 1;
-  if (node_is(node, &op_conv)) {
-    Window window = node_window(node);
-    for (int s = 0; s < window.rank; s++) taps *= window.kernel[s];
-  }
-  p->lists = w->dims[0]->value * taps;
-  p->steps = w->dims[1]->value / taps;
-  for (int64_t step = 0; step < p->lists * p->steps; step++) p->kept += !step_is_zero(p, step);
+  *p = (Panels){.data = value_data(operand(node, PRODUCT_W)),
+                .panels = w->dims[0]->value,
+                .taps = 1,
+                .width = w->dims[2]->value,
+                .columns = node_int(node, is_conv ? "channels" : "n")};
+  if (!p->data || p->data->splat || p->data->count == 0 || !has_many_zeros(p->data)) return false;
+  Window window = is_conv ? node_window(node) : (Window){.rank = 0};
+  for (int s = 0; s < window.rank; s++) p->taps *= window.kernel[s];
+  p->steps = w->dims[1]->value / p->taps;
+  p->splits = w->dtype == DTYPE_F32 && p->taps == 1 && (!is_conv || node_int(node, "group") == 1);
   return true;
 }
 
@@ -95,6 +130,35 @@ bool sparse_beats_winograd(const Node *conv) {
   return kept_share(operand(conv, PRODUCT_W)) < MOST / gain;
 }
 
+/* ---- for kernels --------------------------------------------------------------------------------------- */
+
+/* What is outside of the kernel for an operand of the anchor, when it is a constant with a place. */
+static const Data *stored(const Node *node, const Value *value) {
+  if (value && node_is(node, &op_kernel) && !value->def) value = operand(node, value->index);
+  return value && !value_is_literal(value) ? value_data(value) : NULL;
+}
+
+bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps) {
+  Module *module = node->graph->module;
+  const Data *rows = stored(node, operand(anchor, SPARSE_ROWS)),
+             *starts = stored(node, operand(anchor, SPARSE_STARTS));
+  if (!rows || !starts || !stored(node, operand(anchor, PRODUCT_W))) return false;
+  Diag *last = module->last_diag;
+  if (sparse_check(anchor, rows, starts, steps)) return true;
+  diags_take_back(module, last);
+  return false;
+}
+
+int64_t sparse_longest(const Node *node, const Node *anchor) {
+  const Data *starts = stored(node, operand(anchor, SPARSE_STARTS));
+  int64_t longest = 0;
+  for (int64_t i = 0; i + 1 < starts->count; i++) {
+    int64_t length = data_get_int(starts, i + 1) - data_get_int(starts, i);
+    longest = length > longest ? length : longest;
+  }
+  return longest;
+}
+
 /* ---- the new form -------------------------------------------------------------------------------------- */
 
 static Value *table(Builder *builder, Data *data) {
@@ -102,67 +166,83 @@ static Value *table(Builder *builder, Data *data) {
 }
 
 /* w, rows and starts. */
-static bool keep_steps(Builder *builder, const Panels *p, Value *made[3]) {
+static bool keep_steps(Builder *builder, const Panels *p, const Storage *form, int64_t kept, Value *made[3]) {
   Module *module = builder->graph->module;
-  size_t bytes = 0, step_bytes = 0;
-  if (!dtype_bytes(p->data->dtype, p->width, &step_bytes)) return false;
-  Data *w = data_new(module, p->data->dtype, p->kept * p->width),
-       *starts = data_new(module, DTYPE_I32, p->lists + 1);
-  Data *rows = data_new(module, p->steps <= UINT16_MAX ? DTYPE_U16 : DTYPE_I32, p->kept);
-  int64_t kept = 0;
-  for (int64_t list = 0; list < p->lists; list++) {
+  size_t step_bytes = 0;
+  if (!dtype_bytes(p->data->dtype, form->width, &step_bytes)) return false;
+  Data *w = data_new(module, p->data->dtype, kept * form->width),
+       *starts = data_new(module, DTYPE_I32, form->lists + 1);
+  Data *rows = data_new(module, p->steps <= UINT16_MAX ? DTYPE_U16 : DTYPE_I32, kept);
+  const char *from = p->data->bytes;
+  char *to = data_bytes(w);
+  int64_t count = 0;
+  for (int64_t list = 0; list < form->lists; list++) {
     for (int64_t row = 0; row < p->steps; row++) {
-      int64_t step = list * p->steps + row;
-      if (step_is_zero(p, step)) continue;
-      memcpy((char *)data_bytes(w) + bytes, (const char *)p->data->bytes + (size_t)step * step_bytes,
-             step_bytes);
-      dtype_set_int(rows->dtype, data_bytes(rows), kept++, row);
-      bytes += step_bytes;
+      int64_t at = step_at(p, form, list, row);
+      if (is_zero(p->data, at, form->width)) continue;
+      memcpy(to, from + (size_t)(at / form->width) * step_bytes, step_bytes);
+      dtype_set_int(rows->dtype, data_bytes(rows), count++, row);
+      to += step_bytes;
     }
-    dtype_set_int(starts->dtype, data_bytes(starts), list + 1, kept);
+    dtype_set_int(starts->dtype, data_bytes(starts), list + 1, count);
   }
   w->name = p->data->name;
-  made[0] = build_const(builder, type_static(module, w->dtype, 2, (int64_t[]){p->kept, p->width}), w, NULL);
+  made[0] = build_const(builder, type_static(module, w->dtype, 2, (int64_t[]){kept, form->width}), w, NULL);
   made[1] = table(builder, rows);
   made[2] = table(builder, starts);
   return made[0] && made[1] && made[2];
 }
 
-static Node *without_zeros(Node *node, Value *const made[3]) {
-  Builder builder = builder_before(node);
-  Value *operands[] = {operand(node, PRODUCT_X), made[0], operand(node, PRODUCT_BIAS), made[1], made[2]};
-  Node *other = node_like_on(&builder, node, operands, COUNT_OF(operands));
-  return node_finish(other) ? other : NULL;
-}
-
 /* ---- the pass ------------------------------------------------------------------------------------------ */
 
-/* Weights that were asked about, and what was made of them. */
+/* Weights that were stored otherwise. */
 typedef struct Known {
   struct Known *next;
   const Value *w;
+  int64_t packed;
   Value *made[3];
 } Known;
 
-static bool make_sparse(Node *node, Known **known, const PassOptions *options) {
+static Known *find_known(Builder *builder, Known **all, const Value *w, const Panels *p, const Storage *form,
+                         int64_t kept) {
+  for (Known *known = *all; known; known = known->next)
+    if (known->w == w && known->packed == form->packed) return known;
+  Known *known = NEW(builder->graph->module->arena, Known);
+  *known = (Known){*all, w, form->packed, {NULL}};
+  if (!keep_steps(builder, p, form, kept, known->made)) return NULL;
+  return *all = known;
+}
+
+/* The node with weights of that form; NULL: too few are zeros. */
+static Node *in_form(Node *node, Known **all, const Panels *p, const Storage *form) {
+  int64_t kept = count_kept(p, form);
+  if (kept == 0 || (double)kept > MOST * (double)(form->lists * p->steps)) return NULL;
+  Builder builder = builder_before(node);
+  const Known *known = find_known(&builder, all, operand(node, PRODUCT_W), p, form, kept);
+  if (!known) return NULL;
+  Value *operands[] = {operand(node, PRODUCT_X), known->made[0], operand(node, PRODUCT_BIAS), known->made[1],
+                       known->made[2]};
+  Node *other = node_like_on(&builder, node, operands, COUNT_OF(operands));
+  node_set_int(other, "packed", form->packed);
+  return node_finish(other) ? other : NULL;
+}
+
+static bool make_sparse(Node *node, Known **all, const PassOptions *options) {
   Panels p;
-  if (!read_panels(node, &p) || p.kept == 0 || p.kept > MOST * (double)(p.lists * p.steps)) return false;
-  Known *entry = *known;
-  while (entry && entry->w != operand(node, PRODUCT_W)) entry = entry->next;
-  if (!entry) {
-    Builder builder = builder_before(node);
-    entry = NEW(node->graph->module->arena, Known);
-    *entry = (Known){*known, operand(node, PRODUCT_W), {NULL}};
-    *known = entry;
-    TRY(keep_steps(&builder, &p, entry->made));
+  if (!read_panels(node, &p)) return false;
+  Node *best = node;
+  double least = MOST * kernel_seconds(node, options->target);
+  for (int single = 0; single <= p.splits; single++) {
+    Storage form = storage_of(&p, single, node);
+    Node *other = in_form(node, all, &p, &form);
+    if (!other) continue;
+    double seconds = kernel_seconds(other, options->target);
+    Node *worse = seconds < least ? best : other;
+    if (worse == best) best = other, least = seconds;
+    if (worse != node) node_remove(worse);
   }
-  Node *other = without_zeros(node, entry->made);
-  TRY(other);
-  if (kernel_seconds(other, options->target) > MOST * kernel_seconds(node, options->target)) {
-    node_remove(other);
-    return false;
-  }
-  pack_replace(node, result(other, 0));
+  if (best == node) return false;
+  pack_replace(node, result(best, 0));
   return true;
 }
 

@@ -206,6 +206,9 @@ Reg *loop_lanes_below(Loops *loops, Reg *n,
                       int lanes); /* mask: lane < n; n is i64 and may be <= 0 or > lanes */
 Reg *loop_extract(Loops *loops, Reg *x, int lane);
 Reg *loop_shuffle(Loops *loops, Reg *x, Reg *y, const int64_t *lanes, int count);
+/* v[i] gets lane i of each, for as many vectors as they have lanes: 4, 8 or 16 (lower_transposed.c). */
+enum { MAX_SQUARE = 16 };
+void loop_transpose(Loops *loops, Reg **v, int lanes);
 /* Reductions across lanes, LOOP_REDUCE_ADD, _MAX, _MIN: a vector to a scalar. */
 Reg *loop_reduce(Loops *loops, Opcode op, Reg *x);
 /* dot: i32[L] acc + sum of 4 products u8[4L]*s8[4L] (LOOP_DOT_U8S8); f32[L] acc + sum of 2 products

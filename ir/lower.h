@@ -87,7 +87,6 @@ Reg *lower_load(Lower *lower, const Value *value, const Index *at);
  * value, the positions of axis `across`, along which memory does, stand below each other
  * (lower_transposed.c).
  */
-enum { MAX_SQUARE = 16 };
 typedef struct Square {
   int along, across; /* axes of the value */
   int count;         /* positions that exist */

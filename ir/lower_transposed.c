@@ -56,6 +56,11 @@ static void move_blocks(Loops *loops, Reg **v, int lanes) {
   }
 }
 
+void loop_transpose(Loops *loops, Reg **v, int lanes) {
+  for (int i = 0; i < lanes; i += 4) turn_blocks(loops, v + i, lanes);
+  move_blocks(loops, v, lanes);
+}
+
 void lower_transposed(Lower *lower, const Value *value, const Index *at, const Square *square) {
   Loops *loops = &lower->loops;
   Index from[MAX_RANK];
@@ -72,8 +77,7 @@ void lower_transposed(Lower *lower, const Value *value, const Index *at, const S
     v[i] = lower_load(lower, value, from);
   }
   lower->mask = mask;
-  for (int i = 0; i < lanes; i += 4) turn_blocks(loops, v + i, lanes);
-  move_blocks(loops, v, lanes);
+  loop_transpose(loops, v, lanes);
   for (int i = 0; i < square->count; i++) {
     MemoKey key = {.tag = MEMO_VALUE, .x = value, .rank = value->type->rank, .at = from};
     from[square->along] = at[square->along];

@@ -189,31 +189,12 @@ static bool describe(const Node *node, const Node *anchor, Problem *p) {
   return p->columns > 0 && p->run > 0;
 }
 
-/* What is outside of the kernel for an operand of the anchor. */
-static const Value *outer_value(const Node *node, const Value *value) {
-  return node_is(node, &op_kernel) && !value->def ? operand(node, value->index) : value;
-}
-
-/* The lists are constant and say nothing wrong. */
-static bool lists_are_right(const Node *node, const Node *anchor, int64_t steps) {
-  Module *module = node->graph->module;
-  const Value *rows = outer_value(node, operand(anchor, SPARSE_ROWS));
-  const Value *starts = outer_value(node, operand(anchor, SPARSE_STARTS));
-  const Value *held[] = {outer_value(node, operand(anchor, PRODUCT_W)), rows, starts};
-  for (int i = 0; i < COUNT_OF(held); i++)
-    if (!value_data(held[i]) || value_is_literal(held[i])) return false;
-  Diag *last = module->last_diag;
-  if (sparse_check(anchor, value_data(rows), value_data(starts), steps)) return true;
-  diags_take_back(module, last);
-  return false;
-}
-
 static bool panels_match(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
   if (!anchor || !(node_is(anchor, &op_gemm) || node_is(anchor, &op_conv))) return false;
   if (target_lanes(target, DTYPE_F32) > PANEL) return false;
   if (!value_is_direct(node, operand(anchor, 1)) || !describe(node, anchor, &p)) return false;
-  return !p.sparse || lists_are_right(node, anchor, p.channels / p.depth);
+  return !p.sparse || sparse_lists_fit(node, anchor, p.channels / p.depth);
 }
 
 /* ---- choice of the tile -------------------------------------------------------------------------------- */
@@ -285,6 +266,7 @@ typedef struct Emit {
   int narrow;           /* lanes of a last vector that has no more columns */
   Buffer *x, *w, *steps, *starts;
   bool fetches;                   /* the next panels ahead */
+  int64_t longest;                /* list */
   int64_t inside_from, inside_to; /* rows whose taps along the row axis are all inside x */
   Reg *outer[MAX_TAPS + 1];       /* result indices before the row axis */
   Reg *group;                     /* a literal when there is but one */
@@ -424,10 +406,13 @@ static void list_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer,
   int count = tile->height * tile->vectors;
   Reg *list = add(e, scaled(e, first_panel(e, tile), e->p.all_taps, 0), tap);
   Reg *from = table_entry(e, e->starts, list), *to = table_entry(e, e->starts, scaled(e, list, 1, 1));
-  For loop = loop_for(loops, from, to, 1, count, acc);
-  Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS], *step = table_entry(e, e->steps, loop.counter);
-  step_of_k(e, tile, x_outer, outer, loop.counter,
-            add(e, x_last, scaled(e, step, e->p.depth * e->p.channel_step, 0)), loop.carried, next);
+  Reg *length = loop_binary(loops, LOOP_SUB, to, from);
+  length = loop_binary(loops, LOOP_MIN, length, loop_int(loops, e->longest)); /* threads ask for its time */
+  For loop = loop_for(loops, loop_int(loops, 0), length, 1, count, acc);
+  Reg *at = add(e, from, loop.counter), *step = table_entry(e, e->steps, at);
+  Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
+  step_of_k(e, tile, x_outer, outer, at, add(e, x_last, scaled(e, step, e->p.depth * e->p.channel_step, 0)),
+            loop.carried, next);
   loop_end(loops, &loop, next);
   for (int i = 0; i < count; i++) acc[i] = loop.results[i];
 }
@@ -747,6 +732,7 @@ static void panels_body(Lower *lower, void *context) {
   e.w = lower_buffer(lower, operand(lower->anchor, PRODUCT_W));
   if (e.p.sparse) {
     e.panels = 1;
+    e.longest = sparse_longest(lower->node, lower->anchor);
     e.steps = lower_buffer(lower, operand(lower->anchor, SPARSE_ROWS));
     e.starts = lower_buffer(lower, operand(lower->anchor, SPARSE_STARTS));
   }

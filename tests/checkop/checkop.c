@@ -21,7 +21,8 @@
 typedef struct Check {
   Module *module;
   bool parts;   /* inputs are slices of larger ones, results are parts of a concat */
-  double zeros; /* share of the weights that are 0, in blocks of columns and rows */
+  double zeros; /* share of the weights that are 0 */
+  bool single;  /* any of them, else in blocks of columns and rows */
   Builder builder;
   uint64_t seed;
   int count;
@@ -75,7 +76,8 @@ static Value *weight_of(Check *check, const Type *type, Data *data) {
   int64_t n = type->dims[type->rank - 1]->value, k = type->rank > 1 ? type->dims[type->rank - 2]->value : 0;
   for (int64_t row = 0; check->zeros > 0 && k > 0 && row < data->count / n; row++)
     for (int64_t column = 0; column < n; column++) {
-      uint64_t block = (uint64_t)(row / k * k + row % k / ROWS * ROWS) * 977 + (uint64_t)(column / COLUMNS);
+      int64_t first = check->single ? row : row / k * k + row % k / ROWS * ROWS;
+      uint64_t block = (uint64_t)first * 977 + (uint64_t)(check->single ? column : column / COLUMNS);
       if ((double)(block * 2654435761u % 1000) < 1000 * check->zeros)
         dtype_set(data->dtype, data_bytes(data), row * n + column, 0);
     }
@@ -1042,6 +1044,18 @@ static void sparse_cases(Check *check) {
   add_integer_gemm(check, 1, 64, 33, 0);
   add_half_gemm(check, DTYPE_BF16, true, 29, 64, 33);
   add_half_gemm(check, DTYPE_F16, true, OPEN, 64, 33);
+  check->single = true;
+  const int64_t rows[] = {16, 31, 77, OPEN}, depths[] = {40, 130};
+  for (int i = 0; i < COUNT_OF(rows); i++)
+    for (int j = 0; j < COUNT_OF(ns); j++) add_gemm(check, rows[i], depths[j % 2], ns[j], (i + j) % 2, i % 2);
+  static const ConvCase pointwise[] = {{1, 8, 17, 16, 33, 1, 1, 1, 1, 0, 1},
+                                       {2, 9, 19, 36, 16, 1, 1, 1, 1, 0, 1},
+                                       {1, OPEN, 17, 32, 24, 1, 1, 1, 1, 0, 1},
+                                       {2, 3, OPEN, 32, 24, 1, 1, 1, 1, 0, 1}};
+  for (int i = 0; i < COUNT_OF(pointwise); i++) {
+    add_conv(check, &pointwise[i], i % 2, false);
+    if (i < 2) add_conv(check, &pointwise[i], !(i % 2), true);
+  }
 }
 
 static const struct {
