@@ -21,6 +21,10 @@ const char *target_cpus(Module *module, const Target *target);
  * a NULL name. */
 extern const Pass codegen_passes[];
 
+/* How the weights of a kernel around a gemm or conv lie: plain, panels, winograd (transformed panels), or
+ * without their zeros, as lists (of rows of panels) or columns (of single weights). NULL: it is another. */
+const char *weights_storage(const Node *kernel);
+
 typedef enum EmitKind { EMIT_SO, EMIT_OBJ, EMIT_LLVM, EMIT_ASM, EMIT_LOOPS } EmitKind;
 
 typedef struct CodegenOptions {

@@ -79,6 +79,8 @@ bool sparse_beats_winograd(const Node *conv);
  * many steps; and how long the longest is. */
 bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps);
 int64_t sparse_longest(const Node *node, const Node *anchor);
+/* How many of the steps of all lists are there, for the text of a schedule. */
+int sparse_kept_percent(const Node *anchor, int64_t lists, int64_t steps);
 bool sparse_run(Graph *graph, const PassOptions *options);
 bool collapse_run(Graph *graph, const PassOptions *options);
 bool tune_run(Graph *graph, const PassOptions *options);

@@ -12,8 +12,9 @@
 
 #include <string.h>
 
-/* What is gained must be more than the model errs. */
-static const double MOST = 0.8;
+/* What is gained must be more than the model errs. A single weight takes as long as two in panels (cost.c),
+ * which is to be seen when sizes are open, too. */
+static const double MOST = 0.8, MOST_SINGLE = 0.8 * 0.54;
 
 /* The panels of a product's weights. */
 typedef struct Panels {
@@ -77,6 +78,7 @@ static bool read_panels(const Node *node, Panels *p) {
   if (!p->data || p->data->splat || p->data->count == 0 || !has_many_zeros(p->data)) return false;
   Window window = is_conv ? node_window(node) : (Window){.rank = 0};
   for (int s = 0; s < window.rank; s++) p->taps *= window.kernel[s];
+  if (is_conv && window.group_channels % panel_depth(w->dtype) != 0) return false; /* steps across taps */
   p->steps = w->dims[1]->value / p->taps;
   p->splits = w->dtype == DTYPE_F32 && p->taps == 1 && (!is_conv || node_int(node, "group") == 1);
   return true;
@@ -149,6 +151,19 @@ bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps) {
   return false;
 }
 
+int sparse_kept_percent(const Node *anchor, int64_t lists, int64_t steps) {
+  int64_t kept = operand(anchor, PRODUCT_W)->type->dims[0]->value;
+  return (int)(100 * (double)kept / ((double)lists * (double)steps) + 0.5);
+}
+
+const char *weights_storage(const Node *kernel) {
+  const Node *anchor = kernel_anchor(kernel);
+  if (!anchor || !(node_is(anchor, &op_gemm) || node_is(anchor, &op_conv))) return NULL;
+  if (operand(anchor, SPARSE_ROWS)) return node_int(anchor, "packed") == 1 ? "columns" : "lists";
+  if (node_is(anchor, &op_conv) && node_int(anchor, "winograd")) return "winograd";
+  return node_int(anchor, "packed") ? "panels" : "plain";
+}
+
 int64_t sparse_longest(const Node *node, const Node *anchor) {
   const Data *starts = stored(node, operand(anchor, SPARSE_STARTS));
   int64_t longest = 0;
@@ -216,7 +231,8 @@ static Known *find_known(Builder *builder, Known **all, const Value *w, const Pa
 /* The node with weights of that form; NULL: too few are zeros. */
 static Node *in_form(Node *node, Known **all, const Panels *p, const Storage *form) {
   int64_t kept = count_kept(p, form);
-  if (kept == 0 || (double)kept > MOST * (double)(form->lists * p->steps)) return NULL;
+  double most = form->packed == 1 ? MOST_SINGLE : MOST;
+  if (kept == 0 || (double)kept > most * (double)(form->lists * p->steps)) return NULL;
   Builder builder = builder_before(node);
   const Known *known = find_known(&builder, all, operand(node, PRODUCT_W), p, form, kept);
   if (!known) return NULL;

@@ -83,9 +83,13 @@ typedef struct Problem {
   int64_t run;          /* contiguous elements of K innermost */
   int depth;            /* elements of K in one step: rows of w that lie side by side */
   bool sparse;          /* w without its zeros: the steps over the channels are a list */
-  int64_t tap_steps;    /* how k counts a tap: its steps, or 1, the list */
   int64_t row_step;     /* elements of x between rows */
 } Problem;
+
+/* How k counts so many taps: by steps, or lists of them. */
+static int64_t taps_of_k(const Problem *p, int64_t taps) {
+  return p->sparse ? taps : taps * p->channels / p->depth;
+}
 
 static bool constant_dims(const Type *type, int from) {
   for (int axis = from; axis < type->rank; axis++) {
@@ -108,7 +112,6 @@ static int64_t plane_size(const Type *x) {
 static void set_steps(Problem *p, int64_t pitch, int64_t channel_step) {
   p->pitch = pitch;
   p->channel_step = p->channels == 1 ? 1 : channel_step; /* of one channel there is no next */
-  p->tap_steps = p->sparse ? 1 : p->channels / p->depth;
   bool loop = p->last.kernel > 1 && taps_are_apart(p);
   p->column_taps = loop ? p->last.kernel : 1;
   p->run = loop ? p->channels : p->last.kernel * p->channels;
@@ -252,8 +255,14 @@ static const char *panels_choose(const Node *node, const Node *anchor, const Tar
   if (!tile_choose(target, &problem, rank > 0 ? rank - 1 : 0, &tile)) return NULL;
   if (rank < 2 && tile.panels > 4 && waits_for_weights(&p, target)) tile.panels = 4;
   bool outside = prefers_panels_outside(&p, tile, target) != (rank == 1);
-  return arena_printf(node->graph->module->arena, "panels rows=%d panels=%d%s", tile.rows, tile.panels,
-                      outside ? " outside=1" : "");
+  Arena *arena = node->graph->module->arena;
+  const char *kept = "";
+  if (p.sparse)
+    kept = arena_printf(
+        arena, " kept=%d%%",
+        sparse_kept_percent(anchor, p.panel_count * p.groups * p.all_taps, p.channels / p.depth));
+  return arena_printf(arena, "panels rows=%d panels=%d%s%s", tile.rows, tile.panels,
+                      outside ? " outside=1" : "", kept);
 }
 
 /* ---- code ---------------------------------------------------------------------------------------------- */
@@ -469,7 +478,7 @@ static void border_taps(Emit *e, const Tile *tile, int64_t row, Reg *const *x_ou
     Tile part = *tile;
     part.height = to - from;
     int64_t x_offset = t * axis->dilation * e->p.pitch + from * e->p.row_step;
-    run_of_k(e, &part, x_outer, outer, scaled(e, k, 1, t * e->p.tap_steps), scaled(e, x_last, 1, x_offset),
+    run_of_k(e, &part, x_outer, outer, scaled(e, k, 1, taps_of_k(&e->p, t)), scaled(e, x_last, 1, x_offset),
              taps * e->p.channels, acc + (size_t)from * (size_t)tile->vectors);
   }
 }
@@ -498,7 +507,7 @@ static void column_taps(Emit *e, const Tile *tile, Reg *const *x_outer, int oute
   Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   for (int i = 0; i < count; i++) next[i] = loop.carried[i];
   Reg *x_here = add(e, x_last, scaled(e, loop.counter, p->last.dilation * p->pitch, 0));
-  Reg *k_here = add(e, k, scaled(e, loop.counter, p->tap_steps, 0));
+  Reg *k_here = add(e, k, scaled(e, loop.counter, taps_of_k(p, 1), 0));
   run_of_k(e, tile, x_outer, outer, k_here, x_here, p->run, next);
   loop_end(loops, &loop, next);
   for (int i = 0; i < count; i++) acc[i] = loop.results[i];
@@ -536,7 +545,7 @@ static void loops_over_k(Emit *e, const Tile *tile, int axis, Reg **x_outer, int
     loops_over_k(e, tile, axis + 1, x_outer, outer, k, x_last, acc);
     return;
   }
-  int64_t below = p->last.kernel * p->tap_steps; /* what k counts per step of this loop */
+  int64_t below = taps_of_k(p, p->last.kernel); /* what k counts per step of this loop */
   for (int i = axis + 1; i < p->tap_axes; i++) below *= p->taps[i];
   Reg *from, *to, *inner[MAX_TAPS + 1], *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   taps_inside_x(e, axis, x_outer[axis + 1], &from, &to);
