@@ -50,6 +50,14 @@ static bool is_pointwise(const Node *anchor) {
          !attr_has_other(anchor, "strides", 1) && !attr_has_other(anchor, "pads", 0);
 }
 
+/* Of x, as one row of pixels, which collapse makes of images; many if a size is open. */
+static int64_t row_count(const Type *x) {
+  int64_t count = 1;
+  for (int axis = 0; axis + 1 < x->rank; axis++)
+    count *= dim_is_const(x->dims[axis]) ? x->dims[axis]->value : INT16_MAX;
+  return count;
+}
+
 static bool columns_match(const Node *node, const Node *anchor, const Target *target) {
   if (!anchor || !is_pointwise(anchor) || !operand(anchor, SPARSE_ROWS)) return false;
   const Type *x = operand(anchor, PRODUCT_X)->type;
@@ -57,9 +65,8 @@ static bool columns_match(const Node *node, const Node *anchor, const Target *ta
   if (node_int(anchor, "packed") != 1 || x->dtype != DTYPE_F32 || lanes < 4 || lanes > MAX_SQUARE)
     return false;
   if (operand(anchor, PRODUCT_W)->type->dtype != DTYPE_F32) return false;
-  const Dim *rows = x->dims[x->rank - 2];
   int64_t k = x->dims[x->rank - 1]->value;
-  if (dim_is_const(rows) && rows->value < lanes) return false;
+  if (row_count(x) < lanes) return false;
   return value_is_direct(node, operand(anchor, PRODUCT_X)) && sparse_lists_fit(node, anchor, k) &&
          k <= MAX_LOCAL_BYTES / 2 / (lanes * MAX_VECTORS * (int64_t)sizeof(float));
 }
