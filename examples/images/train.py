@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Trains a small convolutional network on images and saves it as ONNX, as PyTorch exports it.
 
-Usage: train.py mnist|fashion DATA-FOLDER [OUTPUT-FOLDER]
+Usage: train.py mnist|fashion|cifar DATA-FOLDER [OUTPUT-FOLDER]
 
-DATA-FOLDER holds the four idx files of the set, plain or gzipped (README.md says where they are). Needs PyTorch. The seed is fixed; another machine or version still gives slightly other weights.
+DATA-FOLDER holds the files of the set (README.md says where they are). Needs PyTorch. The seed is fixed; another machine or version still gives slightly other weights.
 Writes NAME.onnx: image f32[1,channels,height,width] of 0..1 -> prob f32[1,10].
 """
 import pathlib
@@ -28,6 +28,18 @@ def separable(inputs, outputs, stride=1):
     return nn.Sequential(convolution(inputs, inputs, 3, stride, inputs, nn.ReLU6), convolution(inputs, outputs, 1, activation=nn.ReLU6))
 
 
+class Residual(nn.Module):
+    """As in ResNet: two 3x3 convolutions are added to their input, which a 1x1 convolution fits to other channels or a stride."""
+
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.way = nn.Sequential(convolution(inputs, outputs, 3, stride), convolution(outputs, outputs, activation=None))
+        self.shortcut = nn.Identity() if inputs == outputs and stride == 1 else convolution(inputs, outputs, 1, stride, activation=None)
+
+    def forward(self, x):
+        return F.relu(self.way(x) + self.shortcut(x))
+
+
 def head(channels):
     return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
 
@@ -41,10 +53,15 @@ def fashion_network():
     return nn.Sequential(convolution(1, 32, stride=2, activation=nn.ReLU6), separable(32, 64), separable(64, 128, 2), separable(128, 128), *head(128))
 
 
-# network, epochs, whether left and right may change places, largest rate
+def cifar_network():
+    return nn.Sequential(convolution(3, 32), nn.MaxPool2d(2), Residual(32, 32), Residual(32, 64, 2), Residual(64, 64), Residual(64, 96, 2), *head(96))
+
+
+# network, data, epochs, whether left and right may change places, largest rate
 RECIPES = {
-    "mnist": (mnist_network, 4, False, 0.05),
-    "fashion": (fashion_network, 5, True, 0.1),
+    "mnist": (mnist_network, data.read_folder, 4, False, 0.05),
+    "fashion": (fashion_network, data.read_folder, 5, True, 0.1),
+    "cifar": (cifar_network, data.read_cifar, 9, True, 0.2),
 }
 
 
@@ -91,9 +108,9 @@ def main():
     if len(sys.argv) not in (3, 4) or sys.argv[1] not in RECIPES:
         sys.exit(__doc__)
     name, folder = sys.argv[1], pathlib.Path(sys.argv[3] if len(sys.argv) == 4 else ".")
-    make, *recipe = RECIPES[name]
+    make, read, *recipe = RECIPES[name]
     torch.manual_seed(7)
-    (images, labels), test = [[torch.tensor(np.array(a)) for a in part] for part in data.read_folder(pathlib.Path(sys.argv[2]))]
+    (images, labels), test = [[torch.tensor(np.array(a)) for a in part] for part in read(pathlib.Path(sys.argv[2]))]
     network = make().to(memory_format=torch.channels_last)
     train(network, images, labels.long(), *recipe)
     print(f"parameters {sum(p.numel() for p in network.parameters())}, test accuracy {100 * accuracy(network, test[0], test[1].long()):.2f} %")
