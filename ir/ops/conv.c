@@ -223,6 +223,7 @@ static void conv_x_axes(const Node *node, int index, AxisLink *links) {
 
 static void conv_axes(const Node *node, int index, AxisLink *links) {
   axes_opaque(node, index, links);
+  if (index >= SPARSE_ROWS) return;
   Window window = node_window(node);
   if (index != 1) {
     conv_x_axes(node, index, links);

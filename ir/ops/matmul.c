@@ -291,6 +291,7 @@ static void gemm_axes(const Node *node, int index, AxisLink *links) {
     return;
   }
   axes_opaque(node, index, links);
+  if (index >= SPARSE_ROWS) return;
   if (index == 1 && node_int(node, "packed") != 0) {
     links[0] = axis_link(AXIS_WINDOW, 1);
     return;
