@@ -50,6 +50,7 @@ static bool read_pruning(Module *module, const Arguments *arguments, const Quant
   TRY(read_form(module, option_text(arguments, "prune"), p));
   p->cost = read_cost(arguments);
   p->refits = !option_flag(arguments, "no-refit");
+  p->epochs = (int)option_count(arguments, "distill", 0);
   if (quantization)
     p->ledger = quantization->ledger;
   else
@@ -108,6 +109,7 @@ void pruning_print(const Pruning *p, FILE *out) {
   fprintf(out, "%-28s %-15s %-24s %6s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "kept", "cut", "refit",
           "before", "after", "before", "after", "before", "after");
   for (int i = 0; i < p->ledger.row_count; i++) print_row(out, &p->ledger.rows[i]);
+  for (int i = 0; p->ledger.effects[i]; i++) fprintf(out, "%s\n", p->ledger.effects[i]);
   LedgerRow total = p->ledger.total;
   total.name = "everything";
   total.kind = "";

@@ -207,6 +207,7 @@ typedef struct Pruning {
   PruneCost cost;
   double share;   /* of the cost that goes; without channels of the weights that become 0 */
   bool refits;    /* the weights that are left make up for those that go */
+  int epochs;     /* of distillation, over all samples; 0: none */
   double reached; /* the share that went: less where max_drop does not allow more */
 } Pruning;
 

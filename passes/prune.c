@@ -185,11 +185,14 @@ static bool choose_by_time(Pruner *pruner) {
 }
 
 static bool try_share(Pruner *pruner, double share) {
+  pruner->pruning->ledger.effects[0] = NULL;
   if (pruner->ties)
     TRY(channels_choose(pruner, share));
   else
     weights_choose(pruner, share);
-  TRY(pruner_thin(pruner, pruner->pruning->refits) && plan_evaluate(&pruner->plan));
+  TRY(pruner_thin(pruner, pruner->pruning->refits));
+  if (pruner->pruning->epochs > 0) TRY(pruner_distill(pruner));
+  TRY(plan_evaluate(&pruner->plan));
   return true;
 }
 

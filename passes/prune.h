@@ -56,4 +56,9 @@ void weights_choose(Pruner *pruner, double share);
 /* The weights of all layers, without (`refits` false) or with those left making up for those that go. */
 bool pruner_thin(Pruner *pruner, bool refits);
 
+/* ---- distill.c ---- */
+
+/* Gradient steps on scales and biases, over all samples Pruning.epochs times. */
+bool pruner_distill(Pruner *pruner);
+
 #endif
