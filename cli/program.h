@@ -80,8 +80,7 @@ typedef struct Program {
       {"prune-cost", 0, OPTION_CHOICE, "macs|bytes|time",                                                    \
        "what the share of channels is of (default macs)"},                                                   \
       {"no-refit", 0, OPTION_FLAG, NULL, "weights that are left do not make up for those that go"},          \
-      {"distill", 0, OPTION_COUNT, "N",                                                                      \
-       "then go over the samples N times, by gradients of scales and biases"},                               \
+      {"distill", 0, OPTION_COUNT, "N", "then go over the samples N times, by gradients"},                   \
       {"max-drop", 0, OPTION_TEXT, "P%",                                                                     \
        "of accuracy, or of agreement with the original: layers stay f32, weights stay until it holds"},      \
       SAMPLE_OPTIONS

@@ -64,10 +64,6 @@ static void find_ends(Distillation *d, const Graph *graph) {
   }
 }
 
-static void free_all(Tensor *tensors, int count) {
-  for (int i = 0; i < count; i++) tensor_free(&tensors[i]);
-}
-
 /* What the original gives for all samples; false without a Diag in `fits` when that is too much to keep. */
 static bool teach(Distillation *d, bool *fits) {
   const Plan *plan = &d->pruner->plan;
@@ -81,7 +77,7 @@ static bool teach(Distillation *d, bool *fits) {
   TRY(observer_open(&d->teacher, plan->graph, plan->options, d->ends, d->end_count));
   for (int sample = 0; sample < samples->count && (*fits = bytes < MOST_TARGET_BYTES); sample++) {
     TRY(observer_run(&d->teacher, &samples->tensors[sample * samples->input_count], seen));
-    free_all(seen, outputs);
+    seen_free(seen, outputs);
     for (int e = 0; e < d->end_count; e++) {
       const Tensor *target = &seen[outputs + e];
       d->targets[sample * d->end_count + e] = *target;
@@ -245,7 +241,7 @@ static bool run_sample(Distillation *d, int sample, double *loss) {
   for (int i = 0; i < d->knob_count; i++)
     for (int64_t c = 0; c < knob_size(&d->knobs[i]); c++)
       d->knobs[i].gradient[c] += ((const float *)d->outputs[i + 1].data)[c];
-  free_all(d->outputs, d->output_count);
+  seen_free(d->outputs, d->output_count);
   return true;
 }
 
@@ -358,7 +354,7 @@ bool pruner_distill(Pruner *pruner) {
   observer_close(&d.teacher);
   observer_close(&d.student);
   for (int i = 0; i < d.knob_count; i++) tensor_free(&d.knobs[i].now);
-  if (d.targets) free_all(d.targets, pruner->plan.ledger->samples->count * d.end_count);
+  if (d.targets) seen_free(d.targets, pruner->plan.ledger->samples->count * d.end_count);
   arena_free(d.arena);
   return ok;
 }

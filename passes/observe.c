@@ -98,6 +98,10 @@ bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen) {
                                               : graph_interpret(observer->copy, inputs, seen));
 }
 
+void seen_free(Tensor *seen, int count) {
+  for (int i = 0; i < count; i++) tensor_free(&seen[i]);
+}
+
 int observer_times(Observer *observer, const KernelTime **times) {
   return observer->runnable ? observer->options->executor.times(observer->runnable, times) : 0;
 }

@@ -23,8 +23,9 @@ bool observer_build(Observer *observer, Value *const *values, int count);
 /* Both, with values of the graph itself. */
 bool observer_open(Observer *observer, const Graph *graph, const PassOptions *options, Value *const *values,
                    int count);
-/* seen: output_count + seen_count tensors, for the caller to free. */
+/* seen: output_count + seen_count tensors, for the caller to free (seen_free). */
 bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen);
+void seen_free(Tensor *seen, int count);
 int observer_times(Observer *observer, const KernelTime **times);
 void observer_close(Observer *observer);
 

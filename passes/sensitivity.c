@@ -78,10 +78,6 @@ static int sample_count(const Sensitivity *s) {
   return count < given ? count : given;
 }
 
-static void free_all(Tensor *tensors, int count) {
-  for (int i = 0; i < count; i++) tensor_free(&tensors[i]);
-}
-
 /* Shapes of the errors, elements from `zeros`. */
 static bool make_inputs(Sensitivity *s, const Tensor *sample, void **zeros) {
   int given = s->plan->graph->input_count, outputs = s->plan->graph->output_count;
@@ -109,7 +105,7 @@ static bool try_layers(Sensitivity *s, int sample, int samples) {
     TRY(observer_run(&s->adding, s->inputs, s->outputs));
     s->inputs[given + i].data = zeros;
     for (int o = 0; o < outputs; o++) noise_add(&s->noises[i], &s->shown[o], &s->outputs[o]);
-    free_all(s->outputs, outputs);
+    seen_free(s->outputs, outputs);
   }
   return true;
 }
@@ -121,7 +117,7 @@ static bool try_sample(Sensitivity *s, int sample, int samples) {
   TRY(observer_run(&s->errors, inputs, s->shown));
   bool ok = make_inputs(s, inputs, &zeros) && try_layers(s, sample, samples);
   free(zeros);
-  free_all(s->shown, s->plan->graph->output_count + s->count);
+  seen_free(s->shown, s->plan->graph->output_count + s->count);
   return ok;
 }
 

@@ -101,10 +101,6 @@ static void look_at_sample(const Pruner *pruner, const Look *look, const Tensor 
   }
 }
 
-static void free_all(Tensor *tensors, int count) {
-  for (int i = 0; i < count; i++) tensor_free(&tensors[i]);
-}
-
 static void start_look(const Pruner *pruner, Look *look) {
   Arena *arena = pruner->plan.graph->module->arena;
   int layers = pruner->plan.layer_count;
@@ -133,7 +129,7 @@ bool pruner_look(Pruner *pruner) {
     plan_report(plan, "calibrating", sample, samples->count);
     TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
     look_at_sample(pruner, &look, seen + outputs);
-    free_all(seen, all);
+    seen_free(seen, all);
   }
   for (int i = 0; i < plan->layer_count; i++) {
     const Layer *layer = &plan->layers[i];
@@ -361,8 +357,8 @@ static bool run_stage(Stage *stage) {
     for (int i = 0; i < stage->count; i++)
       fit_sample(stage->pruner, &stage->fits[i], &now[outputs + i],
                  &seen[outputs + plan->activation_count + stage->fits[i].number], samples->count);
-    free_all(seen, all);
-    free_all(now, outputs + stage->count);
+    seen_free(seen, all);
+    seen_free(now, outputs + stage->count);
   }
   return true;
 }
