@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """One case per layer and per notable value of its configuration, against references in numpy.
 
-Usage: table.py [--step N] INTERPRET [TEXT]
+Usage: table.py INTERPRET [TEXT]
 
 INTERPRET is the driver beside this file, which runs all cases in one process: importer and interpreter, no code generator. TEXT: only
-cases with that in their names; N: only every N-th. layers/FAMILY.py hold cases and references (functions of a forward.Call, written from Keras'
+cases with that in their names. layers/FAMILY.py hold cases and references (functions of a forward.Call, written from Keras'
 documentation), and a case is a line or two there:
 
     case("rms", norm("RMSNormalization", "y", [("scale", (4,))], epsilon=1e-5), shape=(5, 4))
@@ -99,10 +99,9 @@ def main():
     here = pathlib.Path(__file__).parent
     for family in sorted((here / "layers").glob("*.py")):
         importlib.import_module(f"layers.{family.stem}")
-    step = int(sys.argv.pop(1)) if sys.argv[1:2] == ["--step"] and sys.argv.pop(1) else 1
     rows, failed, turn = [], 0, {2: 0, 3: 0}
     with tempfile.TemporaryDirectory() as name:
-        for c in CASES[::step]:
+        for c in CASES:
             for version in c.versions if len(sys.argv) < 3 or sys.argv[2] in c.name else ():
                 form = c.form or FORMS[version][turn[version] % len(FORMS[version])]
                 turn[version] += 1
