@@ -3,10 +3,10 @@
  *
  * A unit (ties.h) matters as much as what the layers that read it lose without it: of each the share of its
  * results' variance that the channels which are left then cannot make up for; of what no layer reads, such as
- * the queries of attention, the share in the variance of those that make it. It is worth what
- * it saves: of the layer's cost its share of the rows, and of what is left its share of the channels. Units
- * go in the order of what they lose for what they save, until enough is saved. Of those that stand side by
- * side along an axis a number is left that fills vectors.
+ * the queries of attention, the share in the variance of those that make it. It is worth what it
+ * saves: of the layer's cost its share of the rows, and of what is left its share of the channels. Units go
+ * in the order of what they lose for what they save, until enough is saved. Of those that stand side by side
+ * along an axis a number is left that fills vectors.
  */
 #include <math.h>
 #include <stdlib.h>
