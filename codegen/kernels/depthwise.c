@@ -63,7 +63,6 @@ static bool describe(const Node *conv, Problem *p) {
   const Type *x = operand(conv, 0)->type;
   *p = (Problem){.anchor = conv, .outer = x->rank - 3};
   if (!node_string_is(conv, "layout", "nhwc") || p->outer > MAX_OUTER) return false;
-  if (x->dtype != DTYPE_F32 && !dtype_is_byte(x->dtype)) return false;
   if (!small_groups(conv, &p->inputs, &p->outputs) || !dim_is_const(x->dims[x->rank - 1])) return false;
   for (int s = 0; s < p->outer; s++) p->axes[s] = axis_of(conv, s);
   p->columns = axis_of(conv, p->outer);
@@ -79,8 +78,9 @@ bool groups_are_small(const Node *conv) {
 static bool depthwise_match(const Node *node, const Node *anchor, const Target *target) {
   Problem p;
   (void)target;
-  if (node_is(anchor, &op_conv) && node_int(anchor, "outside")) return false;
-  return node_is(anchor, &op_conv) && describe(anchor, &p) && value_is_direct(node, operand(anchor, 0)) &&
+  if (!node_is(anchor, &op_conv) || node_int(anchor, "outside") || !describe(anchor, &p)) return false;
+  Dtype x = operand(anchor, 0)->type->dtype;
+  return (x == DTYPE_F32 || dtype_is_byte(x)) && value_is_direct(node, operand(anchor, 0)) &&
          value_is_direct(node, operand(anchor, 1));
 }
 
