@@ -17,21 +17,21 @@ Value *rule_known(Node *node) {
   return build_const(&builder, value->type, data, NULL);
 }
 
-/* Whether a constant of `type` is a row: it varies along the last axis only, and both shapes end in that
- * axis. */
+/* Whether `type` is a row: it varies along the last axis only, and both shapes end in that axis. */
 static bool is_row(Module *module, const Type *type, const Type *result_type, const Type *shape) {
   const Dim *last = type->dims[type->rank - 1];
   return type_count(module, type) == last && shape->rank > 0 && shape->dims[shape->rank - 1] == last &&
          result_type->dims[result_type->rank - 1] == last;
 }
 
-static bool constant_fits(Module *module, const Type *type, const Type *result_type, const Type *shape) {
-  return type->rank == 0 || type_static_count(type) == 1 || type_same_shape(type, result_type) ||
-         is_row(module, type, result_type, shape);
-}
-
 static bool is_single(const Value *x) {
   return type_static_count(x->type) == 1;
+}
+
+/* Whether an operand is one of all results, however these are shaped. */
+static bool operand_fits(const Value *x, const Type *result_type, const Type *shape) {
+  return x->type->rank == 0 || is_single(x) || type_same_shape(x->type, result_type) ||
+         is_row(x->graph->module, x->type, result_type, shape);
 }
 
 /* An operand that fits, as it must look before the result is reshaped from `shape`. */
@@ -39,9 +39,9 @@ static Value *before_reshape(Builder *builder, Value *x, const Type *result_type
   const Type *type = x->type;
   if (type->rank == 0) return x;
   if (is_single(x)) return build_reshape(builder, x, 0, NULL);
+  if (!type_same_shape(type, result_type)) return build_reshape(builder, x, 1, &type->dims[type->rank - 1]);
   if (!value_is_constant(x) && node_is(x->def, &op_reshape)) return operand(x->def, 0);
-  if (type_same_shape(type, result_type)) return build_reshape(builder, x, shape->rank, shape->dims);
-  return build_reshape(builder, x, 1, &type->dims[type->rank - 1]);
+  return build_reshape(builder, x, shape->rank, shape->dims);
 }
 
 /* Whether another kernel writes the value in any case, so that a view of it takes no fusion away. */
@@ -63,8 +63,7 @@ static const Type *shape_before_reshapes(const Node *node) {
   bool alone = true, company = false;
   for (int i = 0; i < node->operand_count; i++) {
     const Value *x = operand(node, i);
-    if (!x || value_is_constant(x) || is_single(x)) continue;
-    if (!type_same_shape(x->type, type)) return NULL;
+    if (!x || value_is_constant(x) || is_single(x) || !type_same_shape(x->type, type)) continue;
     if (!node_is(x->def, &op_reshape)) {
       if (!stands_alone(x)) return NULL;
       alone = false;
@@ -78,7 +77,7 @@ static const Type *shape_before_reshapes(const Node *node) {
   if (!alone && !company) return NULL;
   for (int i = 0; shape && i < node->operand_count; i++) {
     const Value *x = operand(node, i);
-    if (x && value_is_constant(x) && !constant_fits(node->graph->module, x->type, type, shape)) return NULL;
+    if (x && !operand_fits(x, type, shape)) return NULL;
   }
   return shape;
 }
