@@ -132,8 +132,9 @@ void elimination_losses(int k, const double *xx, const double *gram, double *los
 /* Which weights of a matrix [rows][k] become 0. */
 typedef struct Sparsity {
   int rows, k;
-  int block_rows; /* rows that lose a column together: those with the same row / block_rows; 1: each for
-                     itself */
+  int block_rows;    /* rows that lose a column together: those with the same row / block_rows; 1: each for
+                        itself */
+  int block_columns; /* neighbours in the order that is given, a divisor of 128 and of k, that go together */
   int group,
       kept; /* of each run of `group` columns in the order that is given, a divisor of 128, so many stay; */
   double share; /* group 0: this share of all becomes 0 */

@@ -258,6 +258,15 @@ static void add_costs(const Loss *l, int column, const double *v, int64_t stride
   }
 }
 
+/* Columns that go together cost what all of them do: of `count`, whose costs are `step` apart. */
+static void share_costs(const Sparsity *s, double *costs, int count, int64_t step) {
+  for (int i = 0; i < count; i++) {
+    double *first = costs + (i - i % s->block_columns) * step;
+    if (i % s->block_columns) *first += costs[i * step];
+  }
+  for (int i = 0; i < count; i++) costs[i * step] = costs[(i - i % s->block_columns) * step];
+}
+
 /* How many of the blocks of each block of columns go: those below a bound for the whole matrix. */
 static int64_t *find_quotas(Arena *arena, const Loss *l) {
   const Sparsity *s = l->s;
@@ -268,8 +277,10 @@ static int64_t *find_quotas(Arena *arena, const Loss *l) {
     for (int row = 0; row < s->rows; row++) v[row] = l->weights[(int64_t)row * s->k + l->order[i]];
     add_costs(l, i, v, 1, costs + i * blocks, 1);
   }
+  for (int64_t b = 0; b < blocks; b++) share_costs(s, costs + b, s->k, blocks);
   double *sorted = arena_copy(arena, costs, sizeof *costs * (size_t)all);
-  int64_t wanted = (int64_t)llround(s->share * (double)all), left = wanted;
+  int64_t wanted = (int64_t)llround(s->share * (double)all), left;
+  left = wanted -= wanted % s->block_columns;
   double bound = bound_of(sorted, all, wanted);
   for (int64_t i = 0; i < all; i++)
     if (costs[i] < bound && left > 0) quotas[i / blocks / BLOCK]++, left--;
@@ -315,6 +326,7 @@ static void choose(Arena *arena, const Loss *l, int begin, int width, int64_t qu
       choose_in_groups(s, l->costs + (int64_t)b * BLOCK, width, gone + (int64_t)b * BLOCK);
     return;
   }
+  for (int b = 0; b < blocks; b++) share_costs(s, l->costs + (int64_t)b * BLOCK, width, 1);
   double *sorted = NEW_ARRAY(arena, double, (int64_t)blocks *width);
   for (int b = 0; b < blocks; b++)
     memcpy(sorted + (int64_t)b * width, l->costs + (int64_t)b * BLOCK, sizeof *sorted * (size_t)width);

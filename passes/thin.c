@@ -161,22 +161,45 @@ static int block_rows(const Pruner *pruner) {
   return pruner->pruning->form == PRUNE_BLOCKS ? BLOCK_ROWS : 1;
 }
 
+/* Columns of neighbouring channels side by side. */
+static int *channel_order(Arena *arena, const Layer *layer) {
+  int *order = NEW_ARRAY(arena, int, layer->k);
+  int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k, kernel = layer->k / channels;
+  bool last = layer->is_conv && layer->window.channels_last;
+  for (int64_t j = 0; j < layer->k; j++) order[j] = (int)(last ? j : j % channels * kernel + j / channels);
+  return order;
+}
+
+/* Neighbouring channels of a block: of weights that get narrow those that are multiplied at once. */
+static int block_columns(const Pruner *pruner, const Layer *layer) {
+  const Quantization *quantization = pruner->plan.options->quantization;
+  int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k;
+  if (pruner->pruning->form != PRUNE_BLOCKS || !quantization) return 1;
+  Precision precision = quantization->precision;
+  bool bytes = precision == PRECISION_INT8 || precision == PRECISION_DYNAMIC;
+  int depth = panel_depth(bytes ? DTYPE_I8 : precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32);
+  return channels % depth == 0 ? depth : 1;
+}
+
 /* How many blocks of weights lose how much of the variance that the layer gives. */
 static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
   const Layer *layer = &pruner->plan.layers[number];
   const double *variance = pruner->layers[number].x_variance;
   Arena *arena = arena_new();
-  int height = block_rows(pruner);
+  int height = block_rows(pruner), width = block_columns(pruner, layer);
+  int *order = channel_order(arena, layer), *first = NEW_ARRAY(arena, int, layer->k); /* of its block */
+  for (int j = 0; j < layer->k; j++) first[order[j]] = order[j - j % width];
   int64_t blocks = (layer->rows + height - 1) / height;
   double *losses = NEW_ARRAY(arena, double, blocks * layer->k), total = 0;
   float *weights = layer_weights(layer);
   for (int64_t row = 0; row < layer->rows; row++)
     for (int64_t j = 0; j < layer->k; j++) {
       double w = weights[row * layer->k + j], loss = w * w * variance[layer_channel(layer, row, j)];
-      losses[row / height * layer->k + j] += loss;
+      losses[row / height * layer->k + first[j]] += loss;
       total += loss;
     }
-  for (int64_t i = 0; i < blocks * layer->k; i++) bins[bin_of(total > 0 ? losses[i] / total : 0)]++;
+  for (int64_t i = 0; i < blocks * layer->k; i++)
+    if (first[i % layer->k] == i % layer->k) bins[bin_of(total > 0 ? losses[i] / total : 0)] += width;
   free(weights);
   arena_free(arena);
 }
@@ -208,31 +231,25 @@ void weights_choose(Pruner *pruner, double share) {
 
 /* ---- zeros ---- */
 
-/* Columns of neighbouring channels side by side. */
-static int *channel_order(Arena *arena, const Layer *layer) {
-  int *order = NEW_ARRAY(arena, int, layer->k);
-  int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k, kernel = layer->k / channels;
-  bool last = layer->is_conv && layer->window.channels_last;
-  for (int64_t j = 0; j < layer->k; j++) order[j] = (int)(last ? j : j % channels * kernel + j / channels);
-  return order;
-}
-
 /* Zeros in a group of rows; nothing is known of xx: by variances alone, and nothing makes up for them. */
 static bool add_zeros(const Pruner *pruner, int number, int64_t group, const double *xx, float *weights) {
   const Layer *layer = &pruner->plan.layers[number];
   const Thinning *thinning = &pruner->layers[number];
   Arena *arena = arena_new();
   bool grouped = pruner->pruning->form == PRUNE_2_OF_4;
+  int width = block_columns(pruner, layer);
   Sparsity sparsity = {.rows = (int)layer->group_rows,
                        .k = (int)layer->k,
                        .block_rows = block_rows(pruner),
+                       .block_columns = width,
                        .group = grouped ? 4 : 0,
                        .kept = 2,
                        .share = thinning->share};
   double *importance = NEW_ARRAY(arena, double, layer->k);
   for (int64_t j = 0; j < layer->k; j++)
     importance[j] = thinning->x_variance[layer_channel(layer, group * layer->group_rows, j)];
-  bool ok = sparsify(&sparsity, grouped ? channel_order(arena, layer) : NULL, importance, xx, weights);
+  bool ok =
+      sparsify(&sparsity, grouped || width > 1 ? channel_order(arena, layer) : NULL, importance, xx, weights);
   arena_free(arena);
   return ok;
 }

@@ -175,7 +175,7 @@ TEST(one_row) {
     memcpy(now, old, sizeof now);
     memcpy(simple, old, sizeof simple);
     for (int i = 0; i < K; i++) importance[i] = xx[i * K + i];
-    Sparsity s = {.rows = 1, .k = K, .block_rows = 1, .share = 3.0 / K};
+    Sparsity s = {.rows = 1, .k = K, .block_rows = 1, .block_columns = 1, .share = 3.0 / K};
     CHECK(sparsify(&s, NULL, importance, xx, now) && sparsify(&s, NULL, importance, NULL, simple));
     unsigned gone = 0;
     for (int i = 0; i < K; i++) gone |= (unsigned)(now[i] == 0) << i;
@@ -205,23 +205,24 @@ TEST(patterns) {
   correlated(xx, MANY);
   fill(old, TALL * MANY);
   for (int i = 0; i < MANY; i++) importance[i] = xx[i * MANY + i];
-  const Sparsity cases[] = {{TALL, MANY, 1, 0, 0, 0.8},
-                            {TALL, MANY, 1, 4, 2, 0},
-                            {TALL, MANY, 16, 0, 0, 0.7},
-                            {TALL, MANY, 1, 0, 0, 0},
-                            {TALL, MANY, 1, 0, 0, 1}};
+  const Sparsity cases[] = {{TALL, MANY, 1, 1, 0, 0, 0.8},  {TALL, MANY, 1, 1, 4, 2, 0},
+                            {TALL, MANY, 16, 1, 0, 0, 0.7}, {TALL, MANY, 1, 1, 0, 0, 0},
+                            {TALL, MANY, 1, 1, 0, 0, 1},    {TALL, MANY, 16, 4, 0, 0, 0.5}};
   for (int i = 0; i < COUNT_OF(cases); i++) {
     for (int with = 0; with < 2; with++) {
       memcpy(now, old, sizeof *now * TALL * MANY);
       int order[MANY];
       for (int j = 0; j < MANY; j++) order[j] = j;
-      CHECK(sparsify(&cases[i], cases[i].group ? order : NULL, importance, with ? xx : NULL, now));
-      int zeros = zeros_of(now, TALL * MANY), whole = 0, quartets = 0;
+      CHECK(sparsify(&cases[i], cases[i].group || cases[i].block_columns > 1 ? order : NULL, importance,
+                     with ? xx : NULL, now));
+      int zeros = zeros_of(now, TALL * MANY), whole = 0, quartets = 0, fours = 0;
       for (int b = 0; b < 3; b++)
-        for (int j = 0; j < MANY; j++) {
+        for (int j = 0, run = 0; j < MANY; j++) {
           int left = 0;
           for (int r = 16 * b; r < 16 * b + 16 && r < TALL; r++) left += now[r * MANY + j] != 0;
           whole += left == 0;
+          run = left ? 0 : j % 4 ? run + 1 : 1;
+          fours += run == 4;
         }
       for (int j = 0; j < TALL * MANY; j += 4) quartets += zeros_of(now + j, 4) == 2;
       if (i == 0) CHECK_INT(zeros, 7920); /* 80 % of 9900 */
@@ -229,6 +230,7 @@ TEST(patterns) {
       if (i == 2) CHECK_INT(whole, 630); /* 70 % of 900 */
       if (i == 3) CHECK(memcmp(now, old, sizeof *now * TALL * MANY) == 0);
       if (i == 4) CHECK_INT(zeros, TALL * MANY);
+      if (i == 5) CHECK(whole == 448 && fours == 112); /* half of 900, by fours */
     }
   }
   free(xx);
@@ -239,8 +241,8 @@ TEST(patterns) {
 TEST(not_finite) {
   const double xx[] = {NAN, 0, 0, 1}, importance[] = {1, 1};
   float weights[] = {1, 2};
-  CHECK(!sparsify(&(Sparsity){.rows = 1, .k = 2, .block_rows = 1, .share = 0.5}, NULL, importance, xx,
-                  weights));
+  CHECK(!sparsify(&(Sparsity){.rows = 1, .k = 2, .block_rows = 1, .block_columns = 1, .share = 0.5}, NULL,
+                  importance, xx, weights));
 }
 
 int main(void) {
