@@ -13,12 +13,21 @@
 typedef struct Share {
   const char *variant;
   double f32, bf16, bytes; /* of the peak of that dtype */
+  bool one_pipe;           /* a vector in a cycle, however many the target can do */
 } Share;
 
 static const Share shares[] = {
-    {"winograd", 2.4, 0, 0},       {"panels", 0.92, 0.75, 0.9},  {"columns", 0.5, 0, 0},
-    {"matmul", 0.85, 0.6, 0.6},    {"attention", 0.8, 0.6, 0.6}, {"blocks", 0.7, 0.7, 0.7},
-    {"depthwise", 0.7, 0.5, 0.25}, {"rnn", 0.7, 0.5, 0.5},       {"", 0.02, 0.02, 0.01}};
+    {.variant = "winograd", .f32 = 2.4},
+    {.variant = "panels", .f32 = 0.92, .bf16 = 0.75, .bytes = 0.9},
+    {.variant = "columns", .f32 = 0.5},
+    {.variant = "quartets", .f32 = 0.56, .one_pipe = true},
+    {.variant = "matmul", .f32 = 0.85, .bf16 = 0.6, .bytes = 0.6},
+    {.variant = "attention", .f32 = 0.8, .bf16 = 0.6, .bytes = 0.6},
+    {.variant = "blocks", .f32 = 0.7, .bf16 = 0.7, .bytes = 0.7},
+    {.variant = "depthwise", .f32 = 0.7, .bf16 = 0.5, .bytes = 0.25},
+    {.variant = "rnn", .f32 = 0.7, .bf16 = 0.5, .bytes = 0.5},
+    {.variant = "", .f32 = 0.02, .bf16 = 0.02, .bytes = 0.01},
+};
 
 static const Share *share_of(const char *schedule) {
   size_t length = strcspn(schedule, " ");
@@ -37,7 +46,7 @@ static double constant_count(const Dim *dim) {
 static double work(const Node *node, const Target *target, const char *schedule) {
   const Share *share = share_of(schedule);
   double macs = node->op->macs ? constant_count(node->op->macs(node)) : 0,
-         peak = target->peak_gflops * 1e9 / 2;
+         peak = target->peak_gflops * 1e9 / 2 / (share->one_pipe ? target->fma_pipes : 1);
   Dtype dtype = node->operand_count ? operand(node, 0)->type->dtype : DTYPE_F32;
   if (dtype_is_byte(dtype)) return macs / (peak * target->byte_gain * share->bytes);
   if (dtype == DTYPE_BF16) return macs / (peak * target->half_gain * share->bf16);

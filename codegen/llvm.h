@@ -119,7 +119,7 @@ Emitter emit_const, emit_iota, emit_lanes_below;
 Emitter emit_arithmetic, emit_divide, emit_shift, emit_bits, emit_compare, emit_select, emit_fma,
     emit_mul_add, emit_scale, emit_min_max, emit_sign, emit_rounding, emit_libm;
 Emitter emit_conversion, emit_bitcast;
-Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_lookup, emit_dot;
+Emitter emit_splat, emit_lane_reduce, emit_extract, emit_shuffle, emit_pick, emit_lookup, emit_dot;
 Emitter emit_load, emit_store, emit_gather, emit_scatter, emit_prefetch;
 Emitter emit_call;
 

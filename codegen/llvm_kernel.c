@@ -94,6 +94,7 @@ static Emitter *const emitters[LOOP_OPCODE_COUNT] = {
     [LOOP_EXTRACT] = emit_extract,
     [LOOP_SHUFFLE] = emit_shuffle,
     [LOOP_LOOKUP] = emit_lookup,
+    [LOOP_PICK] = emit_pick,
     [LOOP_DOT_U8S8] = emit_dot,
     [LOOP_DOT_BF16] = emit_dot,
     [LOOP_FOR] = emit_for,

@@ -77,6 +77,40 @@ LLVMValueRef emit_shuffle(Emit *emit, const Instr *instr) {
   return result;
 }
 
+/* ---- picks ---- */
+
+/* vpermilps, which looks at the low two bits alone; NULL: the machine has none of so many lanes. */
+static const char *pick_instruction(const Machine *machine, LoopType type) {
+  if (type.dtype != DTYPE_F32) return NULL;
+  return type.lanes == 16 && machine->pairs512  ? "llvm.x86.avx512.vpermilvar.ps.512"
+         : type.lanes == 8 && machine->pairs256 ? "llvm.x86.avx.vpermilvar.ps.256"
+         : type.lanes == 4 && machine->pairs256 ? "llvm.x86.avx.vpermilvar.ps"
+                                                : NULL;
+}
+
+/* Neighbour j of each four lanes, in all of them. */
+static LLVMValueRef neighbour(const Emit *emit, LLVMValueRef x, int j, int lanes) {
+  int64_t from[MAX_LANES];
+  for (int i = 0; i < lanes; i++) from[i] = i / 4 * 4 + j;
+  return shuffle(emit, x, x, from, lanes);
+}
+
+LLVMValueRef emit_pick(Emit *emit, const Instr *instr) {
+  LLVMBuilderRef builder = emit->builder;
+  LoopType type = instr->args[0]->type;
+  LLVMValueRef x = llvm_arg(emit, instr, 0), at = llvm_arg(emit, instr, 1), pairs[2], bits[2];
+  const char *name = pick_instruction(emit->machine, type);
+  if (name) return llvm_intrinsic(emit, name, NULL, 0, (LLVMValueRef[]){x, at}, 2);
+  LLVMTypeRef words = LLVMTypeOf(at);
+  for (int i = 0; i < 2; i++)
+    bits[i] = LLVMBuildICmp(builder, LLVMIntNE, LLVMBuildAnd(builder, at, llvm_int(words, 1 << i), ""),
+                            LLVMConstNull(words), "");
+  for (int i = 0; i < 2; i++)
+    pairs[i] = LLVMBuildSelect(builder, bits[0], neighbour(emit, x, 2 * i + 1, type.lanes),
+                               neighbour(emit, x, 2 * i, type.lanes), "");
+  return LLVMBuildSelect(builder, bits[1], pairs[1], pairs[0], "");
+}
+
 /* ---- reductions ---- */
 
 static LLVMValueRef combine(const Emit *emit, Opcode op, Dtype dtype, LLVMValueRef x, LLVMValueRef y) {

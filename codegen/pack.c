@@ -102,7 +102,7 @@ static int64_t winograd_tile(const Node *conv, const PassOptions *options) {
   }
   int64_t tile = winograd_choose_tile(options->target, y->dims[1]->value, y->dims[2]->value,
                                       window.group_channels, window.channels);
-  return tile && !sparse_beats_winograd(conv) ? tile : 0;
+  return tile && !sparse_beats_winograd(conv, options->always_sparse) ? tile : 0;
 }
 
 /* w is constant, [3, 3, c, m]: transformed when the library is opened, or now if speed is preferred. */

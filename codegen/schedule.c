@@ -16,6 +16,7 @@ const Variant *const variant_table[] = {
     &variant_winograd_weights,
     &variant_panels,    /* gemm, conv: register tiles over packed weights */
     &variant_columns,   /* gemm, 1x1 conv: weights of which any may be zero */
+    &variant_quartets,  /* gemm: two of each four weights */
     &variant_blocks,    /* gemm_blocks: weights of few bits */
     &variant_matmul,    /* matmul, gemm: register tiles over plain operands */
     &variant_attention, /* attention: tiles of queries by blocks of keys, online softmax */

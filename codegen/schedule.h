@@ -38,6 +38,7 @@ extern const Variant variant_attention;
 extern const Variant variant_blocks;
 extern const Variant variant_boxes;
 extern const Variant variant_columns;
+extern const Variant variant_quartets;
 extern const Variant variant_depthwise;
 extern const Variant variant_elements;
 extern const Variant variant_matmul;
@@ -74,9 +75,10 @@ Value *pad_to_units(Builder *builder, Value *x, int axis, int64_t unit);
 void pack_replace(Node *node, Value *by);
 /* Whether so many of a 3x3 convolution's constant weights are zeros that leaving these out is faster than
  * Winograd's filtering (sparse.c). */
-bool sparse_beats_winograd(const Node *conv);
+bool sparse_beats_winograd(const Node *conv, bool always);
 /* Whether the lists of an anchor without zeros are constant, not in the code, and say nothing wrong of so
  * many steps; and how long the longest is. */
+bool quartets_fit(const Node *node, const Node *anchor, int64_t k);
 bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps);
 int64_t sparse_longest(const Node *node, const Node *anchor);
 /* How many of the steps of all lists are there, for the text of a schedule. */

@@ -10,11 +10,12 @@
  */
 #include "codegen/schedule.h"
 
+#include <math.h>
 #include <string.h>
 
-/* What is gained must be more than the model errs. A single weight takes as long as two in panels (cost.c),
- * which is to be seen when sizes are open, too. */
-static const double MOST = 0.8, MOST_SINGLE = 0.8 * 0.54;
+/* What is gained over dense panels must be more than the model errs: the most that may be left of the time.
+ */
+static const double MOST = 0.8;
 
 /* The panels of a product's weights. */
 typedef struct Panels {
@@ -24,15 +25,31 @@ typedef struct Panels {
   bool splits;                 /* into columns */
 } Panels;
 
-/* One way to leave zeros out: whole steps of panels, or single weights, as panels of one column. */
+/* Ways to leave zeros out: whole steps of panels; single weights, as panels of one column; two of each four
+ * neighbours. */
+typedef enum StorageKind { STEPS, SINGLE, QUARTETS, STORAGE_COUNT } StorageKind;
+
 typedef struct Storage {
+  StorageKind kind;
   int64_t packed; /* columns of a panel */
   int64_t lists, width;
+  double most, time; /* that may be left: of the steps, of the time */
 } Storage;
 
-static Storage storage_of(const Panels *p, bool single, const Node *node) {
-  if (single) return (Storage){1, p->columns, 1};
-  return (Storage){node_int(node, "packed"), p->panels * p->taps, p->width};
+/* A single weight takes as long as two in panels (cost.c), which is to be seen when sizes are open, too. */
+static Storage storage_of(const Panels *p, StorageKind kind, const Node *node) {
+  int64_t packed = node_int(node, "packed"), lists = p->panels * p->taps;
+  switch (kind) {
+  case SINGLE: return (Storage){kind, 1, p->columns, 1, 0.54 * MOST, MOST};
+  case QUARTETS: return (Storage){kind, packed, lists, p->width, 1, 0.9}; /* as much is left of any */
+  default: return (Storage){kind, packed, lists, p->width, MOST, MOST};
+  }
+}
+
+static bool allows(const Panels *p, const Node *node, StorageKind kind) {
+  bool floats = p->data->dtype == DTYPE_F32 || p->data->dtype == DTYPE_F16;
+  return kind == STEPS || (kind == SINGLE && p->splits) ||
+         (kind == QUARTETS && node_is(node, &op_gemm) && floats);
 }
 
 /* The first element of a step of a list. */
@@ -47,8 +64,28 @@ static bool is_zero(const Data *data, int64_t from, int64_t count) {
   return true;
 }
 
+/* Where the weights of column n of a panel from row `first` on are that are not 0, at most `most`, of as many
+ * rows as a quartet; how many there are. */
+static int find_quartet(const Panels *p, int64_t panel, int64_t first, int64_t n, int places[QUARTET]) {
+  int count = 0;
+  for (int i = 0; i < QUARTET && first + i < p->steps; i++)
+    if (data_get(p->data, (panel * p->steps + first + i) * p->width + n) != 0) places[count++] = i;
+  return count;
+}
+
+/* How many rows of panels are stored if no quartet has more than two weights; else 0. */
+static int64_t count_quartets(const Panels *p) {
+  int places[QUARTET];
+  for (int64_t panel = 0; panel < p->panels; panel++)
+    for (int64_t row = 0; row < p->steps; row += QUARTET)
+      for (int64_t n = 0; n < p->width; n++)
+        if (find_quartet(p, panel, row, n, places) > QUARTET_KEPT) return 0;
+  return p->panels * ((p->steps + QUARTET - 1) / QUARTET) * QUARTET_KEPT;
+}
+
 static int64_t count_kept(const Panels *p, const Storage *form) {
   int64_t kept = 0;
+  if (form->kind == QUARTETS) return count_quartets(p);
   for (int64_t list = 0; list < form->lists; list++)
     for (int64_t row = 0; row < p->steps; row++)
       kept += !is_zero(p->data, step_at(p, form, list, row), form->width);
@@ -127,8 +164,11 @@ static double kept_share(const Value *w) {
   return (double)kept / (double)blocks;
 }
 
-bool sparse_beats_winograd(const Node *conv) {
+bool sparse_beats_winograd(const Node *conv, bool always) {
   const double gain = 2.6; /* of Winograd's filtering over the sums themselves */
+  int64_t strides[MAX_RANK];
+  const Data *data = constant_behind(operand(conv, PRODUCT_W), strides);
+  if (always) return data && !data->splat && has_many_zeros(data);
   return kept_share(operand(conv, PRODUCT_W)) < MOST / gain;
 }
 
@@ -151,6 +191,16 @@ bool sparse_lists_fit(const Node *node, const Node *anchor, int64_t steps) {
   return false;
 }
 
+bool quartets_fit(const Node *node, const Node *anchor, int64_t k) {
+  Module *module = node->graph->module;
+  const Data *rows = stored(node, operand(anchor, SPARSE_ROWS));
+  if (!rows || !stored(node, operand(anchor, PRODUCT_W))) return false;
+  Diag *last = module->last_diag;
+  if (quartets_check(anchor, rows, k)) return true;
+  diags_take_back(module, last);
+  return false;
+}
+
 int sparse_kept_percent(const Node *anchor, int64_t lists, int64_t steps) {
   int64_t kept = operand(anchor, PRODUCT_W)->type->dims[0]->value;
   return (int)(100 * (double)kept / ((double)lists * (double)steps) + 0.5);
@@ -159,6 +209,7 @@ int sparse_kept_percent(const Node *anchor, int64_t lists, int64_t steps) {
 const char *weights_storage(const Node *kernel) {
   const Node *anchor = kernel_anchor(kernel);
   if (!anchor || !(node_is(anchor, &op_gemm) || node_is(anchor, &op_conv))) return NULL;
+  if (operand(anchor, SPARSE_ROWS) && !operand(anchor, SPARSE_STARTS)) return "quartets";
   if (operand(anchor, SPARSE_ROWS)) return node_int(anchor, "packed") == 1 ? "columns" : "lists";
   if (node_is(anchor, &op_conv) && node_int(anchor, "winograd")) return "winograd";
   return node_int(anchor, "packed") ? "panels" : "plain";
@@ -208,31 +259,62 @@ static bool keep_steps(Builder *builder, const Panels *p, const Storage *form, i
   return made[0] && made[1] && made[2];
 }
 
+/* w and rows: see ir/ops/sparse.c. */
+static bool keep_quartets(Builder *builder, const Panels *p, Value *made[3]) {
+  Module *module = builder->graph->module;
+  int64_t quartets = (p->steps + QUARTET - 1) / QUARTET, panels = p->panels, width = p->width,
+          words = (quartets + QUARTETS_OF_WORD - 1) / QUARTETS_OF_WORD;
+  Data *w = data_new(module, p->data->dtype, panels * quartets * QUARTET_KEPT * width),
+       *rows = data_new(module, DTYPE_U32, panels * words * width);
+  uint32_t *bits = data_bytes(rows);
+  for (int64_t panel = 0; panel < panels; panel++)
+    for (int64_t q = 0; q < quartets; q++)
+      for (int64_t n = 0; n < width; n++) {
+        int places[QUARTET] = {0};
+        int count = find_quartet(p, panel, q * QUARTET, n, places);
+        for (int i = 0; i < count; i++) {
+          int64_t from = (panel * p->steps + q * QUARTET + places[i]) * width + n;
+          dtype_set(w->dtype, data_bytes(w), ((panel * quartets + q) * QUARTET_KEPT + i) * width + n,
+                    data_get(p->data, from));
+          bits[(panel * words + q / QUARTETS_OF_WORD) * width + n] |=
+              (uint32_t)places[i] << (QUARTET * (q % QUARTETS_OF_WORD) + 2 * i);
+        }
+      }
+  w->name = p->data->name;
+  made[0] = build_const(builder,
+                        type_static(module, w->dtype, 3, (int64_t[]){panels, quartets, QUARTET_KEPT * width}),
+                        w, NULL);
+  made[1] =
+      build_const(builder, type_static(module, DTYPE_U32, 3, (int64_t[]){panels, words, width}), rows, NULL);
+  return made[0] && made[1];
+}
+
 /* ---- the pass ------------------------------------------------------------------------------------------ */
 
 /* Weights that were stored otherwise. */
 typedef struct Known {
   struct Known *next;
   const Value *w;
-  int64_t packed;
-  Value *made[3];
+  StorageKind kind;
+  Value *made[3]; /* w, rows, starts */
 } Known;
 
 static Known *find_known(Builder *builder, Known **all, const Value *w, const Panels *p, const Storage *form,
                          int64_t kept) {
   for (Known *known = *all; known; known = known->next)
-    if (known->w == w && known->packed == form->packed) return known;
+    if (known->w == w && known->kind == form->kind) return known;
   Known *known = NEW(builder->graph->module->arena, Known);
-  *known = (Known){*all, w, form->packed, {NULL}};
-  if (!keep_steps(builder, p, form, kept, known->made)) return NULL;
+  *known = (Known){*all, w, form->kind, {NULL}};
+  bool ok = form->kind == QUARTETS ? keep_quartets(builder, p, known->made)
+                                   : keep_steps(builder, p, form, kept, known->made);
+  if (!ok) return NULL;
   return *all = known;
 }
 
 /* The node with weights of that form; NULL: too few are zeros. */
-static Node *in_form(Node *node, Known **all, const Panels *p, const Storage *form) {
+static Node *in_form(Node *node, Known **all, const Panels *p, const Storage *form, bool always) {
   int64_t kept = count_kept(p, form);
-  double most = form->packed == 1 ? MOST_SINGLE : MOST;
-  if (kept == 0 || (double)kept > most * (double)(form->lists * p->steps)) return NULL;
+  if (kept == 0 || (!always && (double)kept > form->most * (double)(form->lists * p->steps))) return NULL;
   Builder builder = builder_before(node);
   const Known *known = find_known(&builder, all, operand(node, PRODUCT_W), p, form, kept);
   if (!known) return NULL;
@@ -246,14 +328,15 @@ static Node *in_form(Node *node, Known **all, const Panels *p, const Storage *fo
 static bool make_sparse(Node *node, Known **all, const PassOptions *options) {
   Panels p;
   if (!read_panels(node, &p)) return false;
+  bool always = options->always_sparse;
   Node *best = node;
-  double least = MOST * kernel_seconds(node, options->target);
-  for (int single = 0; single <= p.splits; single++) {
-    Storage form = storage_of(&p, single, node);
-    Node *other = in_form(node, all, &p, &form);
+  double dense = always ? INFINITY : kernel_seconds(node, options->target), least = dense;
+  for (StorageKind kind = 0; kind < STORAGE_COUNT; kind++) {
+    Storage storage = storage_of(&p, kind, node);
+    Node *other = allows(&p, node, kind) ? in_form(node, all, &p, &storage, always) : NULL;
     if (!other) continue;
     double seconds = kernel_seconds(other, options->target);
-    Node *worse = seconds < least ? best : other;
+    Node *worse = seconds < least && seconds < storage.time * dense ? best : other;
     if (worse == best) best = other, least = seconds;
     if (worse != node) node_remove(worse);
   }

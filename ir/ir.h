@@ -1000,7 +1000,8 @@ typedef struct PassOptions {
   Preference preference;
   bool portable; /* the graph is for other tools: by default few passes, and what is quantized stays so */
   bool strict;   /* nothing that computes a result from other sums than the op's own (Winograd) */
-  const Tuning *tuning;              /* NULL: the cost models decide */
+  bool always_sparse;   /* weights are stored without zeros even where that is slower: to see how much */
+  const Tuning *tuning; /* NULL: the cost models decide */
   struct Quantization *quantization; /* passes.h; NULL: numbers stay as they are */
   struct Pruning *pruning;           /* passes.h; NULL: all weights stay */
 } PassOptions;

@@ -354,6 +354,11 @@ Reg *loop_lookup(Loops *loops, Reg *x, const int64_t *table, Dtype to) {
   return instr->results[0];
 }
 
+Reg *loop_pick(Loops *loops, Reg *x, Reg *at) {
+  Reg *args[] = {x, at};
+  return simple(loops, LOOP_PICK, x->type, 2, args)->results[0];
+}
+
 Reg *loop_reduce(Loops *loops, Opcode op, Reg *x) {
   assert(op == LOOP_REDUCE_ADD || op == LOOP_REDUCE_MAX || op == LOOP_REDUCE_MIN);
   if (x->type.lanes == 1) return x;

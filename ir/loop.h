@@ -215,6 +215,7 @@ Reg *loop_reduce(Loops *loops, Opcode op, Reg *x);
  * bf16[2L]^2 (LOOP_DOT_BF16). */
 /* table: 256 numbers of `to`, u8 or i8; copied. */
 Reg *loop_lookup(Loops *loops, Reg *x, const int64_t *table, Dtype to);
+Reg *loop_pick(Loops *loops, Reg *x, Reg *at); /* at: of i32 or u32 */
 Reg *loop_dot(Loops *loops, Opcode op, Reg *acc, Reg *x, Reg *y);
 /* mask NULL: all lanes. Contiguous in the last axis: loop_load; the general form takes axis and step. */
 Reg *loop_load(Loops *loops, Buffer *buffer, Reg *const *indices, int lanes, Reg *mask);
@@ -428,5 +429,8 @@ Reg *trees_combine(Lower *lower, const Node *node, Reg *sum, Reg *leaf);
 /* Whether the tables (NULL: not known) of a gemm or conv stay inside of w and of `steps` steps. A Diag when
  * not. */
 bool sparse_check(const Node *node, const Data *rows, const Data *starts, int64_t steps);
+/* Of weights of which two of each four are there; k: rows of the matrix. */
+enum { QUARTET = 4, QUARTET_KEPT = 2, QUARTETS_OF_WORD = 8 };
+bool quartets_check(const Node *node, const Data *rows, int64_t k);
 
 #endif

@@ -505,6 +505,7 @@ static bool rearrange(Run *run, const Step *step) {
     case LOOP_SPLAT: result[l] = *x; break;
     case LOOP_LANES_BELOW: result[l].i = l < x->i; break;
     case LOOP_SELECT: result[l] = x[l].i ? y[l] : z[l]; break;
+    case LOOP_PICK: result[l] = x[l - l % 4 + (y[l].i & 3)]; break;
     case LOOP_CAST: result[l] = lane_cast(x[l], step->dtype, to); break;
     default: result[l] = x[step->instr->imm]; break; /* extract */
     }
@@ -558,6 +559,7 @@ static bool run_step(Run *run, const Step *step) {
   case LOOP_LANES_BELOW:
   case LOOP_SELECT:
   case LOOP_CAST:
+  case LOOP_PICK:
   case LOOP_EXTRACT: return rearrange(run, step);
   case LOOP_BITCAST: return reinterpret(run, step);
   case LOOP_SHUFFLE: return shuffle(run, step);

@@ -69,6 +69,7 @@ bool literal_type(const Instr *instr, int arg, LoopType *type) {
   case LOOP_EXTRACT:
   case LOOP_SHUFFLE:
   case LOOP_LOOKUP:
+  case LOOP_PICK:
   case LOOP_IF: return false;
   case LOOP_DOT_U8S8:
   case LOOP_DOT_BF16: return arg == 0 && result_literal(instr, 0, type);

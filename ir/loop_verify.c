@@ -198,6 +198,15 @@ static bool check_lookup(const Verifier *v, const Instr *instr) {
   return true;
 }
 
+static bool check_pick(const Verifier *v, const Instr *instr) {
+  LoopType x = instr->args[0]->type, at = instr->args[1]->type;
+  if (x.lanes % 4 != 0 || at.lanes != x.lanes || (at.dtype != DTYPE_I32 && at.dtype != DTYPE_U32))
+    return bad(v, instr, "needs lanes by fours, and as many i32 or u32 that say which");
+  if (!loop_type_equal(instr->results[0]->type, x))
+    return bad(v, instr, "the result type does not follow from the arguments");
+  return true;
+}
+
 static bool check_dot(const Verifier *v, const Instr *instr) {
   bool ints = instr->op == LOOP_DOT_U8S8;
   int lanes = instr->results[0]->type.lanes, group = ints ? 4 : 2;
@@ -431,6 +440,7 @@ static bool check_instr(Verifier *v, const Instr *instr) {
   case LOOP_EXTRACT: return check_across(v, instr);
   case LOOP_SHUFFLE: return check_shuffle(v, instr);
   case LOOP_LOOKUP: return check_lookup(v, instr);
+  case LOOP_PICK: return check_pick(v, instr);
   case LOOP_DOT_U8S8:
   case LOOP_DOT_BF16: return check_dot(v, instr);
   case LOOP_FOR:

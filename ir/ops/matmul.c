@@ -31,6 +31,7 @@ static bool check_packed(const Node *node, int64_t packed, const Dim **k, const 
   int64_t panels = columns / packed + (columns % packed != 0);
   if (operand(node, SPARSE_ROWS)) {
     if (!dim_is_const(*k)) return node_fail(node, "b without its zeros needs a constant k");
+    if (!operand(node, SPARSE_STARTS)) return quartets_infer(node, packed, panels, (*k)->value);
     return sparse_infer(node, packed, panels, (*k)->value);
   }
   TRY(check_rank(node, 1, 3));
@@ -214,8 +215,9 @@ static const OperandSpec gemm_operands[] = {
     {"a", false, "[m,k], or [k,m] with trans_a"},
     {"b", false, "[k,n], or [n,k] with trans_b; or packed"},
     {"c", true, "addend that broadcasts to [m,n]; absent: 0"},
-    {"rows", true, "of a packed b without its zeros: integers [kept]"},
-    {"starts", true, "integers [panels + 1]"}};
+    {"rows", true,
+     "of a packed b without its zeros: integers [kept]; of two of four u32 [panels, ceil(k/32), packed]"},
+    {"starts", true, "integers [panels + 1]; absent: two of each four are there"}};
 
 static const AttrSpec gemm_attrs[] = {
     {"trans_a", ATTR_BOOL, ROLE_NONE, "false", "a is stored transposed", NULL},
@@ -313,8 +315,11 @@ static Reg *left_element(Lower *lower, const Node *node, Index k, void *context)
 static Reg *sum_kept(Lower *lower, Product *p, Index n, int64_t k) {
   const Dim *width = dim_const(lower->module, p->packed);
   SparseList list = {index_div(lower, n, width), index_mod(lower, n, width)};
-  LoopType type = {compute_dtype(result(p->node, 0)->type->dtype), 1};
-  return sparse_sum(lower, p->node, &list, k, left_element, p, loop_const(&lower->loops, type, 0));
+  PanelColumn column = {list.number, list.column, p->packed};
+  Reg *zero = loop_const(&lower->loops, (LoopType){compute_dtype(result(p->node, 0)->type->dtype), 1}, 0);
+  if (!operand(p->node, SPARSE_STARTS))
+    return quartets_sum(lower, p->node, &column, k, left_element, p, zero);
+  return sparse_sum(lower, p->node, &list, k, left_element, p, zero);
 }
 
 static void gemm_nest(Lower *lower, const Node *node) {
@@ -345,10 +350,13 @@ static const Dim *gemm_macs(const Node *node) {
 const Op op_gemm = {
     .name = "gemm",
     .family = "matmul",
-    .doc = "a*b + c for matrices, as BLAS gemm with alpha = beta = 1. Sums in f32 for f16 and bf16; those of "
-           "8-bit integers are i32, and so is their c. A packed b with rows and starts is without the rows "
-           "of its panels that are all zero: [kept, packed], row rows[i] of some panel in b[i], those of "
-           "panel p from starts[p] to below starts[p+1]; of 8-bit integers and bf16 by fours and twos.",
+    .doc =
+        "a*b + c for matrices, as BLAS gemm with alpha = beta = 1. Sums in f32 for f16 and bf16; those of "
+        "8-bit integers are i32, and so is their c. A packed b with rows and starts is without the rows "
+        "of its panels that are all zero: [kept, packed], row rows[i] of some panel in b[i], those of "
+        "panel p from starts[p] to below starts[p+1]; of 8-bit integers and bf16 by fours and twos. With "
+        "rows alone it has two of each four neighbours along k: [panels, ceil(k/4), 2 * packed], the one of "
+        "each column and then the other, and rows says which of the four they are, by two bits each.",
     .operands = gemm_operands,
     .operand_count = COUNT_OF(gemm_operands),
     .results = results_y,

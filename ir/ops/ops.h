@@ -164,6 +164,14 @@ typedef Reg *SparseOperand(Lower *lower, const Node *node, Index channel, void *
 /* sum + the products of one list, for one column. */
 Reg *sparse_sum(Lower *lower, const Node *node, const SparseList *list, int64_t channels, SparseOperand *x,
                 void *context, Reg *sum);
+/* The same of a w of which two of each four are there: column of panel `panel`. */
+bool quartets_infer(const Node *node, int64_t packed, int64_t panels, int64_t k);
+typedef struct PanelColumn {
+  Index panel, column;
+  int64_t packed;
+} PanelColumn;
+Reg *quartets_sum(Lower *lower, const Node *node, const PanelColumn *at, int64_t k, SparseOperand *x,
+                  void *context, Reg *sum);
 /* Of weights that there are, for a result of so many channels. */
 const Dim *sparse_macs(const Node *node, const Dim *channels);
 

@@ -7,6 +7,11 @@
  * steps over the channels of a group: list l is [starts[l], starts[l + 1]), and rows[i] is the step that w[i]
  * is. Panels of one column make this the compressed form of any matrix with zeros.
  *
+ * Where of each four neighbouring rows (a quartet) two are left in each column, w is [panels, ceil(k/4), 2 *
+ * packed], first the one of each column, then the other. There are no starts, and rows says which of its four
+ * each is: u32 [panels, ceil(k/32), packed], the weights of eight quartets from the low bits up, two bits
+ * each.
+ *
  * Tables that are not constant are believed as far as they stay inside: numbers are moved to the nearest that
  * does. The fast kernels, which do not look, ask for tables that are constant and right (sparse_check).
  */
@@ -51,6 +56,80 @@ bool sparse_infer(const Node *node, int64_t packed, int64_t lists, int64_t chann
   TRY(check_table(node, SPARSE_ROWS, w->dims[0]->value) && check_table(node, SPARSE_STARTS, lists + 1));
   return sparse_check(node, value_data(rows), value_data(starts), channels / depth);
 }
+
+/* ---- two of four ---- */
+
+/* Which of its four neighbours weight i of a column is, by the words of its quartets. */
+static int place_of(uint32_t word, int64_t quartet, int i) {
+  return (int)(word >> (QUARTET * (quartet % QUARTETS_OF_WORD) + 2 * i)) & (QUARTET - 1);
+}
+
+bool quartets_check(const Node *node, const Data *rows, int64_t k) {
+  int64_t quartets = (k + QUARTET - 1) / QUARTET,
+          words = (quartets + QUARTETS_OF_WORD - 1) / QUARTETS_OF_WORD;
+  int64_t columns = words ? rows->count / words : 0, packed = node_int(node, "packed");
+  for (int64_t i = 0; k % QUARTET && i < columns; i++) {
+    int64_t at = (i / packed * words + words - 1) * packed + i % packed;
+    for (int j = 0; j < QUARTET_KEPT; j++) {
+      int64_t row = QUARTET * (quartets - 1) + place_of((uint32_t)data_get_int(rows, at), quartets - 1, j);
+      if (row >= k)
+        return node_fail(node, "element %lld of rows says row %lld; there are %lld", (long long)at,
+                         (long long)row, (long long)k);
+    }
+  }
+  return true;
+}
+
+bool quartets_infer(const Node *node, int64_t packed, int64_t panels, int64_t k) {
+  const Value *rows = operand(node, SPARSE_ROWS);
+  const Type *w = operand(node, PRODUCT_W)->type, *type = rows->type;
+  int64_t quartets = (k + QUARTET - 1) / QUARTET,
+          words = (quartets + QUARTETS_OF_WORD - 1) / QUARTETS_OF_WORD;
+  TRY(check_rank(node, PRODUCT_W, 3) && check_rank(node, SPARSE_ROWS, 3));
+  if (panel_depth(w->dtype) != 1 || !dim_is(w->dims[0], panels) || !dim_is(w->dims[1], quartets) ||
+      !dim_is(w->dims[2], QUARTET_KEPT * packed))
+    return node_fail(
+        node, "%s is %s; two of each four of %lld rows in panels of %lld are floats [%lld,%lld,%lld]",
+        node->op->operands[PRODUCT_W].name, operand_text(node, PRODUCT_W), (long long)k, (long long)packed,
+        (long long)panels, (long long)quartets, (long long)packed * QUARTET_KEPT);
+  if (type->dtype != DTYPE_U32 || !dim_is(type->dims[0], panels) || !dim_is(type->dims[1], words) ||
+      !dim_is(type->dims[2], packed))
+    return node_fail(node, "rows is %s; without starts it must be u32[%lld,%lld,%lld]",
+                     operand_text(node, SPARSE_ROWS), (long long)panels, (long long)words, (long long)packed);
+  return !value_data(rows) || quartets_check(node, value_data(rows), k);
+}
+
+/* The row of weight i of a quartet, of `word`. */
+static Index row_of(Lower *lower, Reg *word, Index quartet, int i, int64_t k) {
+  Loops *loops = &lower->loops;
+  Index place = index_mod(lower, quartet, dim_const(lower->module, QUARTETS_OF_WORD));
+  Reg *shift = index_reg(lower, index_add_const(lower, index_mul_const(lower, place, QUARTET), 2 * i));
+  Reg *bits = loop_binary(loops, LOOP_SHR, word, loop_cast(loops, shift, DTYPE_U32));
+  bits = loop_binary(loops, LOOP_AND, bits, loop_const_int(loops, bits->type, QUARTET - 1));
+  Index row =
+      index_add(lower, index_mul_const(lower, quartet, QUARTET), index_of(loop_cast(loops, bits, DTYPE_I64)));
+  return index_clamp(lower, row, index_const(lower, 0), index_const(lower, k - 1));
+}
+
+Reg *quartets_sum(Lower *lower, const Node *node, const PanelColumn *at, int64_t k, SparseOperand *x,
+                  void *context, Reg *sum) {
+  Loops *loops = &lower->loops;
+  For quartets =
+      loop_for(loops, loop_int(loops, 0), loop_int(loops, (k + QUARTET - 1) / QUARTET), 1, 1, &sum);
+  Index quartet = index_of(quartets.counter);
+  Index word[] = {at->panel, index_div(lower, quartet, dim_const(lower->module, QUARTETS_OF_WORD)),
+                  at->column};
+  Reg *bits = lower_operand(lower, node, SPARSE_ROWS, word), *next = quartets.carried[0];
+  for (int i = 0; i < QUARTET_KEPT; i++) {
+    Index weight[] = {at->panel, quartet, index_add_const(lower, at->column, i * at->packed)};
+    next = multiply_add(lower, next, x(lower, node, row_of(lower, bits, quartet, i, k), context),
+                        lower_operand(lower, node, PRODUCT_W, weight));
+  }
+  loop_end(loops, &quartets, &next);
+  return quartets.results[0];
+}
+
+/* ---- lists ---- */
 
 /* An element of a table, in [0, end]. */
 static Index table_entry(Lower *lower, const Node *node, int index, Index at, int64_t end) {

@@ -23,6 +23,7 @@ typedef struct Check {
   bool parts;   /* inputs are slices of larger ones, results are parts of a concat */
   double zeros; /* share of the weights that are 0 */
   bool single;  /* any of them, else in blocks of columns and rows */
+  bool halves;  /* two of each four rows of a column instead */
   Builder builder;
   uint64_t seed;
   int count;
@@ -73,10 +74,15 @@ static Value *input(Check *check, int rank, const int64_t *dims) {
 /* A constant of matrices in its last two axes, with zeros if the check wants them. */
 static Value *weight_of(Check *check, const Type *type, Data *data) {
   enum { COLUMNS = 16, ROWS = 4 };
+  static const unsigned kept[] = {3, 5, 6, 9, 10, 12, 8, 0};
   int64_t n = type->dims[type->rank - 1]->value, k = type->rank > 1 ? type->dims[type->rank - 2]->value : 0;
   for (int64_t row = 0; check->zeros > 0 && k > 0 && row < data->count / n; row++)
     for (int64_t column = 0; column < n; column++) {
       int64_t first = check->single ? row : row / k * k + row % k / ROWS * ROWS;
+      unsigned rows = kept[(uint64_t)(first * 977 + column) * 2654435761u % COUNT_OF(kept)];
+      if (check->halves && !(rows >> row % k % ROWS & 1))
+        dtype_set(data->dtype, data_bytes(data), row * n + column, 0);
+      if (check->halves) continue;
       uint64_t block = (uint64_t)first * 977 + (uint64_t)(check->single ? column : column / COLUMNS);
       if ((double)(block * 2654435761u % 1000) < 1000 * check->zeros)
         dtype_set(data->dtype, data_bytes(data), row * n + column, 0);
@@ -1024,6 +1030,15 @@ static void blocks_cases(Check *check) {
 
 /* ---- weights with zeros */
 
+static void quartet_cases(Check *check) {
+  check->halves = true;
+  const int64_t ms[] = {1, 2, 3, 13, OPEN}, ks[] = {3, 30, 64, 97}, ns[] = {1, 16, 33, 100};
+  for (int i = 0; i < COUNT_OF(ms); i++)
+    for (int j = 0; j < COUNT_OF(ns); j++)
+      add_gemm(check, ms[i], ks[(i + j) % COUNT_OF(ks)], ns[j], (i + j) % 2, (i + j) % 3 == 0);
+  add_half_gemm(check, DTYPE_F16, true, 2, 37, 40);
+}
+
 static void sparse_cases(Check *check) {
   check->zeros = 0.85;
   const int64_t ms[] = {1, 13, 29, OPEN}, ks[] = {33, 128}, ns[] = {16, 24, 33, 100};
@@ -1056,6 +1071,8 @@ static void sparse_cases(Check *check) {
     add_conv(check, &pointwise[i], i % 2, false);
     if (i < 2) add_conv(check, &pointwise[i], !(i % 2), true);
   }
+  check->single = false;
+  quartet_cases(check);
 }
 
 static const struct {

@@ -262,6 +262,20 @@ static void add_shuffle(Suite *suite, Dtype dtype, int from, int to, int kind) {
   loop_store(&make.loops, y, make.out, &zero, NULL);
 }
 
+/* Bits above the low two say nothing. */
+static void add_pick(Suite *suite, Dtype dtype, int lanes) {
+  Make make = start(suite, "pick", dtype, dtype, 0);
+  For i = loop_for(&make.loops, loop_int(&make.loops, 0), loop_int(&make.loops, COUNT), lanes, 0, NULL);
+  Reg *at = loop_binary(&make.loops, LOOP_ADD, loop_iota(&make.loops, lanes),
+                        loop_splat(&make.loops, i.counter, lanes));
+  at = loop_binary(&make.loops, LOOP_MUL, at, loop_const_int(&make.loops, at->type, 0x1234567 * 5));
+  at = loop_cast(&make.loops, at, lanes > 8 ? DTYPE_U32 : DTYPE_I32);
+  at = loop_binary(&make.loops, LOOP_SHR, at, loop_const_int(&make.loops, at->type, 6));
+  Reg *y = loop_pick(&make.loops, read_at(&make, 0, i.counter, lanes), at);
+  loop_store(&make.loops, y, make.out, &i.counter, NULL);
+  loop_end(&make.loops, &i, NULL);
+}
+
 static void add_dot(Suite *suite, int lanes) {
   Make make = start(suite, "dot", DTYPE_U8, DTYPE_I32, 0);
   Reg *zero = loop_int(&make.loops, 0);
@@ -304,6 +318,7 @@ static void add_lane_cases(Suite *suite) {
       add_shuffle(suite, dtypes[d], 1, 4, kind);
       add_shuffle(suite, dtypes[d], 8, 1, kind);
     }
+    for (int lanes = 4; lanes <= 32; lanes *= 2) add_pick(suite, dtypes[d], lanes);
   }
   for (int lanes = 1; lanes <= 16; lanes *= 2) add_dot(suite, lanes);
 }

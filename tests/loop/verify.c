@@ -44,6 +44,9 @@ TEST(lanes) {
             "needs i32 acc of L lanes and u8, i8 of 4*L");
   check_bad("%a: u8x4 = const 0\n%c: u8x4 = lookup %a", "no table");
   check_bad("%a: f32x4 = const 0.0\n%c: u8x4 = lookup %a", "needs bytes");
+  check_bad("%a: f32x2 = const 0.0\n%b: i32x2 = const 0\n%c: f32x2 = pick %a, %b", "lanes by fours");
+  check_bad("%a: f32x4 = const 0.0\n%b: i64x4 = const 0\n%c: f32x4 = pick %a, %b", "i32 or u32");
+  check_bad("%a: f32x4 = const 0.0\n%b: i32x4 = const 0\n%c: f32x8 = pick %a, %b", "does not follow");
   check_bad("%a: f32x4 = const 0.0\n%c: f32x4 = splat %a", "not a scalar f32");
 }
 
