@@ -160,27 +160,41 @@ static void refuse_layers(Pruner *pruner) {
     pruner->plan.layers[i].row->reason = refusal(pruner, &pruner->plan.layers[i]);
 }
 
-/* Layers that their zeros make no faster keep all weights. */
-static bool give_back_slow(Pruner *pruner) {
-  bool changed = false, measured = pruner->pruning->ledger.times_decide;
+/* Layers that their zeros make no faster, by the kernels that the library will have. */
+static bool find_slow(const Pruner *pruner, bool *slow) {
+  bool any = false, measured = pruner->pruning->ledger.times_decide;
   for (int i = 0; i < pruner->plan.layer_count; i++) {
-    LedgerRow *row = pruner->plan.layers[i].row;
-    double before = measured ? row->measured_before : row->predicted_before;
-    double after = measured ? row->measured_after : row->predicted_after;
-    if (row->reason || !pruner->layers[i].weights || after < before) continue;
-    row->reason = "not faster";
-    changed = true;
+    const LedgerRow *row = pruner->plan.layers[i].row;
+    bool faster = row->predicted_after < row->predicted_before &&
+                  !(measured && row->measured_after >= row->measured_before);
+    any |= slow[i] = !row->reason && pruner->layers[i].weights && !faster;
   }
-  return changed;
+  return any;
 }
 
-/* Tries zeros in all layers without making up for them: that is enough for their times. */
-static bool choose_by_time(Pruner *pruner) {
+/* Compares times with kernels that leave zeros out even where that is slower. */
+static bool time_zeros(Pruner *pruner) {
   const PassOptions *options = pruner->plan.options;
-  if (pruner->ties || options->portable || !options->target) return true;
+  PassOptions always = *options;
+  always.always_sparse = true;
+  pruner->plan.options = &always;
+  bool ok = plan_predict(&pruner->plan);
+  pruner->plan.options = options;
+  return ok;
+}
+
+/* Tries zeros in all layers without making up for them: that is enough for their times. Those that are no
+ * faster for them keep all weights, and their rows the times of both. */
+static bool choose_by_time(Pruner *pruner) {
+  const Plan *plan = &pruner->plan;
+  if (pruner->ties || plan->options->portable || !plan->options->target) return true;
+  bool *slow = NEW_ARRAY(plan->graph->module->arena, bool, plan->layer_count);
   weights_choose(pruner, pruner->pruning->share);
   TRY(pruner_thin(pruner, false) && plan_predict(&pruner->plan));
-  give_back_slow(pruner);
+  if (!find_slow(pruner, slow)) return true;
+  TRY(time_zeros(pruner));
+  for (int i = 0; i < plan->layer_count; i++)
+    if (slow[i]) plan->layers[i].row->reason = "not faster";
   return true;
 }
 
