@@ -206,11 +206,21 @@ static bool fill_channels(Node *conv) {
   return node_reinfer(conv);
 }
 
+/* Weights that a run computes are moved once in it, which enough results at different places make up for. */
+static bool is_worth_packing(const Node *conv) {
+  enum { FEWEST_PLACES = 8 };
+  const Type *y = result(conv, 0)->type;
+  int64_t count = type_static_count(y);
+  return operand(conv, 1)->type->dtype == DTYPE_F32 &&
+         (count < 0 || count >= FEWEST_PLACES * y->dims[y->rank - 1]->value);
+}
+
 static bool pack_conv(Node *conv, const PassOptions *options) {
   Value *w = operand(conv, 1);
   if (!node_string_is(conv, "layout", "nhwc") || !has_fast_products(conv)) return false;
-  if (node_int(conv, "packed") || !value_is_constant(w) || type_static_count(w->type) <= 0) return false;
-  int64_t tile = winograd_tile(conv, options);
+  if (node_int(conv, "packed") || type_static_count(w->type) <= 0) return false;
+  if (!value_is_constant(w) && !is_worth_packing(conv)) return false;
+  int64_t tile = value_is_constant(w) ? winograd_tile(conv, options) : 0;
   if (tile) return transform_conv(conv, tile);
   Builder builder = builder_before(conv);
   int rank = w->type->rank;

@@ -6,7 +6,7 @@
  * of what its users send back to it, and a rule tells what a node sends to one of its operands. Rules work on
  * whole tensors with the ordinary operators; what an operator has broadcast is summed up again (`fitted`).
  */
-#include "ir/ops/ops.h"
+#include "ir/gradient.h"
 
 #include <string.h>
 
@@ -19,9 +19,6 @@ typedef struct Gradients {
   Value **results; /* gradients of xs */
   int x_count;
 } Gradients;
-
-/* The gradient of an operand from that of the node's result; NULL with an error. */
-typedef Value *Rule(Builder *b, const Node *node, int index, Value *g);
 
 /* ---- Shorthands: NULL in, NULL out ---- */
 
@@ -242,6 +239,17 @@ static Value *rule_transpose(Builder *b, const Node *node, int index, Value *g) 
   return build_transpose(b, g, back);
 }
 
+Value *gradient_slice(Builder *b, Value *x, const Dim *const *starts, const Dim *const *sizes,
+                      const int64_t *steps) {
+  if (!x) return NULL;
+  int rank = x->type->rank;
+  Node *slice = node_new(b, &op_slice, &x, 1);
+  node_set_dims(slice, "starts", starts, rank);
+  node_set_dims(slice, "sizes", sizes, rank);
+  node_set_ints(slice, "steps", steps, rank);
+  return node_finish(slice) ? result(slice, 0) : NULL;
+}
+
 static Value *rule_concat(Builder *b, const Node *node, int index, Value *g) {
   Module *module = node_module(node);
   const Type *type = operand(node, index)->type;
@@ -253,11 +261,7 @@ static Value *rule_concat(Builder *b, const Node *node, int index, Value *g) {
   }
   for (int i = 0; i < index; i++)
     starts[axis] = dim_add(module, starts[axis], operand(node, i)->type->dims[axis]);
-  Node *slice = node_new(b, &op_slice, &g, 1);
-  node_set_dims(slice, "starts", starts, type->rank);
-  node_set_dims(slice, "sizes", type->dims, type->rank);
-  node_set_ints(slice, "steps", steps, type->rank);
-  return node_finish(slice) ? result(slice, 0) : NULL;
+  return gradient_slice(b, g, starts, type->dims, steps);
 }
 
 static Value *rule_reduce_sum(Builder *b, const Node *node, int index, Value *g) {
@@ -303,135 +307,11 @@ static Value *rule_gemm(Builder *b, const Node *node, int index, Value *g) {
   return trans_w ? gemm(b, g, x, true, trans_x) : gemm(b, x, g, !trans_x, false);
 }
 
-/* ---- Rules: windows ---- */
+/* ---- Rules: parts ---- */
 
-static Value *not_supported(const Node *node, const char *what) {
+Value *gradient_missing(const Node *node, const char *what) {
   node_fail(node, "the gradient of %s %s is not supported", node->op->name, what);
   return NULL;
-}
-
-/* What conv_transpose adds at the end so that the result is as large as x; false: sizes are open. */
-static bool find_output_padding(const Node *node, const Window *window, int64_t *padding) {
-  for (int s = 0; s < window->rank; s++) {
-    const Dim *x = x_of(node)->type->dims[window->spatial_axis + s];
-    const Dim *y = y_of(node)->type->dims[window->spatial_axis + s];
-    if (!dim_is_const(x) || !dim_is_const(y)) return false;
-    int64_t reach = (y->value - 1) * window->stride[s] + window->dilation[s] * (window->kernel[s] - 1) + 1;
-    padding[s] = x->value + window->before[s] + window->after[s] - reach;
-  }
-  return true;
-}
-
-/* The first two axes change places. */
-static Value *turned(Builder *b, Value *x) {
-  int64_t perm[MAX_RANK] = {1, 0};
-  for (int i = 2; x && i < x->type->rank; i++) perm[i] = i;
-  return x ? build_transpose(b, x, perm) : NULL;
-}
-
-/* The start of each axis, as long as in `type`. */
-static Value *start_of(Builder *b, Value *x, const Type *type) {
-  const Dim *starts[MAX_RANK];
-  int64_t steps[MAX_RANK];
-  if (!x || x->type == type) return x;
-  for (int i = 0; i < type->rank; i++) starts[i] = dim_const(x->graph->module, 0), steps[i] = 1;
-  Node *slice = node_new(b, &op_slice, &x, 1);
-  node_set_dims(slice, "starts", starts, type->rank);
-  node_set_dims(slice, "sizes", type->dims, type->rank);
-  node_set_ints(slice, "steps", steps, type->rank);
-  return node_finish(slice) ? result(slice, 0) : NULL;
-}
-
-/* A convolution of x by g, where both have their channels for a batch: strides and dilations change places.
- */
-static Value *conv_weights(Builder *b, const Node *node, const Window *window, Value *g) {
-  if (window->channels_last || window->group != 1) return not_supported(node, "by weights of groups");
-  int count;
-  const int64_t *pads = node_ints(node, "pads", &count);
-  Value *x = turned(b, x_of(node)), *w = turned(b, g);
-  if (!x || !w) return NULL;
-  Node *conv = node_new(b, &op_conv, (Value *[]){x, w}, 2);
-  node_set_ints(conv, "pads", pads, count);
-  node_set_ints(conv, "strides", window->dilation, window->rank);
-  node_set_ints(conv, "dilations", window->stride, window->rank);
-  const Type *type = operand(node, 1)->type;
-  const Dim *dims[MAX_RANK];
-  for (int i = 0; i < type->rank; i++) dims[i] = type->dims[i < 2 ? 1 - i : i];
-  if (!node_finish(conv)) return NULL;
-  return turned(b, start_of(b, result(conv, 0), type_make(node_module(node), type->dtype, type->rank, dims)));
-}
-
-static Value *rule_conv(Builder *b, const Node *node, int index, Value *g) {
-  static const char *const same[] = {"strides", "dilations", "pads"};
-  Window window = node_window(node);
-  int64_t padding[MAX_WINDOW], axes[MAX_RANK];
-  int count = 0;
-  if (index == 1) return conv_weights(b, node, &window, g);
-  if (index == 2) {
-    for (int i = 0; i < window.rank + 2; i++)
-      if (i != window.channel_axis) axes[count++] = i;
-    return reshaped(b, sum_over(b, g, axes, count), operand(node, 2)->type);
-  }
-  if (window.channels_last || !find_output_padding(node, &window, padding))
-    return not_supported(node, window.channels_last ? "with channels last" : "of open size");
-  Node *back = node_new(b, &op_conv_transpose, (Value *[]){g, operand(node, 1)}, 2);
-  for (int i = 0; i < COUNT_OF(same); i++) {
-    const int64_t *values = node_ints(node, same[i], &count);
-    node_set_ints(back, same[i], values, count);
-  }
-  node_set_ints(back, "output_padding", padding, window.rank);
-  node_set_int(back, "group", window.group);
-  return node_finish(back) ? result(back, 0) : NULL;
-}
-
-/* The windows of a pool fill x side by side, or one is all of it. */
-static bool fills(const Node *node, const Window *window) {
-  for (int s = 0; s < window->rank; s++) {
-    const Dim *x = x_of(node)->type->dims[window->spatial_axis + s];
-    const Dim *y = y_of(node)->type->dims[window->spatial_axis + s];
-    bool steps = window->stride[s] == window->kernel[s] || dim_is(y, 1);
-    if (!steps || window->dilation[s] != 1 || window->before[s] || window->after[s]) return false;
-    if (!dim_is_const(x) || !dim_is_const(y) || x->value != y->value * window->kernel[s]) return false;
-  }
-  return true;
-}
-
-/* Each element of y at all places of x that are in its window. */
-static Value *over_windows(Builder *b, const Node *node, const Window *window, Value *y) {
-  Module *module = node_module(node);
-  const Dim *split[MAX_RANK], *whole[MAX_RANK];
-  int rank = 0;
-  for (int i = 0; i < window->rank + 2; i++) {
-    int s = i - window->spatial_axis;
-    split[rank] = whole[rank] = y->type->dims[i];
-    rank++;
-    if (s < 0 || s >= window->rank) continue;
-    split[rank] = dim_const(module, 1);
-    whole[rank++] = dim_const(module, window->kernel[s]);
-  }
-  Value *parts = build_reshape(b, y, rank, split);
-  parts = parts ? build_broadcast(b, parts, rank, whole) : NULL;
-  return reshaped(b, parts, x_of(node)->type);
-}
-
-/* To the largest elements of each window, all of them when several are equal. */
-static Value *rule_max_pool(Builder *b, const Node *node, int index, Value *g) {
-  (void)index;
-  Window window = node_window(node);
-  if (2 * window.rank + 2 > MAX_RANK || !fills(node, &window))
-    return not_supported(node, "whose windows overlap");
-  Value *chosen = binary(b, &op_equal, x_of(node), over_windows(b, node, &window, y_of(node)));
-  return chosen ? mul(b, over_windows(b, node, &window, g), build_cast(b, chosen, g->type->dtype)) : NULL;
-}
-
-static Value *rule_average_pool(Builder *b, const Node *node, int index, Value *g) {
-  (void)index;
-  Window window = node_window(node);
-  double share = 1;
-  if (2 * window.rank + 2 > MAX_RANK || !fills(node, &window))
-    return not_supported(node, "whose windows overlap");
-  for (int s = 0; s < window.rank; s++) share /= (double)window.kernel[s];
-  return mul(b, over_windows(b, node, &window, g), number(b, g, share));
 }
 
 /* Zeros before and behind what was taken. */
@@ -444,7 +324,7 @@ static Value *rule_slice(Builder *b, const Node *node, int index, Value *g) {
   const Dim *const *starts = node_dims(node, "starts", &count);
   const int64_t *steps = node_ints(node, "steps", &count);
   for (int i = 0; i < x->rank; i++) {
-    if (count && steps[i] != 1) return not_supported(node, "with steps");
+    if (count && steps[i] != 1) return gradient_missing(node, "with steps");
     pads[i] = starts[i];
     pads[i + x->rank] = dim_sub(module, x->dims[i], dim_add(module, starts[i], g->type->dims[i]));
   }
@@ -455,24 +335,24 @@ static Value *rule_slice(Builder *b, const Node *node, int index, Value *g) {
 
 /* To x where it is between the bounds. */
 static Value *rule_clip(Builder *b, const Node *node, int index, Value *g) {
-  if (index) return not_supported(node, "by its bounds");
+  if (index) return gradient_missing(node, "by its bounds");
   Value *same = binary(b, &op_equal, x_of(node), y_of(node));
   return same ? mul(b, g, build_cast(b, same, g->type->dtype)) : NULL;
 }
 
 static const struct {
   const Op *op;
-  Rule *rule;
+  GradientRule *rule;
 } rules[] = {
     {&op_abs, rule_abs},
     {&op_add, rule_add},
-    {&op_average_pool, rule_average_pool},
+    {&op_average_pool, gradient_average_pool},
     {&op_broadcast, rule_add},
     {&op_cast, rule_cast},
     {&op_ceil, rule_zero},
     {&op_clip, rule_clip},
     {&op_concat, rule_concat},
-    {&op_conv, rule_conv},
+    {&op_conv, gradient_conv},
     {&op_cos, rule_cos},
     {&op_div, rule_div},
     {&op_erf, rule_erf},
@@ -482,7 +362,7 @@ static const struct {
     {&op_log, rule_log},
     {&op_matmul, rule_matmul},
     {&op_max, rule_choice},
-    {&op_max_pool, rule_max_pool},
+    {&op_max_pool, gradient_max_pool},
     {&op_min, rule_choice},
     {&op_mul, rule_mul},
     {&op_neg, rule_neg},
