@@ -29,6 +29,9 @@ void seen_free(Tensor *seen, int count);
 int observer_times(Observer *observer, const KernelTime **times);
 void observer_close(Observer *observer);
 
+/* The graph, for `size` samples at once (batch.c): false, and the graph of no more use, when it cannot be. */
+bool graph_batch(Graph *graph, int size);
+
 /* What went wrong with a copy went wrong with what it was made of; returns ok. */
 bool diags_pass_on(const Module *copy, Module *module, bool ok);
 

@@ -167,7 +167,7 @@ static bool find_slow(const Pruner *pruner, bool *slow) {
     const LedgerRow *row = pruner->plan.layers[i].row;
     bool faster = row->predicted_after < row->predicted_before &&
                   !(measured && row->measured_after >= row->measured_before);
-    any |= slow[i] = !row->reason && pruner->layers[i].weights && !faster;
+    any |= slow[i] = !row->reason && pruner->layers[i].share > 0 && !faster;
   }
   return any;
 }

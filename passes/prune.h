@@ -12,7 +12,7 @@
 
 /* A layer of the plan, of the same number. */
 typedef struct Thinning {
-  float *weights;                  /* [rows, k], in the geometry of the layer; NULL: they stay */
+  float *weights;                  /* [rows, k], in the geometry of the layer; NULL: as they are */
   double *bias;                    /* [rows] */
   bool has_bias;                   /* it may be any */
   double share;                    /* of the weights that become 0 */
@@ -56,9 +56,12 @@ void weights_choose(Pruner *pruner, double share);
 /* The weights of all layers, without (`refits` false) or with those left making up for those that go. */
 bool pruner_thin(Pruner *pruner, bool refits);
 
+/* A layer that has stayed as it is gets weights and a bias that may change. */
+void pruner_hold(Pruner *pruner, int layer);
+
 /* ---- distill.c ---- */
 
-/* Gradient steps on scales and biases, over all samples Pruning.epochs times. */
+/* Gradient steps on all weights and biases, over all samples Pruning.epochs times. */
 bool pruner_distill(Pruner *pruner);
 
 #endif

@@ -68,8 +68,15 @@ static int channel_axis(const Layer *layer, const Tensor *tensor) {
   return layer->is_conv ? layer->window.channel_axis : tensor->rank - 1;
 }
 
-/* Channels at places that are evenly spread. */
-static void add_channels(Moments *moments, const Tensor *x, int axis, int samples) {
+/* One of `count` places of `all`, evenly spread, in each sample others. */
+static int64_t place_of(int64_t i, int64_t count, int64_t all, int sample) {
+  double shift = sample * 0.6180339887498949; /* of the golden ratio: its multiples fill the unit interval */
+  int64_t place = (int64_t)(((double)i + shift - floor(shift)) * (double)all / (double)count);
+  return place < all ? place : all - 1;
+}
+
+/* Channels at places of a sample. */
+static void add_channels(Moments *moments, const Tensor *x, int axis, int sample, int samples) {
   Arena *arena = arena_new();
   int64_t behind = 1, channels = moments->k, all = channels ? tensor_count(x) / channels : 0;
   int64_t wanted = (FEWEST_PLACES + PLACES_OF_COLUMN * channels) / samples + 1,
@@ -77,7 +84,7 @@ static void add_channels(Moments *moments, const Tensor *x, int axis, int sample
   for (int i = axis + 1; i < x->rank; i++) behind *= x->dims[i];
   float *rows = NEW_ARRAY(arena, float, count *channels);
   for (int64_t i = 0; i < count; i++) {
-    int64_t place = i * all / count;
+    int64_t place = place_of(i, count, all, sample);
     const float *at = (const float *)x->data + place / behind * behind * channels + place % behind;
     for (int64_t c = 0; c < channels; c++) rows[i * channels + c] = at[c * behind];
   }
@@ -85,12 +92,13 @@ static void add_channels(Moments *moments, const Tensor *x, int axis, int sample
   arena_free(arena);
 }
 
-static void look_at_sample(const Pruner *pruner, const Look *look, const Tensor *seen) {
+static void look_at_sample(const Pruner *pruner, const Look *look, int sample, const Tensor *seen) {
   const Plan *plan = &pruner->plan;
   for (int i = 0; pruner->met && i < plan->activation_count; i++) {
     const Layer *reader = &plan->layers[plan->activations[i].layer];
     if (pruner->met[i].k)
-      add_channels(&pruner->met[i], &seen[i], channel_axis(reader, &seen[i]), plan->ledger->samples->count);
+      add_channels(&pruner->met[i], &seen[i], channel_axis(reader, &seen[i]), sample,
+                   plan->ledger->samples->count);
   }
   for (int i = 0; i < plan->layer_count; i++) {
     const Layer *layer = &plan->layers[i];
@@ -128,7 +136,7 @@ bool pruner_look(Pruner *pruner) {
   for (int sample = 0; sample < samples->count; sample++) {
     plan_report(plan, "calibrating", sample, samples->count);
     TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
-    look_at_sample(pruner, &look, seen + outputs);
+    look_at_sample(pruner, &look, sample, seen + outputs);
     seen_free(seen, all);
   }
   for (int i = 0; i < plan->layer_count; i++) {
@@ -254,16 +262,11 @@ static bool add_zeros(const Pruner *pruner, int number, int64_t group, const dou
   return ok;
 }
 
-static bool start_layer(Pruner *pruner, int number) {
+static void take_weights(Pruner *pruner, int number) {
   const Layer *layer = &pruner->plan.layers[number];
   Thinning *thinning = &pruner->layers[number];
   Arena *arena = pruner->plan.graph->module->arena;
-  bool thins = pruner->ties || thinning->share > 0;
-  float *weights = thins ? layer_weights(layer) : NULL;
-  if (!thins) {
-    thinning->weights = NULL;
-    return true;
-  }
+  float *weights = layer_weights(layer);
   if (!thinning->weights) thinning->weights = NEW_ARRAY(arena, float, layer->rows * layer->k);
   if (!thinning->bias) thinning->bias = NEW_ARRAY(arena, double, layer->rows);
   memcpy(thinning->weights, weights, sizeof *weights * (size_t)(layer->rows * layer->k));
@@ -271,7 +274,21 @@ static bool start_layer(Pruner *pruner, int number) {
   const Value *bias = operand(layer->node, 2);
   for (int64_t row = 0; thinning->has_bias && row < layer->rows; row++)
     thinning->bias[row] = bias ? data_get(value_data(bias), row) : 0;
-  for (int64_t group = 0; !pruner->ties && group < layer_groups(layer); group++)
+}
+
+void pruner_hold(Pruner *pruner, int number) {
+  if (!pruner->layers[number].weights) take_weights(pruner, number);
+}
+
+/* Layers before the first that loses something stay as they are. */
+static bool start_layer(Pruner *pruner, int number, bool *loses) {
+  const Layer *layer = &pruner->plan.layers[number];
+  Thinning *thinning = &pruner->layers[number];
+  *loses |= pruner->ties || thinning->share > 0;
+  thinning->weights = NULL;
+  if (!*loses) return true;
+  take_weights(pruner, number);
+  for (int64_t group = 0; thinning->share > 0 && group < layer_groups(layer); group++)
     TRY(add_zeros(pruner, number, group, NULL, thinning->weights + group * layer->group_rows * layer->k));
   return true;
 }
@@ -338,15 +355,16 @@ static int64_t place_count(const Fit *fit, int64_t all, int samples) {
 }
 
 /* x is what it meets now, y what it gave. */
-static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int samples) {
+static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample) {
   Arena *arena = arena_new();
   const Thinning *thinning = &pruner->layers[fit->number];
   Windows now = windows_of(arena, &fit->now, x, y);
-  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
+  int64_t count = place_count(fit, now.count, pruner->plan.ledger->samples->count),
+          rows = fit->now.group_rows, k = fit->now.k;
   float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
   float *xs = NEW_ARRAY(arena, float, count *k);
   for (int64_t i = 0; i < count; i++) {
-    windows_read_results(&now, i * now.count / count, all);
+    windows_read_results(&now, place_of(i, count, now.count, sample), all);
     for (int64_t r = 0; r < fit->now.rows; r++) {
       int row = fit->kept.rows[r];
       ys[(r / rows * count + i) * rows + r % rows] =
@@ -354,7 +372,8 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
     }
   }
   for (int g = 0; g < fit->group_count; g++) {
-    for (int64_t i = 0; i < count; i++) windows_read(&now, i * now.count / count, g, xs + i * k);
+    for (int64_t i = 0; i < count; i++)
+      windows_read(&now, place_of(i, count, now.count, sample), g, xs + i * k);
     moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
   }
   arena_free(arena);
@@ -373,7 +392,7 @@ static bool run_stage(Stage *stage) {
     TRY(observer_run(&plan->observed, inputs, seen) && observer_run(&stage->thinned, inputs, now));
     for (int i = 0; i < stage->count; i++)
       fit_sample(stage->pruner, &stage->fits[i], &now[outputs + i],
-                 &seen[outputs + plan->activation_count + stage->fits[i].number], samples->count);
+                 &seen[outputs + plan->activation_count + stage->fits[i].number], sample);
     seen_free(seen, all);
     seen_free(now, outputs + stage->count);
   }
@@ -415,7 +434,8 @@ static bool fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *e
     memcpy(part, dense + group * rows * k, sizeof *part * (size_t)(rows * k));
     free(dense);
   }
-  bool ok = moments_refit(m, part) && (pruner->ties || add_zeros(pruner, fit->number, group, m->xx, part));
+  bool ok =
+      moments_refit(m, part) && (thinning->share == 0 || add_zeros(pruner, fit->number, group, m->xx, part));
   if (ok) {
     move_weights(fit, group, all_k, thinning->weights, part, true);
     moments_bias(m, part, bias);
@@ -445,7 +465,8 @@ static bool fit_stage(Pruner *pruner, int first, int end) {
 
 bool pruner_thin(Pruner *pruner, bool refits) {
   const Plan *plan = &pruner->plan;
-  for (int i = 0; i < plan->layer_count; i++) TRY(start_layer(pruner, i));
+  bool loses = false;
+  for (int i = 0; i < plan->layer_count; i++) TRY(start_layer(pruner, i, &loses));
   int most = (plan->layer_count + MAX_STAGES - 1) / MAX_STAGES;
   for (int first = 0, end; refits && first < plan->layer_count; first = end) {
     int64_t bytes = moment_bytes(&plan->layers[first]);
