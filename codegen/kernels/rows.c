@@ -36,101 +36,121 @@ static bool reduction_of(const Node *anchor, Combine *combine) {
 
 typedef struct Reduce {
   Combine combine;
+  int carried; /* accumulators: see add_to */
   const Type *x;
   bool reduced[MAX_RANK];
   bool along;         /* lanes run along a reduced axis */
   Index at[MAX_RANK]; /* of x; the reduced axes move */
 } Reduce;
 
-static Reg *combined(Loops *loops, Combine combine, Reg *sum, Reg *x) {
-  if (combine == COMBINE_ADD) return loop_binary(loops, LOOP_ADD, sum, x);
-  Reg *better = loop_binary(loops, combine == COMBINE_MAX ? LOOP_GE : LOOP_LE, sum, x);
-  Reg *nan = loop_binary(loops, LOOP_NE, sum, sum);
-  return loop_select(loops, loop_binary(loops, LOOP_OR, better, nan), sum, x);
-}
+enum { MAX_REDUCE_CARRIED = 2 };
 
 static double identity_of(Combine combine) {
   return combine == COMBINE_ADD ? 0 : combine == COMBINE_MAX ? -__builtin_inf() : __builtin_inf();
 }
 
-static void take_element(Lower *lower, Reg *first, Reg **sum, void *context) {
+/* What nothing has been added to. */
+static void start_of(Loops *loops, const Reduce *r, LoopType type, Reg **acc) {
+  acc[0] = loop_const(loops, type, identity_of(r->combine));
+  if (r->carried > 1) acc[1] = loop_const(loops, type, 0);
+}
+
+/* acc[0] is the sum, or the best of all numbers: the opcode gives the second operand where the first is NaN.
+ * A NaN that was met is in acc[1]. */
+static void add_to(Loops *loops, Combine combine, Reg **acc, Reg *x) {
+  if (combine == COMBINE_ADD) {
+    acc[0] = loop_binary(loops, LOOP_ADD, acc[0], x);
+  } else {
+    acc[0] = loop_binary(loops, combine == COMBINE_MAX ? LOOP_MAX : LOOP_MIN, x, acc[0]);
+    acc[1] = loop_select(loops, loop_binary(loops, LOOP_NE, x, x), x, acc[1]);
+  }
+}
+
+/* The result of what is in the accumulators, lane by lane. */
+static Reg *result_of(Loops *loops, Combine combine, Reg *const *acc) {
+  if (combine == COMBINE_ADD) return acc[0];
+  return loop_select(loops, loop_binary(loops, LOOP_NE, acc[1], acc[1]), acc[1], acc[0]);
+}
+
+static void take_element(Lower *lower, Reg *first, Reg **acc, void *context) {
   Reduce *r = context;
   Loops *loops = &lower->loops;
   if (r->along) r->at[r->x->rank - 1] = index_run(first, 1);
   Reg *x = loop_splat(loops, lower_operand(lower, lower->anchor, 0, r->at), lower->lanes);
   if (lower->mask && r->along)
     x = loop_select(loops, lower->mask, x, loop_const(loops, x->type, identity_of(r->combine)));
-  *sum = combined(loops, r->combine, *sum, x);
+  add_to(loops, r->combine, acc, x);
 }
 
-/* The last axis in several accumulators, which hide each other's latency; what is left over in one. */
-static void long_row(Lower *lower, Reduce *r, int64_t size, Reg **sum) {
+/* The last axis in several sets of accumulators, which hide each other's latency; what is left over in one.
+ */
+static void long_row(Lower *lower, Reduce *r, int64_t size, Reg **acc) {
   enum { PARTS = 4 };
   Loops *loops = &lower->loops;
-  int lanes = lower->lanes;
+  int lanes = lower->lanes, carried = r->carried;
   int64_t full = size / (PARTS * lanes) * (PARTS * lanes);
   if (full > PARTS * lanes) {
-    Reg *parts[PARTS] = {*sum};
-    for (int i = 1; i < PARTS; i++) parts[i] = loop_const(loops, (*sum)->type, identity_of(r->combine));
-    For loop = loop_for(loops, loop_int(loops, 0), loop_int(loops, full), PARTS * lanes, PARTS, parts);
+    Reg *parts[PARTS * MAX_REDUCE_CARRIED];
+    for (int i = 0; i < carried; i++) parts[i] = acc[i];
+    for (int i = 1; i < PARTS; i++) start_of(loops, r, acc[0]->type, &parts[i * carried]);
+    For loop =
+        loop_for(loops, loop_int(loops, 0), loop_int(loops, full), PARTS * lanes, PARTS * carried, parts);
+    for (int i = 0; i < PARTS * carried; i++) parts[i] = loop.carried[i];
     for (int i = 0; i < PARTS; i++) {
       Reg *first = loop_binary(loops, LOOP_ADD, loop.counter, loop_int(loops, (int64_t)i * lanes));
-      parts[i] = loop.carried[i];
-      take_element(lower, first, &parts[i], r);
+      take_element(lower, first, &parts[i * carried], r);
     }
     loop_end(loops, &loop, parts);
-    *sum = loop.results[0];
-    for (int i = 1; i < PARTS; i++) *sum = combined(loops, r->combine, *sum, loop.results[i]);
+    for (int i = 0; i < carried; i++) acc[i] = loop.results[i];
+    for (int i = 1; i < PARTS; i++)
+      add_to(loops, r->combine, acc, result_of(loops, r->combine, &loop.results[i * carried]));
   } else {
     full = 0;
   }
-  fold_lanes(lower, full, size, sum, 1, take_element, r);
+  fold_lanes(lower, full, size, acc, carried, take_element, r);
 }
 
-/* Loops over the reduced axes from `axis` on, carrying the accumulator. */
-static void reduced_axes(Lower *lower, Reduce *r, int axis, Reg **sum) {
+/* Loops over the reduced axes from `axis` on, carrying the accumulators. */
+static void reduced_axes(Lower *lower, Reduce *r, int axis, Reg **acc) {
   Loops *loops = &lower->loops;
   int last = r->x->rank - 1;
   if (axis > last) {
-    take_element(lower, NULL, sum, r);
+    take_element(lower, NULL, acc, r);
   } else if (!r->reduced[axis]) {
-    reduced_axes(lower, r, axis + 1, sum);
+    reduced_axes(lower, r, axis + 1, acc);
   } else if (axis == last) {
-    long_row(lower, r, r->x->dims[last]->value, sum);
+    long_row(lower, r, r->x->dims[last]->value, acc);
   } else {
-    For loop = loop_for(loops, loop_int(loops, 0), loop_dim(loops, r->x->dims[axis]), 1, 1, sum);
+    For loop = loop_for(loops, loop_int(loops, 0), loop_dim(loops, r->x->dims[axis]), 1, r->carried, acc);
     r->at[axis] = index_of(loop.counter);
-    Reg *next = loop.carried[0];
-    reduced_axes(lower, r, axis + 1, &next);
-    loop_end(loops, &loop, &next);
-    *sum = loop.results[0];
+    for (int i = 0; i < r->carried; i++) acc[i] = loop.carried[i];
+    reduced_axes(lower, r, axis + 1, acc);
+    loop_end(loops, &loop, acc);
+    for (int i = 0; i < r->carried; i++) acc[i] = loop.results[i];
   }
 }
 
-/* The largest or smallest lane, or a NaN when there is one. */
-static Reg *across_lanes(Lower *lower, Combine combine, Reg *sum) {
-  Loops *loops = &lower->loops;
-  if (combine == COMBINE_ADD) return loop_reduce(loops, LOOP_REDUCE_ADD, sum);
-  Reg *best = loop_reduce(loops, combine == COMBINE_MAX ? LOOP_REDUCE_MAX : LOOP_REDUCE_MIN, sum);
-  Reg *difference = loop_binary(loops, LOOP_NE, sum, sum);
-  LoopType floats = {DTYPE_F32, lower->lanes};
-  Reg *nans = loop_select(loops, difference, loop_const(loops, floats, 1), loop_const(loops, floats, 0));
-  Reg *any = loop_binary(loops, LOOP_GT, loop_reduce(loops, LOOP_REDUCE_ADD, nans),
-                         loop_const(loops, (LoopType){DTYPE_F32, 1}, 0));
-  return loop_select(loops, any, loop_const(loops, (LoopType){DTYPE_F32, 1}, __builtin_nan("")), best);
+/* Of all lanes one; the sum of zeros and NaN is NaN if there is one. */
+static void across_lanes(Loops *loops, Combine combine, Reg **acc) {
+  static const Opcode ops[] = {
+      [COMBINE_ADD] = LOOP_REDUCE_ADD, [COMBINE_MAX] = LOOP_REDUCE_MAX, [COMBINE_MIN] = LOOP_REDUCE_MIN};
+  acc[0] = loop_reduce(loops, ops[combine], acc[0]);
+  if (combine != COMBINE_ADD) acc[1] = loop_reduce(loops, LOOP_REDUCE_ADD, acc[1]);
 }
 
 static void reduce_at(Lower *lower, Reduce *r) {
   Loops *loops = &lower->loops;
-  Reg *sum = loop_const(loops, (LoopType){DTYPE_F32, lower->lanes}, identity_of(r->combine));
+  Reg *acc[MAX_REDUCE_CARRIED];
   Index y[MAX_RANK];
+  start_of(loops, r, (LoopType){DTYPE_F32, lower->lanes}, acc);
   for (int i = 0; i < r->x->rank; i++) y[i] = r->reduced[i] ? index_const(lower, 0) : r->at[i];
-  reduced_axes(lower, r, 0, &sum);
+  reduced_axes(lower, r, 0, acc);
   int lanes = lower->lanes;
   if (r->along) {
-    sum = across_lanes(lower, r->combine, sum);
+    across_lanes(loops, r->combine, acc);
     lower->lanes = 1;
   }
+  Reg *sum = result_of(loops, r->combine, acc);
   if (node_is(lower->anchor, &op_reduce_mean)) {
     Reg *count = loop_int(loops, 1);
     for (int i = 0; i < r->x->rank; i++) {
@@ -172,6 +192,7 @@ static void reduce_body(Lower *lower) {
   const Type *x = operand(lower->anchor, 0)->type;
   Reduce r = {.x = x};
   reduction_of(lower->anchor, &r.combine);
+  r.carried = r.combine == COMBINE_ADD ? 1 : 2;
   int count;
   const int64_t *axes = node_ints(lower->anchor, "axes", &count);
   for (int i = 0; i < count; i++) r.reduced[axes[i] < 0 ? axes[i] + x->rank : axes[i]] = true;
