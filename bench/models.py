@@ -110,6 +110,9 @@ MODELS = {
     "resnet50_qdq": Model(float_model="resnet50", how="static"),
     "mobilenet_v2_qdq": Model(float_model="mobilenet_v2", how="static"),
     "bert_base_qdq": Model(float_model="bert_base", how="static", inputs=BERT_INPUTS),
+    "resnet50_qdq_s8": Model(float_model="resnet50", how="static_signed"),
+    "mobilenet_v2_qdq_s8": Model(float_model="mobilenet_v2", how="static_signed"),
+    "bert_base_qdq_s8": Model(float_model="bert_base", how="static_signed", inputs=BERT_INPUTS),
     "minilm_l6_dynamic": Model(float_model="minilm_l6", how="dynamic", inputs=BERT_INPUTS),
     "gpt2_decode_int4": Model(float_model="gpt2_decode", how="int4", inputs={"ids": words(1, 0, 50257), **PAST}),
     "minilm_l6_v2_q": Model(is_quantized=True, dims=("batch_size=1", "sequence_length=128"),
@@ -117,6 +120,21 @@ MODELS = {
     "efficientwordnet": Model(is_quantized=True),
     "ddddocr_common_old": Model(is_quantized=True, dims=("image_width=96",)),
     "ppocrv4_det": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224")),
+}
+
+
+FORMS = {  # what bench/run --forms measures: the same model as it is and by --quantize
+    "mlp_mnist": ("int8",),
+    "lenet": ("int8",),
+    "squeezenet1_1": ("int8", "bf16"),
+    "resnet50": ("int8", "bf16"),
+    "mobilenet_v2": ("int8", "bf16"),
+    "efficientnet_b0": ("int8",),
+    "yolov8n": ("int8", "bf16"),
+    "vit_tiny16": ("int8", "dynamic", "bf16"),
+    "minilm_l6": ("int8", "dynamic", "bf16"),
+    "bert_base": ("int8", "dynamic", "bf16"),
+    "gpt2_decode": ("w8", "w4", "bf16"),
 }
 
 

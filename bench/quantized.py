@@ -2,7 +2,8 @@
 
 static(path, part, words): QuantizeLinear and DequantizeLinear around what has integer kernels: u8 activations, i8 weights by channel, i32 biases.
 Convolution networks are quantized throughout, others at their products with constant weights only. dynamic: such products
-become DynamicQuantizeLinear and MatMulInteger with u8 weights. int4: they get weights of 4 bits.
+become DynamicQuantizeLinear and MatMulInteger with u8 weights. int4: they get weights of 4 bits. static_signed: static with i8 activations,
+of the same steps.
 """
 import pathlib
 import subprocess
@@ -88,7 +89,11 @@ def weight_parts(graph, node):
     return graph.constant(name + "_q", q), graph.constant(name + "_scale", scale), graph.constant(name + "_zeros", zeros), axis, scale
 
 
-def static(path, part, words):
+def static_signed(path, part, words):
+    static(path, part, words, lowest=-128)
+
+
+def static(path, part, words, lowest=0):
     graph = Graph(path)
     whole = any(node.op_type == "Conv" for node in graph.graph.node)
     chosen = [n for n in graph.graph.node if graph.is_weighted(n) or (whole and n.op_type in THROUGHOUT - WEIGHTED)]
@@ -109,7 +114,9 @@ def static(path, part, words):
     scales = {name: parameters(*bounds[name]) for name in names}
 
     def pair(name):
-        scale, zero = graph.constant(name + "_scale", scales[name][0]), graph.constant(name + "_zero", scales[name][1])
+        scale, zero = scales[name]
+        shifted = (zero.astype(int) + lowest).astype(numpy.int8 if lowest else numpy.uint8)
+        scale, zero = graph.constant(name + "_scale", scale), graph.constant(name + "_zero", shifted)
         graph.add("QuantizeLinear", [name, scale, zero], [name + "_quantized"])
         graph.add("DequantizeLinear", [name + "_quantized", scale, zero], [name + "_real"])
 

@@ -127,19 +127,52 @@ def markdown(result):
     return text
 
 
-def write_docs(result, docs):
-    """Replaces what stands between the two marks of performance.md, and the chart."""
-    shared = max(result["load_at_start"], result["load_at_end"]) > 1.5
+def about(result):
     clock = "processor time of the running thread" if result["clock"] == "cpu" else "wall time"
-    about = f"`{result['command'].strip()}` at {result['commit']} on {result['date']}: {machine_text(result)}. Times are {clock}.\n"
-    if shared:
-        about += (f"**The machine was shared** with other work (load average {result['load_at_start']:.1f} before, {result['load_at_end']:.1f} after, "
-                  f"on {result['machine']['cores']} cores): absolute times are too long and single ratios uncertain.\n")
-    page = docs / "performance.md"
-    begin, end = "<!-- bench/run --docs writes from here -->\n", "<!-- to here -->\n"
+    text = f"`{result['command'].strip()}` at {result['commit']} on {result['date']}: {machine_text(result)}. Times are {clock}.\n"
+    if max(result["load_at_start"], result["load_at_end"]) > 1.5:
+        text += (f"**The machine was shared** with other work (load average {result['load_at_start']:.1f} before, {result['load_at_end']:.1f} after, "
+                 f"on {result['machine']['cores']} cores): absolute times are too long and single ratios uncertain.\n")
+    return text
+
+
+def replace_in(page, command, text):
+    """What stands between the two marks of a page."""
+    begin, end = f"<!-- {command} writes from here -->\n", "<!-- to here -->\n"
     before, rest = page.read_text().split(begin)
-    page.write_text(before + begin + "\n" + about + "\n![ratio per model](performance.svg)\n\n" + markdown(result) + "\n" + end + rest.split(end)[1])
+    page.write_text(before + begin + "\n" + text + "\n" + end + rest.split(end, 1)[1])
+
+
+def write_docs(result, docs):
+    replace_in(docs / "performance.md", "bench/run --docs", about(result) + "\n![ratio per model](performance.svg)\n\n" + markdown(result))
     (docs / "performance.svg").write_text(svg(result))
+
+
+# ---- Forms of one model: f32 against quantized
+
+NO_SLOWER = 0.97  # of the ratio: what the measurement may be off by
+FORM_TITLES = ["model", "form", "threads", "f32 ms, min", "median", "ms, min", "median", "times as fast", "library MB"]
+FORM_WIDTHS = [16, 8, 7, 11, 8, 8, 8, 13, 14]
+
+
+def form_cells(row, run):
+    sizes = " -> ".join(f"{row['bytes'][form] / 1e6:.1f}" for form in ("f32", row["form"]))
+    times = [milliseconds(run[side][kind]) for side in ("other", "tenon") for kind in ("min_ms", "median_ms")]
+    return [row["model"], row["form"], str(run["threads"]), *times, f"{run['ratio']:.2f}", sizes]
+
+
+def align_form(values):
+    return " ".join(value.ljust(width) if i < 2 else value.rjust(width) for i, (value, width) in enumerate(zip(values, FORM_WIDTHS)))
+
+
+def form_table(result):
+    rows = [FORM_TITLES, ["---", "---"] + ["--:"] * (len(FORM_TITLES) - 2)]
+    rows += [form_cells(row, run) for row in result["rows"] for run in row["runs"]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def write_form_docs(result, docs):
+    replace_in(docs / "quantization.md", "bench/run --forms --docs", about(result) + "\n" + form_table(result))
 
 
 # ---- The chart: a bar per model and number of threads, ONNX Runtime's time over tenon's

@@ -5,6 +5,7 @@
  *   side_by_side --lib libonnxruntime.so.1 MODEL.onnx MODEL.so [--dim NAME=N]... [--range INPUT=LOW:HIGH]...
  * [--threads N]
  *                [--seconds S] [--rounds N] [--seed N] [--clock wall|cpu] [--only tenon|ort] [--noise X]
+ *   side_by_side OTHER.so MODEL.so [the same options]
  *   side_by_side --peak [--clock wall|cpu]
  *
  * In each round both sides run for the same time, in changing order; a side that another has just pushed out
@@ -13,7 +14,8 @@
  * which changes speed meanwhile changes both. `--clock cpu` counts only the time that the thread had a
  * processor: for machines shared with others, with one thread. `--only` runs one side a few times and prints
  * its memory. Of quantized models each rounding that falls otherwise is a step of its integers, so that
- * outputs are compared by the root mean square of their difference, which --noise says how large may be.
+ * outputs are compared by the root mean square of their difference, which --noise says how large may be. With
+ * two libraries, of one model in two forms, the other one stands for ONNX Runtime, and nothing is compared.
  * Prints one JSON object. Exit code 1: one of the two refuses the model; the reason is on stderr.
  */
 #include "bench/peak.h"
@@ -38,9 +40,17 @@ typedef struct Timing {
   double open_seconds;
 } Timing;
 
+/* A library of tenon's. */
+typedef struct Side {
+  const char *path;
+  const tenon_library *library;
+  tenon_session *session;
+  tenon_tensor lent[PEER_MAX_VALUES], outputs[PEER_MAX_VALUES];
+} Side;
+
 typedef struct Race {
   PeerOptions peer_options;
-  const char *library_path, *only;
+  const char *only;
   const char *dims[PEER_MAX_VALUES], *ranges[PEER_MAX_VALUES];
   int range_count, rounds;
   double seconds,
@@ -50,11 +60,9 @@ typedef struct Race {
   double clock_cost; /* seconds */
   bool measure_peak;
 
+  Side own, other; /* other.path NULL: against `peer` */
   Peer peer;
-  const tenon_library *library;
-  tenon_session *session;
   Tensor inputs[PEER_MAX_VALUES]; /* in tenon's order */
-  tenon_tensor lent[PEER_MAX_VALUES], outputs[PEER_MAX_VALUES];
   Timing tenon, ort;
   double worst, error; /* the largest |a-b| / allowed, the largest |a-b| */
 } Race;
@@ -75,27 +83,27 @@ static double cpu(void) {
 
 /* ---- tenon's side ---- */
 
-static void open_tenon(Race *race) {
+static double open_library(const Race *race, Side *side) {
   double start = wall();
-  void *handle = dlopen(race->library_path, RTLD_NOW | RTLD_LOCAL);
+  void *handle = dlopen(side->path, RTLD_NOW | RTLD_LOCAL);
   if (!handle) peer_die("%s", dlerror());
   void *symbol = dlsym(handle, "tenon_query");
   tenon_query_function *query;
   memcpy(&query, &symbol, sizeof symbol); /* ISO C has no cast from object to function pointer */
-  race->library = symbol ? query(TENON_ABI_VERSION) : NULL;
-  if (!race->library) peer_die("%s is no library of tenon's, or of another version", race->library_path);
+  side->library = symbol ? query(TENON_ABI_VERSION) : NULL;
+  if (!side->library) peer_die("%s is no library of tenon's, or of another version", side->path);
   tenon_session_options options = {.size = sizeof options, .threads = (uint32_t)race->peer_options.threads};
-  int error = race->library->session_open(&options, &race->session);
-  if (error) peer_die("tenon: %s", race->library->error_text(error));
-  if (race->library->input_count > PEER_MAX_VALUES || race->library->output_count > PEER_MAX_VALUES)
+  int error = side->library->session_open(&options, &side->session);
+  if (error) peer_die("tenon: %s", side->library->error_text(error));
+  if (side->library->input_count > PEER_MAX_VALUES || side->library->output_count > PEER_MAX_VALUES)
     peer_die("more than %d values", PEER_MAX_VALUES);
-  race->tenon.open_seconds = wall() - start;
+  return wall() - start;
 }
 
-static void run_tenon(Race *race) {
-  memset(race->outputs, 0, sizeof *race->outputs * race->library->output_count);
-  if (race->library->session_run(race->session, race->lent, race->outputs))
-    peer_die("tenon: %s", race->library->session_error(race->session));
+static void run_library(Side *side) {
+  memset(side->outputs, 0, sizeof *side->outputs * side->library->output_count);
+  if (side->library->session_run(side->session, side->lent, side->outputs))
+    peer_die("tenon: %s", side->library->session_error(side->session));
 }
 
 /* ---- Inputs: random, the same for both. Where tenon is alone, or has open sizes, ONNX Runtime's shapes say
@@ -129,37 +137,47 @@ static void make_input(Race *race, Tensor *tensor, const char *name, Dtype dtype
   random_fill(tensor, &race->seed, low, high);
 }
 
-static void lend_to_tenon(Race *race, uint32_t i) {
+static void lend(const Race *race, Side *side, uint32_t i) {
   const Tensor *tensor = &race->inputs[i];
-  race->lent[i] = (tenon_tensor){.data = tensor->data,
+  side->lent[i] = (tenon_tensor){.data = tensor->data,
                                  .size = tensor_size(tensor),
-                                 .dtype = race->library->inputs[i]->dtype,
+                                 .dtype = side->library->inputs[i]->dtype,
                                  .rank = (uint32_t)tensor->rank};
-  memcpy(race->lent[i].dims, tensor->dims, sizeof *tensor->dims * (size_t)tensor->rank);
+  memcpy(side->lent[i].dims, tensor->dims, sizeof *tensor->dims * (size_t)tensor->rank);
 }
 
 static void make_shared_inputs(Race *race) {
-  if (race->library->input_count != race->peer.input_count)
-    peer_die("tenon has %u inputs, ONNX Runtime %zu", race->library->input_count, race->peer.input_count);
-  for (uint32_t i = 0; i < race->library->input_count; i++) {
-    const char *name = race->library->inputs[i]->name;
+  if (race->own.library->input_count != race->peer.input_count)
+    peer_die("tenon has %u inputs, ONNX Runtime %zu", race->own.library->input_count, race->peer.input_count);
+  for (uint32_t i = 0; i < race->own.library->input_count; i++) {
+    const char *name = race->own.library->inputs[i]->name;
     int index = peer_index(race->peer.input_names, race->peer.input_count, name);
     if (index < 0) peer_die("ONNX Runtime has no input %s", name);
     const Tensor *shape = &race->peer.shapes[index];
     make_input(race, &race->inputs[i], name, shape->dtype, shape->rank, shape->dims);
     peer_set_input(&race->peer, (size_t)index, &race->inputs[i]);
-    lend_to_tenon(race, i);
+    lend(race, &race->own, i);
   }
 }
 
 static void make_tenon_inputs(Race *race) {
-  for (uint32_t i = 0; i < race->library->input_count; i++) {
-    const tenon_tensor_info *info = race->library->inputs[i];
+  for (uint32_t i = 0; i < race->own.library->input_count; i++) {
+    const tenon_tensor_info *info = race->own.library->inputs[i];
     int64_t dims[TENON_MAX_RANK];
     for (uint32_t axis = 0; axis < info->rank; axis++) dims[axis] = info->dims[axis].size;
     make_input(race, &race->inputs[i], info->name, (Dtype)info->dtype, (int)info->rank, dims);
-    lend_to_tenon(race, i);
+    lend(race, &race->own, i);
   }
+}
+
+/* Both are of one model. */
+static void share_inputs(Race *race) {
+  const tenon_library *own = race->own.library, *other = race->other.library;
+  bool same = own->input_count == other->input_count;
+  for (uint32_t i = 0; same && i < own->input_count; i++)
+    same = strcmp(own->inputs[i]->name, other->inputs[i]->name) == 0;
+  if (!same) peer_die("%s and %s have other inputs", race->own.path, race->other.path);
+  for (uint32_t i = 0; i < own->input_count; i++) lend(race, &race->other, i);
 }
 
 static void make_peer_inputs(Race *race) {
@@ -185,8 +203,8 @@ static double root_mean_square(const Tensor *tensor) {
 }
 
 static void compare_output(Race *race, uint32_t index) {
-  const char *name = race->library->outputs[index]->name;
-  const tenon_tensor *got = &race->outputs[index];
+  const char *name = race->own.library->outputs[index]->name;
+  const tenon_tensor *got = &race->own.outputs[index];
   Tensor want;
   int at = peer_index(race->peer.output_names, race->peer.output_count, name);
   if (at < 0) peer_die("ONNX Runtime has no output %s", name);
@@ -210,9 +228,9 @@ static void compare_output(Race *race, uint32_t index) {
 }
 
 static void compare(Race *race) {
-  run_tenon(race);
+  run_library(&race->own);
   peer_run(&race->peer);
-  for (uint32_t i = 0; i < race->library->output_count; i++) compare_output(race, i);
+  for (uint32_t i = 0; i < race->own.library->output_count; i++) compare_output(race, i);
   peer_release_outputs(&race->peer);
 }
 
@@ -239,23 +257,24 @@ static double clock_cost(clockid_t clock) {
   return least;
 }
 
-static double run_side(Race *race, bool is_tenon) {
+static double run_side(Race *race, bool is_own) {
+  bool is_peer = !is_own && !race->other.path;
   double start = read_clock(race->clock);
-  if (is_tenon)
-    run_tenon(race);
-  else
+  if (is_peer)
     peer_run(&race->peer);
+  else
+    run_library(is_own ? &race->own : &race->other);
   double seconds = read_clock(race->clock) - start - race->clock_cost;
-  if (!is_tenon) peer_release_outputs(&race->peer);
+  if (is_peer) peer_release_outputs(&race->peer);
   return seconds;
 }
 
-static void race_side(Race *race, bool is_tenon, int round, double seconds) {
-  Timing *timing = is_tenon ? &race->tenon : &race->ort;
+static void race_side(Race *race, bool is_own, int round, double seconds) {
+  Timing *timing = is_own ? &race->tenon : &race->ort;
   int begin = timing->count;
-  if (round == 0 || timing->medians[round - 1] < LONG_RUN) run_side(race, is_tenon);
+  if (round == 0 || timing->medians[round - 1] < LONG_RUN) run_side(race, is_own);
   double start = wall();
-  do timing->seconds[timing->count++] = run_side(race, is_tenon);
+  do timing->seconds[timing->count++] = run_side(race, is_own);
   while (timing->count < MAX_RUNS - race->rounds && wall() - start < seconds);
   timing->medians[round] = median(timing->seconds + begin, timing->count - begin);
 }
@@ -277,7 +296,7 @@ static double run_rounds(Race *race) {
 /* Multiply-accumulates of one run, at the sizes of the inputs. */
 static double total_macs(const Race *race) {
   static int64_t symbols[PEER_MAX_VALUES];
-  const tenon_library *library = race->library;
+  const tenon_library *library = race->own.library;
   double total = 0;
   for (uint32_t s = 0; s < library->symbol_count && s < PEER_MAX_VALUES; s++)
     for (uint32_t i = 0; i < library->input_count; i++)
@@ -304,7 +323,7 @@ static void print_timing(const char *name, Timing *timing) {
 static void print_race(Race *race, double ratio) {
   printf("{\"threads\": %d, \"rounds\": %d, ", race->peer_options.threads, race->rounds);
   print_timing("tenon", &race->tenon);
-  print_timing("ort", &race->ort);
+  print_timing(race->other.path ? "other" : "ort", &race->ort);
   printf("\"ratio\": %.4f, \"macs\": %.0f, \"right\": %s, \"max_error\": ", ratio, total_macs(race),
          race->worst <= 1 ? "true" : "false");
   printf(isfinite(race->error) ? "%.3g" : "null", race->error);
@@ -322,7 +341,7 @@ static void print_memory(void) {
   printf("{\"peak_rss\": %ld}\n", kilobytes * 1024);
 }
 
-/* ---- The three things it does ---- */
+/* ---- The things it does ---- */
 
 static void open_peer(Race *race) {
   double start = wall();
@@ -332,14 +351,15 @@ static void open_peer(Race *race) {
 
 static void close_all(Race *race) {
   if (race->peer.api) peer_close(&race->peer);
-  if (race->session) race->library->session_close(race->session);
+  if (race->own.session) race->own.library->session_close(race->own.session);
+  if (race->other.session) race->other.library->session_close(race->other.session);
   for (int i = 0; i < PEER_MAX_VALUES; i++) tensor_free(&race->inputs[i]);
 }
 
 static void run_alone(Race *race) {
   bool is_tenon = strcmp(race->only, "tenon") == 0;
   if (is_tenon) {
-    open_tenon(race);
+    race->tenon.open_seconds = open_library(race, &race->own);
     make_tenon_inputs(race);
   } else {
     open_peer(race);
@@ -349,8 +369,17 @@ static void run_alone(Race *race) {
   print_memory();
 }
 
+static void run_libraries(Race *race) {
+  race->tenon.open_seconds = open_library(race, &race->own);
+  race->ort.open_seconds = open_library(race, &race->other);
+  make_tenon_inputs(race);
+  share_inputs(race);
+  double ratio = run_rounds(race);
+  print_race(race, ratio);
+}
+
 static void run_both(Race *race) {
-  open_tenon(race);
+  race->tenon.open_seconds = open_library(race, &race->own);
   open_peer(race);
   make_shared_inputs(race);
   compare(race);
@@ -407,7 +436,7 @@ static void parse(Race *race, int argc, char **argv) {
     else if (argv[i][0] != '-' && !race->peer_options.model)
       race->peer_options.model = argv[i];
     else if (argv[i][0] != '-')
-      race->library_path = argv[i];
+      race->own.path = argv[i];
     else {
       parse_option(race, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
       i++;
@@ -416,8 +445,9 @@ static void parse(Race *race, int argc, char **argv) {
   if (race->rounds < 1 || race->rounds > MAX_ROUNDS) peer_die("--rounds wants 1 to %d", MAX_ROUNDS);
   if (race->peer_options.threads < 1) peer_die("--threads wants 1 or more");
   if (race->measure_peak) return;
-  if (!race->peer_options.lib || !race->library_path)
-    peer_die("usage: side_by_side --lib LIBRARY MODEL.onnx MODEL.so [options]");
+  if (!race->own.path)
+    peer_die("usage: side_by_side --lib LIBRARY MODEL.onnx MODEL.so, or OTHER.so MODEL.so");
+  if (!race->peer_options.lib) race->other.path = race->peer_options.model;
 }
 
 int main(int argc, char **argv) {
@@ -428,6 +458,8 @@ int main(int argc, char **argv) {
     print_peak(&race);
   else if (race.only)
     run_alone(&race);
+  else if (race.other.path)
+    run_libraries(&race);
   else
     run_both(&race);
   close_all(&race);

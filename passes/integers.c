@@ -12,8 +12,9 @@
  * they are u8 and i8; where weights keep a zero point d, a matrix product's sums get - d * (the sum of q -
  * z). dequantize moves behind ops that only pick elements, quantize before them, so that these move bytes;
  * and where the one meets the other with the same scale both are gone. A quantize behind a product divides
- * its factor instead of its result, and takes over bounds that it has itself. What lies between two quantized
- * values at last becomes a table where that is worth it (tables.c). Requires nothing, but must see
+ * its factor instead of its result, and takes over bounds that it has itself. First of all i8 activations
+ * become u8 (unsigned.c); what lies between two quantized values at last becomes a table where that is worth
+ * it (tables.c). Requires nothing, but must see
  * weights before they are folded to floats. Keeps: all integers as they are in the model, but for results on
  * the edge between two, as (x * m) / s and x * (m / s) round differently.
  */
@@ -597,7 +598,8 @@ static Value *node_to_integers(Node *node) {
 bool pass_integers(Graph *graph, const PassOptions *options) {
   (void)options;
   enum { MAX_SWEEPS = 16 };
-  bool changed = dequantize_per_use(graph), moved = true;
+  bool changed = graph_make_unsigned(graph), moved = true;
+  changed |= dequantize_per_use(graph);
   for (int sweep = 0; moved && sweep < MAX_SWEEPS; sweep++) {
     moved = false;
     FOR_EACH_NODE_SAFE(node, graph) {

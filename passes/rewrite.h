@@ -14,7 +14,8 @@
 
 bool pass_integers(Graph *graph, const PassOptions *options);
 bool pass_prune(Graph *graph, const PassOptions *options);
-bool graph_make_tables(Graph *graph); /* the end of integers (tables.c) */
+bool graph_make_unsigned(Graph *graph); /* the beginning of integers (unsigned.c) */
+bool graph_make_tables(Graph *graph);   /* its end (tables.c) */
 bool pass_quantize(Graph *graph, const PassOptions *options);
 bool pass_expand(Graph *graph, const PassOptions *options);
 bool pass_simplify(Graph *graph, const PassOptions *options);
