@@ -7,6 +7,7 @@
 
 #include "codegen/codegen.h"
 #include "runtime/tenon.h"
+#include "tests/temporary.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -79,11 +80,9 @@ static bool divided_library(Divided *d, const Tensor *inputs) {
 /* False with Diags. */
 static bool divided_agrees(Graph *graph, const Target *target, const Tensor *inputs) {
   Divided d = {.module = graph->module};
-  char path[] = "/tmp/tenon-divided-XXXXXX";
-  int file = mkstemp(path);
+  char path[TEMPORARY_SIZE];
   CodegenOptions options = {.target = *target, .name = "divided", .task_ticks = 1};
-  if (file < 0) return fail(d.module, "no temporary file");
-  close(file);
+  if (!temporary_file(path)) return fail(d.module, "no temporary file");
   bool ok = codegen_emit(graph, &options, EMIT_SO, path, NULL);
   void *handle = ok ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
   unlink(path);

@@ -6,6 +6,7 @@
 
 #include "codegen/codegen.h"
 #include "ir/loop.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 
 #include <dlfcn.h>
@@ -32,9 +33,9 @@ static inline char *read_text(const char *path) {
 
 static inline bool load_kernels(Module *module, const Target *target, Kernel *const *kernels, int count,
                                 bool with_assembly, Loaded *loaded) {
-  char folder[] = "/tmp/tenon-test-XXXXXX", path[64], asm_path[64];
+  char folder[TEMPORARY_SIZE], path[TEMPORARY_SIZE + 8], asm_path[TEMPORARY_SIZE + 8];
   *loaded = (Loaded){NULL, NULL};
-  if (!mkdtemp(folder)) return false;
+  if (!temporary_folder(folder)) return false;
   snprintf(path, sizeof path, "%s/k.so", folder);
   snprintf(asm_path, sizeof asm_path, "%s/k.s", folder);
   bool ok = codegen_kernels(module, target, kernels, count, path, with_assembly ? asm_path : NULL);

@@ -118,9 +118,9 @@ static void check_cpus(const char *cpus, const char *listed, const char *running
   Tensor x = random_input();
   Target target = {0};
   CodegenOptions options = {.name = "net", .source = "net.tn"};
-  char path[] = "/tmp/tenon-cpus-XXXXXX";
+  char path[TEMPORARY_SIZE];
   void *handle = NULL;
-  close(mkstemp(path));
+  CHECK(temporary_file(path));
   bool ok = target_describe(module, NULL, cpus, &target) && optimise(graph, &target);
   options.target = target;
   ok = ok && codegen_emit(graph, &options, EMIT_SO, path, NULL);
@@ -162,9 +162,9 @@ TEST(too_good_ones_are_passed_over) {
 TEST(kernels_of_each) {
   Module *module = read_model();
   Target target = {0};
-  char path[] = "/tmp/tenon-cpus-XXXXXX";
+  char path[TEMPORARY_SIZE];
   int v4 = 0, v2 = 0, wide = 0;
-  close(mkstemp(path));
+  CHECK(temporary_file(path));
   CHECK(target_describe(module, NULL, "x86-64-v2,x86-64-v4", &target) && optimise(module->main, &target));
   CodegenOptions options = {.target = target, .name = "net", .source = "net.tn"};
   CHECK(codegen_emit(module->main, &options, EMIT_ASM, path, NULL));

@@ -11,15 +11,15 @@
 /* A graph on its way through a library. */
 typedef struct Built {
   Module *module;
-  char folder[32], so[64], header[64], object[64];
+  char folder[TEMPORARY_SIZE], so[TEMPORARY_SIZE + 8], header[TEMPORARY_SIZE + 8], object[TEMPORARY_SIZE + 8];
   CodegenStats stats;
   bool ok;
 } Built;
 
 static Built build_for(const char *text, const char *cpu) {
-  Built built = {.module = module_new("test.tn"), .folder = "/tmp/tenon-test-XXXXXX"};
+  Built built = {.module = module_new("test.tn")};
   Target target = {0};
-  bool ok = mkdtemp(built.folder) != NULL;
+  bool ok = temporary_folder(built.folder);
   snprintf(built.so, sizeof built.so, "%s/net.so", built.folder);
   snprintf(built.header, sizeof built.header, "%s/net.h", built.folder);
   snprintf(built.object, sizeof built.object, "%s/net.o", built.folder);
@@ -55,7 +55,7 @@ static const tenon_library *load(const char *path, void **handle) {
 /* What a command prints, at most 64 KB. */
 static const char *output_of(const char *format, const char *path) {
   static char text[1 << 16];
-  char command[256];
+  char command[2 * TEMPORARY_SIZE];
   snprintf(command, sizeof command, format, path);
   FILE *pipe = popen(command, "r");
   size_t length = pipe ? fread(text, 1, sizeof text - 1, pipe) : 0;
@@ -476,7 +476,7 @@ TEST(exports_and_needs) {
 TEST(same_bytes_again) {
   Built a = build(mlp), b = build(mlp);
   if (CHECK(a.ok && b.ok)) {
-    char command[200];
+    char command[TEMPORARY_SIZE + 64];
     snprintf(command, sizeof command, "cmp %s %%s && echo same", a.so);
     CHECK_STRING(output_of(command, b.so), "same\n");
   }
@@ -524,7 +524,7 @@ TEST(lesser_cpu_is_refused) {
  * instruction. */
 TEST(only_kernels_use_the_target) {
   Built built = build(symbolic);
-  char path[80], *assembly = NULL;
+  char path[TEMPORARY_SIZE + 64], *assembly = NULL;
   snprintf(path, sizeof path, "%s/net.s", built.folder);
   Target target = {0};
   if (CHECK(target_describe(built.module, NULL, "x86-64-v4", &target))) {
@@ -567,7 +567,7 @@ TEST(older_cpus_run) {
 }
 
 static bool emit_object(Module *module, const Target *target, const char *folder, const char *name) {
-  char path[64];
+  char path[TEMPORARY_SIZE + 64];
   snprintf(path, sizeof path, "%s/%s.o", folder, name);
   CodegenOptions options = {.target = *target, .name = name, .source = "test.tn", .header = true};
   return codegen_emit(module->main, &options, EMIT_OBJ, path, NULL);
@@ -587,9 +587,9 @@ TEST(objects_of_two_models) {
   static const char two[] =
       "graph two(%x: f32[N,3]) -> (%y: f32[N,3]) {\n  %y: f32[N,3] = add %x, %x\n  return %y\n}\n";
   Module *first = module_new("one.tn"), *second = module_new("two.tn");
-  char folder[] = "/tmp/tenon-test-XXXXXX", path[64];
+  char folder[TEMPORARY_SIZE], path[TEMPORARY_SIZE + 8];
   Target target;
-  CHECK(mkdtemp(folder) && module_parse_text(first, mlp, sizeof mlp - 1, NULL) &&
+  CHECK(temporary_folder(folder) && module_parse_text(first, mlp, sizeof mlp - 1, NULL) &&
         module_parse_text(second, two, sizeof two - 1, NULL));
   if (CHECK(target_describe(first, NULL, NULL, &target)) &&
       CHECK(emit_object(first, &target, folder, "one")) &&
@@ -610,9 +610,9 @@ TEST(objects_of_two_models) {
 /* No aarch64 machine here: the library is made, and its parts are what they should be. */
 TEST(cross_compiling) {
   Module *module = module_new("cross.tn");
-  char folder[] = "/tmp/tenon-test-XXXXXX", path[64];
+  char folder[TEMPORARY_SIZE], path[TEMPORARY_SIZE + 8];
   Target target = {0};
-  CHECK(mkdtemp(folder) && module_parse_text(module, symbolic, sizeof symbolic - 1, NULL));
+  CHECK(temporary_folder(folder) && module_parse_text(module, symbolic, sizeof symbolic - 1, NULL));
   snprintf(path, sizeof path, "%s/net.so", folder);
   if (CHECK(target_describe(module, "aarch64-linux-gnu", "cortex-a76", &target))) {
     CodegenOptions options = {.target = target, .name = "net", .source = "cross.tn"};
@@ -637,10 +637,10 @@ TEST(bad_requests) {
   CHECK(module_parse_text(module, text, sizeof text - 1, NULL));
   int errors = module->error_count;
   CodegenOptions options = {.target = target, .name = "g", .source = "bad.tn"};
-  CHECK(!codegen_emit(module->main, &options, EMIT_SO, "/tmp/never.so",
-                      NULL)); /* N cannot be read from an input */
+  CHECK(
+      !codegen_emit(module->main, &options, EMIT_SO, "never.so", NULL)); /* N cannot be read from an input */
   options.name = "not a name";
-  CHECK(!codegen_emit(module->main, &options, EMIT_SO, "/tmp/never.so", NULL));
+  CHECK(!codegen_emit(module->main, &options, EMIT_SO, "never.so", NULL));
   CHECK_INT(module->error_count, errors + 2);
   module_free(module);
 }

@@ -245,8 +245,8 @@ static int delete(const char *path, const struct stat *status, int kind, struct 
 }
 
 int main(void) {
-  char folder[] = "/tmp/tenon-test-XXXXXX";
-  if (!mkdtemp(folder)) return 1;
+  char folder[TEMPORARY_SIZE];
+  if (!temporary_folder(folder)) return 1;
   setenv("XDG_CACHE_HOME", folder, 1);
   RUN(lines);
   RUN(many_lines);

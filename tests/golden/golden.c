@@ -7,6 +7,7 @@
  * Each file is tested in a process of its own. The last line is `N passed, N failed`.
  */
 #include "tests/golden/golden.h"
+#include "tests/temporary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -192,9 +193,9 @@ static bool passes_in(Golden *golden) {
 
 /* In a folder of its own, which is removed even if the process ends badly. */
 static bool passes(Golden *golden) {
-  char folder[] = "/tmp/golden.XXXXXX";
-  golden->folder = mkdtemp(folder);
-  if (!golden->folder) {
+  char folder[TEMPORARY_SIZE];
+  golden->folder = folder;
+  if (!temporary_folder(folder)) {
     golden_fail(golden, "no temporary folder");
     return false;
   }

@@ -1,11 +1,12 @@
 /* safetensors.c -- the weights file: what is written reads back, and hostile headers are refused. */
 #include "ir/ir.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/tenon-test-XXXXXX";
+static char folder[TEMPORARY_SIZE];
 
 static const char *path_of(Module *module, const char *name) {
   return arena_printf(module->arena, "%s/%s", folder, name);
@@ -143,13 +144,13 @@ TEST(truncated_files_are_refused) {
 }
 
 int main(void) {
-  if (!mkdtemp(folder)) return 1;
+  if (!temporary_folder(folder)) return 1;
   RUN(written_reads_back);
   RUN(hostile_headers_are_refused);
   RUN(truncated_files_are_refused);
   static const char *const names[] = {"good.safetensors", "h", "t"};
   for (int i = 0; i < COUNT_OF(names); i++) {
-    char path[64];
+    char path[TEMPORARY_SIZE + 32];
     snprintf(path, sizeof path, "%s/%s", folder, names[i]);
     unlink(path);
   }

@@ -1,6 +1,7 @@
 /* text.c -- the text form: printing what was parsed gives the same text, errors stand where they belong,
  * nothing crashes. */
 #include "ir/ir.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
@@ -211,8 +212,8 @@ TEST(deep_and_long_texts_do_not_crash) {
 }
 
 TEST(files_with_weights) {
-  char folder[] = "/tmp/tenon-test-XXXXXX", path[64], weights[64];
-  if (!CHECK(mkdtemp(folder))) return;
+  char folder[TEMPORARY_SIZE], path[TEMPORARY_SIZE + 32], weights[TEMPORARY_SIZE + 32];
+  if (!CHECK(temporary_folder(folder))) return;
   snprintf(path, sizeof path, "%s/m.tn", folder);
   snprintf(weights, sizeof weights, "%s/m.safetensors", folder);
   Module *module = module_new("test"), *again = module_new("again");

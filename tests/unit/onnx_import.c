@@ -1,12 +1,13 @@
 /* onnx_import.c -- ONNX models to graphs: names, dims, options, functions, every error at once, and hostile
  * files. */
 #include "frontend/frontend.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 #include "tests/unit/onnx_model.h"
 
 #include <unistd.h>
 
-static char path[64]; /* of the model file of this run */
+static char path[TEMPORARY_SIZE]; /* of the model file of this run */
 static Module *module;
 
 static bool import_bytes(const uint8_t *bytes, size_t size, const ImportOptions *options) {
@@ -462,11 +463,7 @@ TEST(flipped_bits_are_survived) {
 }
 
 int main(void) {
-  const char *temporary = getenv("TMPDIR");
-  snprintf(path, sizeof path, "%s/tenon-test-XXXXXX", temporary ? temporary : "/tmp");
-  int descriptor = mkstemp(path);
-  if (descriptor < 0) return 1;
-  close(descriptor);
+  if (!temporary_file(path)) return 1;
   RUN(a_chain);
   RUN(initializers_that_are_inputs_are_constants);
   RUN(optional_inputs_may_be_left_out);

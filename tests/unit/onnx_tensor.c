@@ -1,6 +1,7 @@
 /* onnx_tensor.c -- TensorProto in all its forms, and what is refused: wrong sizes, and data outside the
  * folder. */
 #include "frontend/frontend.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 #include "tests/unit/protobuf.h"
 
@@ -44,8 +45,8 @@ enum {
   INT2 = 26
 };
 
-static char folder[64]; /* of this run, with a slash */
-static Bytes bytes;     /* the message of the running test */
+static char folder[TEMPORARY_SIZE]; /* of this run, with a slash */
+static Bytes bytes;                 /* the message of the running test */
 static Module *module;
 static Tensor tensor;
 
@@ -56,7 +57,7 @@ static void begin(int data_type, int64_t dim) {
 }
 
 static char *path_of(const char *name) {
-  static char path[256];
+  static char path[TEMPORARY_SIZE + 64];
   snprintf(path, sizeof path, "%s%s", folder, name);
   return path;
 }
@@ -279,7 +280,7 @@ TEST(external_data_stays_in_its_file) {
 
 TEST(external_data_stays_in_the_folder) {
   mkdir(path_of("inner"), 0700);
-  static char outside[256];
+  static char outside[TEMPORARY_SIZE + 64];
   snprintf(outside, sizeof outside, "%s", path_of("weights.bin"));
   begin_external(outside);
   CHECK(error_says("outside the model's folder"));
@@ -312,9 +313,7 @@ TEST(broken_files) {
 }
 
 int main(void) {
-  const char *temporary = getenv("TMPDIR");
-  snprintf(folder, sizeof folder - 2, "%s/tenon-test-XXXXXX", temporary ? temporary : "/tmp");
-  if (!mkdtemp(folder)) return 1;
+  if (!temporary_folder(folder)) return 1;
   strcat(folder, "/");
   RUN(raw_floats);
   RUN(packed_and_unpacked_floats);

@@ -1,6 +1,7 @@
 /* samples.c -- data for calibration: every kind of source, what fits a model's inputs, and what is refused.
  */
 #include "frontend/frontend.h"
+#include "tests/temporary.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/tenon-samples.XXXXXX";
+static char folder[TEMPORARY_SIZE];
 static char path_text[4096];
 
 static const char *path_of(const char *name) {
@@ -427,7 +428,7 @@ TEST(states_begin_empty) {
 }
 
 int main(void) {
-  if (!mkdtemp(folder)) return 1;
+  if (!temporary_folder(folder)) return 1;
   RUN(an_array_divides_along_its_first_axis);
   RUN(arrays_that_do_not_fit_are_refused);
   RUN(what_is_no_number_is_named_by_its_place);
@@ -442,7 +443,7 @@ int main(void) {
   RUN(folders_hold_tensor_protos);
   RUN(archives_hold_an_array_for_each_input);
   RUN(states_begin_empty);
-  char command[64];
+  char command[TEMPORARY_SIZE + 8];
   snprintf(command, sizeof command, "rm -r %s", folder);
   if (system(command)) return 1;
   return tests_finish();
