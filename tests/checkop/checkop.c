@@ -6,7 +6,10 @@
  * runs with several threads, with its loops cut at every place. Then all again with operands that are columns
  * of larger inputs and results that are columns of a concat, so that both have strides.
  *
- *   checkop [FAMILY [CPU]]      CPU as `tenon compile --cpu`; default: this machine's
+ *   checkop [--once] [FAMILY [CPU]]
+ *
+ * --once: each case one way only, every other one with strides. CPU as `tenon compile --cpu`; default: this
+ * machine's.
  */
 #include "codegen/codegen.h"
 #include "passes/passes.h"
@@ -21,6 +24,7 @@
 typedef struct Check {
   Module *module;
   bool parts;   /* inputs are slices of larger ones, results are parts of a concat */
+  bool once;    /* so it is for every other case */
   double zeros; /* share of the weights that are 0 */
   bool single;  /* any of them, else in blocks of columns and rows */
   bool halves;  /* two of each four rows of a column instead */
@@ -119,6 +123,7 @@ static void done(Check *check, Value *value, char *name) {
   }
   check->outputs[check->count] = value;
   check->names[check->count++] = name;
+  if (check->once) check->parts = !check->parts;
 }
 
 #define NAME(...) arena_printf(check->module->arena, __VA_ARGS__)
@@ -1129,9 +1134,12 @@ static bool same_values(const char *name, const Tensor *fast, const Tensor *plai
   return true;
 }
 
-static int check_family(int index, bool parts, const char *cpu, int *passed) {
+typedef enum Way { WAY_WHOLE, WAY_PARTS, WAY_ONCE } Way;
+
+static int check_family(int index, Way way, const char *cpu, int *passed) {
   Check *check = calloc(1, sizeof *check);
-  check->parts = parts;
+  check->parts = way == WAY_PARTS;
+  check->once = way == WAY_ONCE;
   check->module = module_new("checkop");
   check->module->main = graph_new(check->module, families[index].name, NULL);
   check->builder = builder_at_end(check->module->main);
@@ -1176,10 +1184,12 @@ static int check_family(int index, bool parts, const char *cpu, int *passed) {
 
 int main(int argc, char **argv) {
   int passed = 0, failed = 0;
+  bool once = argc > 1 && strcmp(argv[1], "--once") == 0;
+  argc -= once, argv += once;
   for (int i = 0; i < COUNT_OF(families); i++) {
-    for (int parts = 0; parts < 2; parts++)
-      if (argc < 2 || strcmp(argv[1], families[i].name) == 0)
-        failed += check_family(i, parts, argc > 2 ? argv[2] : NULL, &passed);
+    if (argc > 1 && strcmp(argv[1], families[i].name) != 0) continue;
+    for (Way way = once ? WAY_ONCE : WAY_WHOLE; way <= (once ? WAY_ONCE : WAY_PARTS); way++)
+      failed += check_family(i, way, argc > 2 ? argv[2] : NULL, &passed);
   }
   printf("%d passed, %d failed\n", passed, failed);
   return failed > 0 || passed == 0;
