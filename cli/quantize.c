@@ -108,7 +108,7 @@ bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bo
 
 /* With samples; without, biases alone make up for something. */
 static unsigned recovery_by_default(Precision precision) {
-  if (precision == PRECISION_INT8) return RECOVER_BIAS | RECOVER_EQUALIZE;
+  if (precision == PRECISION_INT8) return RECOVER_BIAS | RECOVER_EQUALIZE | RECOVER_GPTQ;
   return precision == PRECISION_W4 ? RECOVER_BIAS | RECOVER_GPTQ : RECOVER_BIAS;
 }
 

@@ -43,10 +43,29 @@ static bool see_range(Calibration *c, int sample) {
   return true;
 }
 
+/* Whether biases can take in what is added to all of it: nothing but layers with such reads it. */
+static bool can_be_off(const Plan *plan, const Value *x) {
+  if (!(plan->quantization->recovery & RECOVER_BIAS)) return false;
+  FOR_EACH_USE(use, x) {
+    int i = 0;
+    while (i < plan->layer_count && plan->layers[i].node != use->node) i++;
+    if (i == plan->layer_count || use != &use->node->operands[0] ||
+        !layer_takes_bias(&plan->layers[i], operand(use->node, 2)))
+      return false;
+  }
+  return true;
+}
+
+static void choose_range(const Plan *plan, Activation *x) {
+  if (affine_find(&x->seen, 0, UINT8_MAX, &x->affine, &x->offset) &&
+      (x->offset == 0 || can_be_off(plan, x->value)))
+    return;
+  x->offset = 0;
+  x->affine = affine_fit(&x->seen, plan->quantization->range, 0, UINT8_MAX, false);
+}
+
 static void choose_ranges(Plan *plan) {
-  for (int i = 0; i < plan->activation_count; i++)
-    plan->activations[i].affine =
-        affine_fit(&plan->activations[i].seen, plan->quantization->range, 0, UINT8_MAX, false);
+  for (int i = 0; i < plan->activation_count; i++) choose_range(plan, &plan->activations[i]);
 }
 
 /* ---- means ---- */
@@ -72,7 +91,7 @@ static void see_means(Calibration *c, int index) {
     for (int64_t j = i; j < i + behind; j++) {
       activation->mean[channel] += x[j];
       activation->rounded[channel] +=
-          affine_value(&activation->affine, affine_round(&activation->affine, x[j]));
+          affine_value(&activation->affine, affine_round(&activation->affine, x[j] - activation->offset));
       if (fabsf(x[j]) > *most) *most = fabsf(x[j]);
       activation->squares[channel] += (double)x[j] * x[j];
     }

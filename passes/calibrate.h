@@ -33,7 +33,10 @@ double affine_value(const Affine *affine, int q);
 /* ---- 2. Histograms and ranges (range.c) -----------------------------------------------------------------
  */
 
-enum { HISTOGRAM_HALF = 2048 }; /* bins for numbers of one sign */
+enum {
+  HISTOGRAM_HALF = 2048, /* bins for numbers of one sign */
+  HISTOGRAM_DISTINCT = 256
+};
 
 /* The numbers that a value had. Zeros are in no bin: they are exact whatever the range. Starts as all 0. */
 typedef struct Histogram {
@@ -43,11 +46,18 @@ typedef struct Histogram {
   /* Of the numbers in [i - HALF, i + 1 - HALF) * width: how many there are, and their sum. */
   int64_t bins[2 * HISTOGRAM_HALF];
   double sums[2 * HISTOGRAM_HALF];
+  /* The different numbers, in order; one more than fit: there are others. */
+  float distinct[HISTOGRAM_DISTINCT];
+  int distinct_count;
 } Histogram;
 
 /* Bins grow to twice their width as often as it takes. */
 void histogram_add(Histogram *histogram, const float *x, int64_t count);
 
+/* Numbers that are all whole multiples of a step apart, as those of images are however they were scaled: x is
+ * exactly (q - zero) * step + *offset, where |*offset| is at most half a step. False when they are not, or
+ * too few to tell. */
+bool affine_find(const Histogram *histogram, int low, int high, Affine *affine, double *offset);
 Affine affine_fit(const Histogram *histogram, RangeMethod method, int low, int high, bool symmetric);
 /* Mean of (x - its approximation)^2. */
 double affine_error(const Histogram *histogram, const Affine *affine);

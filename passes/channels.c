@@ -56,13 +56,13 @@ static int channel_unit(const Pruner *pruner, const Layer *layer, int64_t channe
 static float *spread_weights(Arena *arena, const Layer *layer, int64_t channels) {
   int64_t kernel = layer->k * layer_groups(layer) / channels;
   bool last = layer->is_conv && layer->window.channels_last;
-  float *weights = layer_weights(layer), *spread = NEW_ARRAY(arena, float, layer->rows *kernel *channels);
+  float *weights = layer_weights(arena, layer),
+        *spread = NEW_ARRAY(arena, float, layer->rows *kernel *channels);
   for (int64_t row = 0; row < layer->rows; row++)
     for (int64_t j = 0; j < layer->k; j++) {
       int64_t pixel = last ? j * kernel / layer->k : j % kernel;
       spread[(row * kernel + pixel) * channels + layer_channel(layer, row, j)] = weights[row * layer->k + j];
     }
-  free(weights);
   return spread;
 }
 

@@ -252,39 +252,109 @@ static void guess_ranges(const Span *span, double *ranges) {
       add_magnitudes(operand(span->source, i), source_axis(span->source, i, span->channels), -1, ranges);
 }
 
-static void find_ranges(const Span *span, const Equalizing *options, double *ranges) {
+/* Of all products that read them; squares and reach are those of the first. False: they are guessed. */
+static bool find_ranges(const Span *span, const Equalizing *options, Channels *seen, double *ranges) {
   for (int i = 0; i < span->product_count; i++) {
-    const float *absmax = options->absmax ? options->absmax(options->context, span->products[i]) : NULL;
-    if (!absmax) {
+    Channels channels;
+    if (!options->channels || !options->channels(options->context, span->products[i], &channels)) {
       guess_ranges(span, ranges);
-      return;
+      return false;
     }
-    for (int64_t c = 0; c < span->channels; c++) ranges[c] = fmax(ranges[c], absmax[c]);
+    for (int64_t c = 0; c < span->channels; c++) ranges[c] = fmax(ranges[c], channels.absmax[c]);
+    if (i == 0) *seen = channels;
   }
+  return true;
+}
+
+/* ---- what rounding costs ---- */
+
+/* The squared error of the product's results by rounding x and weights, in parts of their squares, when
+ * channels are divided by their scales: rounding to steps of s is noise of s^2 / 12. */
+static double product_noise(const Span *span, int number, const Channels *seen, const double *ranges,
+                            const double *scales) {
+  const Value *w = operand(span->products[number], 1);
+  const Data *data = value_data(w);
+  int unused, axis = span->weight_axis[number], row_axis = weight_channel(span->products[number], &unused);
+  int64_t inner = inner_size(w->type, axis), row_inner = row_axis < 0 ? 1 : inner_size(w->type, row_axis);
+  int64_t rows = row_axis < 0 ? 1 : w->type->dims[row_axis]->value;
+  Arena *arena = arena_new();
+  double *largest = NEW_ARRAY(arena, double, rows), *met = NEW_ARRAY(arena, double, rows);
+  double most = 0, weights = 0, signal = 0, noise = 0;
+  for (int64_t c = 0; c < span->channels; c++) most = fmax(most, ranges[c] / scales[c]);
+  for (int64_t i = 0; i < data->count; i++) {
+    int64_t c = i / inner % span->channels, row = i / row_inner % rows;
+    double scaled = fabs(data_get(data, i)) * scales[c], square = seen->squares[c] / (scales[c] * scales[c]);
+    largest[row] = fmax(largest[row], scaled);
+    met[row] += square;
+    weights += scaled * scaled;
+    signal += scaled * scaled * square;
+  }
+  double step = seen->reach * most / UINT8_MAX;
+  noise = step * step * weights;
+  for (int64_t row = 0; row < rows; row++) noise += pow(largest[row] / INT8_MAX, 2) * met[row];
+  arena_free(arena);
+  return signal > 0 ? noise / 12 / signal : 0;
+}
+
+static double span_noise(const Span *span, const Channels *seen, const double *ranges, const double *scales) {
+  double noise = 0;
+  for (int i = 0; i < span->product_count; i++) noise += product_noise(span, i, seen, ranges, scales);
+  return noise;
+}
+
+/* ---- the scales ---- */
+
+/* The least of them. */
+static double fill_scales(int64_t channels, double strength, const double *ranges, const double *weights,
+                          double *scales) {
+  const double least = 1.0 / 256; /* of the largest */
+  double most = 0, smallest = 1;
+  for (int64_t c = 0; c < channels; c++) {
+    bool used = ranges[c] > 0 && weights[c] > 0;
+    scales[c] = used ? pow(ranges[c], strength) / pow(weights[c], 1 - strength) : 0;
+    most = fmax(most, scales[c]);
+  }
+  if (!isfinite(most)) return 1;
+  for (int64_t c = 0; most > 0 && c < channels; c++) {
+    scales[c] = scales[c] == 0 ? 1 : fmax(scales[c] / most, least); /* what nobody uses may get anything */
+    smallest = fmin(smallest, scales[c]);
+  }
+  return smallest;
+}
+
+/* Of those of some strengths the ones with the least noise; false when there is little to gain. */
+static bool find_best_scales(Arena *arena, const Span *span, const Channels *seen, const double *ranges,
+                             const double *weights, double *scales) {
+  static const double strengths[] = {0.25, 0.5, 0.75, 1};
+  const double worth = 0.8;
+  double *tried = NEW_ARRAY(arena, double, span->channels);
+  for (int64_t c = 0; c < span->channels; c++) tried[c] = 1;
+  double least = worth * span_noise(span, seen, ranges, tried);
+  bool found = false;
+  for (int i = 0; i < COUNT_OF(strengths); i++) {
+    if (fill_scales(span->channels, strengths[i], ranges, weights, tried) == 1) continue;
+    double noise = span_noise(span, seen, ranges, tried);
+    if (noise >= least) continue;
+    least = noise;
+    memcpy(scales, tried, sizeof *scales * (size_t)span->channels);
+    found = true;
+  }
+  return found;
 }
 
 /* The scale of each channel; false when there is little to gain. */
 static bool find_scales(Arena *arena, const Span *span, const Equalizing *options, double *scales) {
-  const double least = 1.0 / 256, worth = 0.8; /* of the largest */
-  double *ranges = NEW_ARRAY(arena, double, span->channels), most = 0;
-  double *weights = NEW_ARRAY(arena, double, span->channels), strength = span->mixes ? options->strength : 1;
-  find_ranges(span, options, ranges);
+  const double worth = 0.8; /* of the largest */
+  double *ranges = NEW_ARRAY(arena, double, span->channels),
+         *weights = NEW_ARRAY(arena, double, span->channels);
+  Channels seen = {0};
+  bool known = find_ranges(span, options, &seen, ranges);
   for (int i = 0; i < span->product_count; i++) {
     int unused, whole = weight_channel(span->products[i], &unused);
     add_magnitudes(operand(span->products[i], 1), span->weight_axis[i], whole, weights);
   }
-  for (int64_t c = 0; c < span->channels; c++) {
-    bool used = ranges[c] > 0 && weights[c] > 0;
-    scales[c] = used ? pow(ranges[c], strength) / pow(weights[c], 1 - strength) : 0;
-    if (!isfinite(scales[c])) return false;
-    most = fmax(most, scales[c]);
-  }
-  double smallest = 1;
-  for (int64_t c = 0; most > 0 && c < span->channels; c++) {
-    scales[c] = scales[c] == 0 ? 1 : fmax(scales[c] / most, least); /* what nobody uses may get anything */
-    smallest = fmin(smallest, scales[c]);
-  }
-  return smallest < worth;
+  if (known && seen.squares) return find_best_scales(arena, span, &seen, ranges, weights, scales);
+  return fill_scales(span->channels, span->mixes ? options->strength : 1, ranges, weights, scales) < worth;
 }
 
 /* ---- the rewrite ---- */
@@ -377,7 +447,7 @@ bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report) 
     report->norms += !is_product(node);
   }
   FOR_EACH_NODE(node, graph) {
-    Node *mul = options->absmax && !node->mark ? multiply_by_ones(node) : NULL;
+    Node *mul = options->channels && !node->mark ? multiply_by_ones(node) : NULL;
     if (mul && equalize_behind(mul, options, report))
       report->multiplied++;
     else if (mul)

@@ -4,7 +4,6 @@
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 Precision plan_precision(const Plan *plan) {
@@ -175,10 +174,9 @@ bool plan_observe(Plan *plan) {
   return observer_open(&plan->observed, plan->graph, plan->options, values, count);
 }
 
-float *layer_weights(const Layer *layer) {
+float *layer_weights(Arena *arena, const Layer *layer) {
   const Data *data = value_data(layer_constant(layer));
-  float *weights = malloc(sizeof *weights * (size_t)(layer->rows * layer->k));
-  if (!weights) abort();
+  float *weights = NEW_ARRAY(arena, float, layer->rows * layer->k);
   int64_t inner = layer->inner, rows = layer->rows;
   for (int64_t i = 0; i < rows * layer->k; i++) {
     int64_t row = i / inner % rows, column = i / (inner * rows) * inner + i % inner;

@@ -8,10 +8,8 @@
  * per channel of the result; a constant bias is i32 in units of both steps, and takes in the mean error of
  * the rounded weights. Between convolutions whatever reads x reads the integers.
  *
- * A product stays as it is when the cost model finds its narrow form slower, and, with a bound on what may
- * be lost (Quantization.max_drop), when too much is lost with it: those that alone cost the outputs most
- * (sensitivity.c) go back first, as few as it takes. Does nothing without PassOptions.quantization, whose
- * ledger it fills in.
+ * Products for which it is not worth it stay as they are (worth.c). Does nothing without
+ * PassOptions.quantization, whose ledger it fills in.
  */
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
@@ -36,6 +34,8 @@ static Narrow static_bytes(Builder *builder, const Activation *activation, Value
   const Affine *affine = &activation->affine;
   Value *step = build_scalar(builder, DTYPE_F32, affine->step);
   Value *zero = build_scalar(builder, DTYPE_U8, affine->zero);
+  if (activation->offset != 0)
+    x = build_binary(builder, &op_sub, x, build_scalar(builder, DTYPE_F32, activation->offset));
   return dequantized(builder, build_quantize(builder, x, step, zero, DTYPE_U8), step, zero);
 }
 
@@ -199,8 +199,7 @@ const char *precision_name(Precision precision) {
   return schemes[precision].name;
 }
 
-/* Of the weights at the layer's precision. */
-static int64_t layer_bytes(const Layer *layer) {
+int64_t layer_bytes(const Layer *layer) {
   const Scheme *scheme = &schemes[layer->row->precision];
   double weights = (double)(layer->rows * layer->k), steps = weights / (double)layer->group;
   return (int64_t)(scheme->weight_bytes * weights + scheme->step_bytes * steps);
@@ -335,124 +334,6 @@ bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors) {
   return true;
 }
 
-/* ---- what is worth it ---- */
-
-/* Layers that are slower with integers go back; whether there were any. */
-static bool give_back_slow(Plan *plan) {
-  bool changed = false, measured = plan->ledger->times_decide;
-  for (int i = 0; i < plan->layer_count; i++) {
-    LedgerRow *row = plan->layers[i].row;
-    double before = measured ? row->measured_before : row->predicted_before;
-    double after = measured ? row->measured_after : row->predicted_after;
-    if (row->precision == PRECISION_F32 || after <= before) continue;
-    row->precision = PRECISION_F32;
-    row->reason = "slower";
-    changed = true;
-  }
-  return changed;
-}
-
-static int compare_rows(const void *a, const void *b) {
-  double x = (*(LedgerRow *const *)a)->sqnr, y = (*(LedgerRow *const *)b)->sqnr;
-  return (x > y) - (x < y);
-}
-
-/* Those that are not f32, the worst first. */
-static LedgerRow **sensitive_rows(const Plan *plan, int *count) {
-  LedgerRow **rows = NEW_ARRAY(plan->graph->module->arena, LedgerRow *, plan->layer_count);
-  *count = 0;
-  for (int i = 0; i < plan->layer_count; i++)
-    if (plan->layers[i].row->precision != PRECISION_F32) rows[(*count)++] = plan->layers[i].row;
-  qsort(rows, (size_t)*count, sizeof *rows, compare_rows);
-  return rows;
-}
-
-/* What is fast and more exact, or f32. */
-static Precision refuge_of(const Plan *plan) {
-  const Target *target = plan->options->target;
-  bool halves = target && target->half_gain > 1 && plan->quantization->precision != PRECISION_BF16;
-  return halves ? PRECISION_BF16 : PRECISION_F32;
-}
-
-/* Where nobody says what may be lost: layers that alone cost the outputs far more than most others do;
- * whether there were any. */
-static bool give_back_outliers(Plan *plan) {
-  enum { FEWEST = 8 };
-  const double far = 12, fine = 50; /* dB */
-  int count, given = 0;
-  LedgerRow **rows = sensitive_rows(plan, &count);
-  if (plan->ledger->max_drop >= 0 || plan->quantization->precision != PRECISION_INT8 || count < FEWEST)
-    return false;
-  double bound = fmin(rows[count / 2]->sqnr - far, fine);
-  for (; rows[given]->sqnr < bound; given++) {
-    rows[given]->precision = refuge_of(plan);
-    rows[given]->reason = "sensitive";
-  }
-  return given > 0;
-}
-
-static bool holds(const Ledger *ledger) {
-  return ledger->before - ledger->after <= ledger->max_drop;
-}
-
-static void give_back(const Plan *plan, LedgerRow **rows, int count, int given, Precision refuge) {
-  for (int i = 0; i < count; i++) {
-    rows[i]->precision = i < given ? refuge : plan->quantization->precision;
-    rows[i]->reason = i < given ? "sensitive" : NULL;
-  }
-}
-
-/* The least number of the worst layers that have to go back to `refuge`, by bisection; all of them: even one
- * is too much. -1: an error. *least gets the smallest drop that was met on the way. */
-static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge, double *least) {
-  Ledger *ledger = plan->ledger;
-  int low = 0, high = count;
-  while (low + 1 < high) {
-    int given = low + (high - low) / 2;
-    plan_report(plan, "finding what is lost where", count - (high - low), count);
-    give_back(plan, rows, count, given, refuge);
-    if (!plan_evaluate(plan)) return -1;
-    double drop = ledger->before - ledger->after;
-    *least = drop < *least ? drop : *least;
-    *(holds(ledger) ? &high : &low) = given;
-  }
-  give_back(plan, rows, count, high, refuge);
-  return high;
-}
-
-/* Layers go back to bf16 where that is fast and enough, else to f32. */
-static bool choose_by_loss(Plan *plan) {
-  Ledger *ledger = plan->ledger;
-  Precision precision = plan->quantization->precision, refuge = refuge_of(plan);
-  if (ledger->max_drop < 0 || holds(ledger)) return true;
-  double drop = ledger->before - ledger->after, least = drop;
-  int count, given;
-  LedgerRow **rows = sensitive_rows(plan, &count);
-  given = refuge == PRECISION_F32 ? count : find_given(plan, rows, count, refuge, &least);
-  if (given == count) given = find_given(plan, rows, count, PRECISION_F32, &least);
-  if (given < count) return given >= 0 && plan_evaluate(plan);
-  return fail(
-      plan->graph->module,
-      "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
-      "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
-      precision_name(precision), 100 * drop, count, 100 * least, 100 * ledger->max_drop);
-}
-
-static void count_bytes(Plan *plan) {
-  for (int i = 0; i < plan->layer_count; i++)
-    plan->layers[i].row->bytes_after = layer_bytes(&plan->layers[i]);
-}
-
-static bool judge(Plan *plan) {
-  TRY(plan_predict(plan));
-  bool changed = give_back_slow(plan);
-  TRY(plan_find_sensitivity(plan));
-  changed |= give_back_outliers(plan);
-  TRY((!changed || plan_predict(plan)) && plan_evaluate(plan) && choose_by_loss(plan));
-  count_bytes(plan);
-  return true;
-}
-
 /* ---- equalization ---- */
 
 /* A graph whose products are those of `seen`, which has been calibrated. */
@@ -460,17 +341,21 @@ typedef struct Ranges {
   const Plan *plan, *seen;
 } Ranges;
 
-static const float *absmax_of(const void *context, const Node *product) {
+static bool channels_of(const void *context, const Node *product, Channels *channels) {
   const Ranges *ranges = context;
-  for (int i = 0; i < ranges->plan->layer_count; i++)
-    if (ranges->plan->layers[i].node == product)
-      return ranges->seen->activations[ranges->seen->layers[i].activation].absmax;
-  return NULL;
+  int i = 0;
+  while (i < ranges->plan->layer_count && ranges->plan->layers[i].node != product) i++;
+  if (i == ranges->plan->layer_count) return false;
+  const Activation *x = &ranges->seen->activations[ranges->seen->layers[i].activation];
+  double most = fmax(x->seen.most, -x->seen.least);
+  *channels = (Channels){x->absmax, x->squares, most > 0 ? (x->seen.most - x->seen.least) / most : 1};
+  return x->count > 0;
 }
 
 static bool equalize(Plan *plan, const Plan *seen, Equalized *done) {
   Ranges ranges = {plan, seen};
-  bool changed = graph_equalize(plan->graph, &(Equalizing){0.5, absmax_of, &ranges}, done);
+  bool changed =
+      graph_equalize(plan->graph, &(Equalizing){.channels = channels_of, .context = &ranges}, done);
   if (changed) plan_find(plan, plan->graph);
   return changed;
 }
@@ -576,7 +461,7 @@ static bool quantize(Graph *graph, const PassOptions *options) {
     return fail(graph->module, "there is nothing to quantize: no conv, gemm or matmul with constant weights");
   bool ok = observer_open(&plan.original, graph, options, NULL, 0) && look(&plan);
   observer_close(&plan.observed);
-  ok = ok && judge(&plan);
+  ok = ok && plan_judge(&plan);
   observer_close(&plan.original);
   return ok && plan_apply(&plan, graph);
 }

@@ -20,6 +20,7 @@ typedef struct Activation {
   int64_t channels; /* along the axis that the layer sums over */
   Histogram seen;
   Affine affine;
+  double offset; /* the integers stand for x - offset; biases take in the rest */
   int64_t count; /* of the elements that each channel had; 0: nothing is known of them */
   double *mean, *rounded,
       *squares;  /* [channels]: means of elements, of what the integers stand for, of squares */
@@ -78,8 +79,8 @@ const Value *layer_constant(const Layer *layer);
 bool layer_takes_bias(const Layer *layer, const Value *bias);
 /* The axis of the weights that is that of the results' channels. */
 int layer_row_axis(const Layer *layer);
-/* [rows, k] of floats; free it. */
-float *layer_weights(const Layer *layer);
+/* [rows, k] of floats. */
+float *layer_weights(Arena *arena, const Layer *layer);
 /* The input channel that column j of the weights meets. */
 int64_t layer_channel(const Layer *layer, int64_t row, int64_t column);
 
@@ -132,7 +133,15 @@ double noise_decibels(const Noise *noise);
 /* The sqnr of the rows. */
 bool plan_find_sensitivity(Plan *plan);
 
+/* ---- worth.c ---- */
+
+/* Gives layers back that are slower or cost too much, and fills in the ledger. */
+bool plan_judge(Plan *plan);
+
 /* ---- quantize.c ---- */
+
+/* Of the weights at the layer's precision. */
+int64_t layer_bytes(const Layer *layer);
 
 /* What the layers of an unchanged copy would be off by, if each alone were narrow: errors[layer] is a value
  * of it, NULL for those that stay as they are. */

@@ -80,8 +80,33 @@ static void widen(Histogram *histogram, const float *x, int64_t count) {
   while (histogram->width < needed) double_width(histogram);
 }
 
+/* Where x is among the different numbers, or would be. */
+static int distinct_place(const Histogram *histogram, float x) {
+  int low = 0, high = histogram->distinct_count;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (histogram->distinct[middle] < x)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static void distinct_add(Histogram *histogram, const float *x, int64_t count) {
+  for (int64_t i = 0; i < count && histogram->distinct_count <= HISTOGRAM_DISTINCT; i++) {
+    int place = isfinite(x[i]) ? distinct_place(histogram, x[i]) : HISTOGRAM_DISTINCT;
+    float *at = &histogram->distinct[place];
+    if (!isfinite(x[i]) || (place < histogram->distinct_count && *at == x[i])) continue;
+    if (histogram->distinct_count++ == HISTOGRAM_DISTINCT) return;
+    memmove(at + 1, at, sizeof *at * (size_t)(histogram->distinct_count - 1 - place));
+    *at = x[i];
+  }
+}
+
 void histogram_add(Histogram *histogram, const float *x, int64_t count) {
   widen(histogram, x, count);
+  distinct_add(histogram, x, count);
   double scale = histogram->width > 0 ? 1 / histogram->width : 0;
   for (int64_t i = 0; i < count; i++) {
     if (!isfinite(x[i])) continue;
@@ -104,6 +129,38 @@ double affine_error(const Histogram *histogram, const Affine *affine) {
   }
   double step = affine->step;
   return histogram->count > 0 ? sum * step * step / (double)histogram->count : 0;
+}
+
+/* ---- numbers that are exact ---- */
+
+/* The step that they are whole multiples of apart; 0: there is none. */
+static double find_step(const float *x, int count) {
+  const double tolerance = 1e-3;
+  double step = INFINITY, span = (double)x[count - 1] - x[0];
+  for (int i = 1; i < count; i++) step = fmin(step, (double)x[i] - x[i - 1]);
+  step = span / round_even(fmin(span / step, INT32_MAX));
+  for (int i = 1; i < count; i++) {
+    double steps = ((double)x[i] - x[0]) / step;
+    if (fabs(steps - round_even(steps)) > tolerance) return 0;
+  }
+  return step;
+}
+
+bool affine_find(const Histogram *histogram, int low, int high, Affine *affine, double *offset) {
+  enum { FEWEST = 16 };
+  const double negligible = 1e-3;
+  const float *x = histogram->distinct;
+  int count = histogram->distinct_count;
+  double step = count >= FEWEST && count <= HISTOGRAM_DISTINCT ? find_step(x, count) : 0;
+  if (!(step >= FLT_MIN)) return false;
+  *offset = x[0] - round_even(x[0] / step) * step;
+  if (fabs(*offset) <= negligible * step) *offset = 0;
+  double first = round_even(fmin((x[0] - *offset) / step, 0));
+  double last = round_even(fmax((x[count - 1] - *offset) / step, 0));
+  double spare = high - low - (last - first), below = first == 0 ? 0 : last == 0 ? spare : floor(spare / 2);
+  if (!(spare >= 0)) return false;
+  *affine = (Affine){(float)step, (int)(low + below - first), low, high};
+  return true;
 }
 
 /* ---- the range of least error ---- */

@@ -99,11 +99,20 @@ Value *rule_sink_reshape_norm(Node *node); /* layer_norm(reshape(x)): reshape(la
 /* ---- 5. Equalization (equalize.c) -----------------------------------------------------------------------
  */
 
+/* What a product reads, over samples. */
+typedef struct Channels {
+  const float *absmax;   /* of each channel */
+  const double *squares; /* means of them; NULL: not known */
+  double reach;          /* the range of all channels, in parts of the largest magnitude: 1 to 2 */
+} Channels;
+
 typedef struct Equalizing {
-  double strength; /* 0.5: half of what ranges differ moves into the weights (as a factor), 1: all */
-  /* The largest magnitude of each channel that the product reads, over samples. NULL, also the function: not
-   * known, and guessed from the constants before it. */
-  const float *(*absmax)(const void *context, const Node *product);
+  /* 0.5: half of what ranges differ moves into the weights (as a factor), 1: all. Where squares are known it
+   * does not count, then that with the least noise is found for each product. */
+  double strength;
+  /* What is known of them; false, and a function that is NULL: nothing, and ranges are guessed from
+   * constants. */
+  bool (*channels)(const void *context, const Node *product, Channels *channels);
   const void *context;
 } Equalizing;
 
@@ -114,7 +123,7 @@ typedef struct Equalized {
   double largest;      /* by how much at most */
 } Equalized;
 
-/* Needs constants that are folded; absmax is not that of the graph any more when it changed. */
+/* Needs constants that are folded; what is known is not that of the graph any more when it changed. */
 bool graph_equalize(Graph *graph, const Equalizing *options, Equalized *report);
 
 /* ---- 6. Printing (diff.c) -------------------------------------------------------------------------------

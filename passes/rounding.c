@@ -17,10 +17,16 @@ enum { HESSIAN_BYTES = 1 << 29, MAX_K = 8192, FEWEST_ROWS = 2048 };
 
 /* ---- Hessians ---- */
 
-/* 0: none is wanted. */
-static size_t hessian_bytes(const Layer *layer) {
+static bool is_static(const Plan *plan) {
+  return plan->quantization->precision == PRECISION_INT8;
+}
+
+/* 0: none is wanted. With 8 bits little is to be made up for, and less than that is lost in what samples did
+ * not say only if they are more than the weights of a row. */
+static size_t hessian_bytes(const Plan *plan, const Layer *layer) {
   bool wanted = layer->activation >= 0 && layer->k <= MAX_K && layer->row->precision != PRECISION_F32;
-  return !wanted ? 0 : sizeof(double) * (size_t)(layer_groups(layer) * layer->k * layer->k);
+  if (!wanted || (is_static(plan) && plan->activations[layer->activation].count < layer->k)) return 0;
+  return sizeof(double) * (size_t)(layer_groups(layer) * layer->k * layer->k);
 }
 
 /* Rows from each sample: all together more than the matrix has, as more take long and change little. */
@@ -54,10 +60,10 @@ static bool sum_hessians(Plan *plan, int first, int end, double *hessians) {
     TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
     for (int i = first; i < end; i++) {
       const Layer *layer = &plan->layers[i];
-      if (hessian_bytes(layer))
+      if (hessian_bytes(plan, layer))
         add_sample(layer, &seen[outputs + layer->activation], &seen[outputs + plan->activation_count + i],
                    rows_of_sample(layer, samples->count), hessian);
-      hessian += hessian_bytes(layer) / sizeof(double);
+      hessian += hessian_bytes(plan, layer) / sizeof(double);
     }
     for (int i = 0; i < all; i++) tensor_free(&seen[i]);
   }
@@ -77,10 +83,6 @@ static double *spread(Arena *arena, const Layer *layer, int64_t row, const doubl
 typedef struct Errors {
   double nearest, taken;
 } Errors;
-
-static bool is_static(const Plan *plan) {
-  return plan->quantization->precision == PRECISION_INT8;
-}
 
 static void round_group(const Plan *plan, Layer *layer, const float *weights, int64_t first,
                         const double *hessian, Errors *errors) {
@@ -117,12 +119,13 @@ static void round_layer(const Plan *plan, Layer *layer, const double *hessian, E
   layer->q = NEW_ARRAY(arena, int8_t, layer->rows * layer->k);
   layer->step = NEW_ARRAY(arena, float, layer->rows *(layer->k / layer->group));
   if (plan->quantization->recovery & RECOVER_BIAS) layer->shift = NEW_ARRAY(arena, double, layer->rows);
-  float *weights = layer_weights(layer);
+  Arena *own = arena_new();
+  float *weights = layer_weights(own, layer);
   for (int64_t row = 0; row < layer->rows; row += layer->group_rows) {
     const double *part = hessian ? hessian + row / layer->group_rows * layer->k * layer->k : NULL;
     round_group(plan, layer, weights, row, part, errors);
   }
-  free(weights);
+  arena_free(own);
 }
 
 static bool round_by_gptq(Plan *plan) {
@@ -130,16 +133,16 @@ static bool round_by_gptq(Plan *plan) {
   for (int first = 0, end; first < plan->layer_count; first = end) {
     size_t bytes = 0;
     for (end = first; end < plan->layer_count &&
-                      (end == first || bytes + hessian_bytes(&plan->layers[end]) <= HESSIAN_BYTES);
+                      (end == first || bytes + hessian_bytes(plan, &plan->layers[end]) <= HESSIAN_BYTES);
          end++)
-      bytes += hessian_bytes(&plan->layers[end]);
+      bytes += hessian_bytes(plan, &plan->layers[end]);
     double *hessians = calloc(1, bytes + 1), *hessian = hessians;
     if (!hessians) return fail(plan->graph->module, "no memory for %zu bytes of Hessians", bytes);
     bool ok = sum_hessians(plan, first, end, hessians);
     for (int i = first; ok && i < end; i++) {
       Layer *layer = &plan->layers[i];
-      round_layer(plan, layer, hessian_bytes(layer) ? hessian : NULL, &errors);
-      hessian += hessian_bytes(layer) / sizeof(double);
+      round_layer(plan, layer, hessian_bytes(plan, layer) ? hessian : NULL, &errors);
+      hessian += hessian_bytes(plan, layer) / sizeof(double);
     }
     free(hessians);
     TRY(ok);

@@ -8,7 +8,6 @@
  * it.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "passes/prune.h"
@@ -199,7 +198,7 @@ static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
   for (int j = 0; j < layer->k; j++) first[order[j]] = order[j - j % width];
   int64_t blocks = (layer->rows + height - 1) / height;
   double *losses = NEW_ARRAY(arena, double, blocks * layer->k), total = 0;
-  float *weights = layer_weights(layer);
+  float *weights = layer_weights(arena, layer);
   for (int64_t row = 0; row < layer->rows; row++)
     for (int64_t j = 0; j < layer->k; j++) {
       double w = weights[row * layer->k + j], loss = w * w * variance[layer_channel(layer, row, j)];
@@ -208,7 +207,6 @@ static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
     }
   for (int64_t i = 0; i < blocks * layer->k; i++)
     if (first[i % layer->k] == i % layer->k) bins[bin_of(total > 0 ? losses[i] / total : 0)] += width;
-  free(weights);
   arena_free(arena);
 }
 
@@ -266,11 +264,12 @@ static void take_weights(Pruner *pruner, int number) {
   const Layer *layer = &pruner->plan.layers[number];
   Thinning *thinning = &pruner->layers[number];
   Arena *arena = pruner->plan.graph->module->arena;
-  float *weights = layer_weights(layer);
+  Arena *own = arena_new();
   if (!thinning->weights) thinning->weights = NEW_ARRAY(arena, float, layer->rows * layer->k);
+  memcpy(thinning->weights, layer_weights(own, layer),
+         sizeof *thinning->weights * (size_t)(layer->rows * layer->k));
+  arena_free(own);
   if (!thinning->bias) thinning->bias = NEW_ARRAY(arena, double, layer->rows);
-  memcpy(thinning->weights, weights, sizeof *weights * (size_t)(layer->rows * layer->k));
-  free(weights);
   const Value *bias = operand(layer->node, 2);
   for (int64_t row = 0; thinning->has_bias && row < layer->rows; row++)
     thinning->bias[row] = bias ? data_get(value_data(bias), row) : 0;
@@ -430,9 +429,8 @@ static bool fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *e
   if (thinning->has_bias) moments_center(m);
   errors->signal += m->yy;
   if (!pruner->ties) {
-    float *dense = layer_weights(&pruner->plan.layers[fit->number]);
+    const float *dense = layer_weights(arena, &pruner->plan.layers[fit->number]);
     memcpy(part, dense + group * rows * k, sizeof *part * (size_t)(rows * k));
-    free(dense);
   }
   bool ok =
       moments_refit(m, part) && (thinning->share == 0 || add_zeros(pruner, fit->number, group, m->xx, part));

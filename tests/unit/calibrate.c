@@ -103,6 +103,55 @@ TEST(no_numbers) {
   free(histogram);
 }
 
+/* Pixels of 8 bits that were scaled: each number is exact, 0 may lie between two of them. */
+TEST(exact_numbers) {
+  static const struct {
+    int least, most; /* pixels that are met */
+    double mean, scale;
+    int zero;      /* at least */
+    double offset; /* in steps */
+  } cases[] = {{0, 255, 0, 1.0 / 255, 0, 0},
+               {0, 200, 0, 1.0 / 255, 0, 0},
+               {0, 255, 127.5, 1 / 127.5, 128, 0.5},
+               {3, 250, 127.5, 0.0078125, 125, 0.5},
+               {0, 255, 128, 1, 128, 0},
+               {0, 255, 255, 1, 255, 0},
+               {0, 255, 103.53, 1 / 57.375, 104, 0.47}};
+  for (int c = 0; c < COUNT_OF(cases); c++) {
+    Histogram *histogram = calloc(1, sizeof *histogram);
+    Affine affine;
+    double offset;
+    for (int pixel = cases[c].most; pixel >= cases[c].least; pixel--)
+      histogram_add(histogram, (float[]){(float)((pixel - cases[c].mean) * cases[c].scale)}, 1);
+    CHECK(affine_find(histogram, 0, 255, &affine, &offset));
+    CHECK_NEAR(affine.step, cases[c].scale, 1e-6 * cases[c].scale);
+    CHECK_NEAR(fabs(offset), cases[c].offset * cases[c].scale, 1e-4 * cases[c].scale);
+    CHECK(affine.zero >= cases[c].zero && affine.zero <= 255);
+    for (int pixel = cases[c].least; pixel <= cases[c].most; pixel++) {
+      double x = (pixel - cases[c].mean) * cases[c].scale;
+      double near = affine_value(&affine, affine_round(&affine, x - offset)) + offset;
+      CHECK_NEAR(near, x, 1e-4 * cases[c].scale);
+    }
+    free(histogram);
+  }
+}
+
+TEST(numbers_that_are_not_exact) {
+  float x[300];
+  Affine affine;
+  double offset;
+  for (int kind = 0; kind < 4; kind++) { /* any; squares; too few; too many */
+    static const int counts[] = {100, 100, 8, 300};
+    Histogram *histogram = calloc(1, sizeof *histogram);
+    random_state = 1;
+    for (int i = 0; i < counts[kind]; i++)
+      x[i] = kind == 0 ? (float)uniform() : kind == 1 ? (float)(i * i) : (float)i;
+    histogram_add(histogram, x, counts[kind]);
+    CHECK(!affine_find(histogram, 0, 255, &affine, &offset));
+    free(histogram);
+  }
+}
+
 /* The least error over a fine grid of ranges. */
 static double least_error(const float *x, int count, double least, double most, int low, int high) {
   double best = INFINITY;
@@ -426,6 +475,8 @@ TEST(shift) {
 int main(void) {
   RUN(affine);
   RUN(histogram);
+  RUN(exact_numbers);
+  RUN(numbers_that_are_not_exact);
   RUN(no_numbers);
   RUN(least_squares);
   RUN(outliers);

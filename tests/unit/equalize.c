@@ -191,9 +191,10 @@ TEST(what_stays) {
   }
 }
 
-static const float *known_ranges(const void *context, const Node *product) {
+static bool known_ranges(const void *context, const Node *product, Channels *channels) {
   (void)product;
-  return context;
+  *channels = (Channels){.absmax = context, .reach = 1};
+  return true;
 }
 
 /* Channels of ranges 1, 16, 0 and 4 before weights that are all alike get the ranges 4, 4 (sqrt), 0 and 4. */
@@ -208,12 +209,51 @@ TEST(known_ranges_count) {
                              "}\n";
   const float ranges[] = {1, 16, 0, 4};
   Equalized report =
-      equalize(text, &(Equalizing){.strength = 0.5, .absmax = known_ranges, .context = ranges});
+      equalize(text, &(Equalizing){.strength = 0.5, .channels = known_ranges, .context = ranges});
   CHECK_NEAR(report.largest, 4, 1e-6);
-  report = equalize(text, &(Equalizing){.strength = 1, .absmax = known_ranges, .context = ranges});
+  report = equalize(text, &(Equalizing){.strength = 1, .channels = known_ranges, .context = ranges});
   CHECK_NEAR(report.largest, 16, 1e-6);
-  report = equalize(text, &(Equalizing){.strength = 0, .absmax = known_ranges, .context = ranges});
+  report = equalize(text, &(Equalizing){.strength = 0, .channels = known_ranges, .context = ranges});
   CHECK_INT(report.products, 0);
+}
+
+typedef struct Known {
+  const float *ranges;
+  const double *squares;
+} Known;
+
+static bool known_channels(const void *context, const Node *product, Channels *channels) {
+  (void)product;
+  const Known *known = context;
+  *channels = (Channels){known->ranges, known->squares, 1};
+  return true;
+}
+
+/* Channels of ranges 1 and 16 before weights of 1, divided by s and 1 (the largest), with squares p and q on
+ * average. The noise, in parts of a constant, is that of x with that of weights,
+ *
+ *   (16 / 255)^2 (1 + s^2) + (1 / 127)^2 (p / s^2 + q),
+ *
+ * while 1 / 16 <= s: s = 1 / 16, 1 / 8, 1 / 4 and 1 / 2 are the strengths 1 to 0.25. The least of them counts
+ * if it is less than 0.8 of that of s = 1. */
+TEST(strength_by_noise) {
+  static const char text[] = "graph g(%x: f32[2,3]) -> (%y: f32[2,3]) {\n"
+                             "  const %w: f32[3,2] = [?6]\n"
+                             "  const %v: f32[2,3] = [1, 1, 1, 1, 1, 1]\n"
+                             "  %0: f32[2,2] = gemm %x, %w, _\n"
+                             "  %1: f32[2,2] = relu %0\n"
+                             "  %y: f32[2,3] = gemm %1, %v, _\n"
+                             "  return %y\n"
+                             "}\n";
+  static const float ranges[] = {1, 16};
+  static const struct {
+    double squares[2], largest;
+  } cases[] = {{{1 / 300.0, 256 / 300.0}, 16}, {{0.01, 0.01}, 8}, {{1 / 3.0, 256 / 3.0}, 4}, {{0.9, 230}, 1}};
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    Known known = {ranges, cases[i].squares};
+    Equalized report = equalize(text, &(Equalizing){.channels = known_channels, .context = &known});
+    CHECK_NEAR(report.largest, cases[i].largest, 1e-6);
+  }
 }
 
 /* Nothing before scales what the products read: one that alone reads it gets a multiplication. */
@@ -232,7 +272,7 @@ TEST(multiplications) {
              "  return %%y\n"
              "}\n",
              readers[i]);
-    Equalizing options = {.strength = 0.5, .absmax = known_ranges, .context = unequal};
+    Equalizing options = {.strength = 0.5, .channels = known_ranges, .context = unequal};
     Equalized report = equalize(text, &options);
     CHECK_INT(report.multiplied, i == 0);
     CHECK_INT(report.products + report.norms, 0);
@@ -250,6 +290,7 @@ int main(void) {
   RUN(transposed_and_scaled);
   RUN(what_stays);
   RUN(known_ranges_count);
+  RUN(strength_by_noise);
   RUN(multiplications);
   return tests_finish();
 }
