@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "passes/prune.h"
+#include "passes/rewrite.h"
 
 enum {
   MAX_CHANNELS = 4096,
@@ -168,12 +169,27 @@ static int block_rows(const Pruner *pruner) {
   return pruner->pruning->form == PRUNE_BLOCKS ? BLOCK_ROWS : 1;
 }
 
+/* Places of each channel in what a product reads as one row: of an image that is flattened channels-first,
+ * which the layout pass turns around; else 1. */
+static int64_t flattened_places(const Layer *layer) {
+  const Node *reshape = operand(layer->node, 0)->def;
+  if (!reshape || !node_is(reshape, &op_reshape)) return 1;
+  const Type *image = operand(reshape, 0)->type;
+  const Node *maker = operand(reshape, 0)->def;
+  while (maker && node_is_pointwise(maker)) maker = operand(maker, 0)->def;
+  if (!maker || op_attr_index(maker->op, "layout") < 0 || !node_string_is(maker, "layout", "nchw")) return 1;
+  int64_t places = 1;
+  for (int i = 2; i < image->rank; i++) places *= dim_is_const(image->dims[i]) ? image->dims[i]->value : 0;
+  return dim_is(image->dims[1], places > 0 ? layer->k / places : 0) ? places : 1;
+}
+
 /* Columns of neighbouring channels side by side. */
 static int *channel_order(Arena *arena, const Layer *layer) {
   int *order = NEW_ARRAY(arena, int, layer->k);
-  int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k, kernel = layer->k / channels;
+  int64_t places = layer->is_conv ? layer->k / layer->window.group_channels : flattened_places(layer);
+  int64_t channels = layer->k / places;
   bool last = layer->is_conv && layer->window.channels_last;
-  for (int64_t j = 0; j < layer->k; j++) order[j] = (int)(last ? j : j % channels * kernel + j / channels);
+  for (int64_t j = 0; j < layer->k; j++) order[j] = (int)(last ? j : j % channels * places + j / channels);
   return order;
 }
 

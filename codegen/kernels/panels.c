@@ -408,22 +408,51 @@ static Reg *table_entry(Emit *e, Buffer *table, Reg *at) {
   return loop_cast(loops_of(e), loop_load(loops_of(e), table, &at, 1, NULL), DTYPE_I64);
 }
 
-/* The steps of list `tap` of the tile's panel. */
-static void list_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, Reg *tap, Reg *x_last,
-                      Reg **acc) {
+/* Where in x the steps of a list start. */
+typedef struct Origin {
+  Reg *const *outer;
+  int outer_count;
+  Reg *last;
+} Origin;
+
+/* `length` steps of a list from `from` on, `at_once` at a time, each with sums of its own. */
+static void walk_list(Emit *e, const Tile *tile, const Origin *x, Reg *from, Reg *length, int at_once,
+                      Reg **sums) {
   Loops *loops = loops_of(e);
   int count = tile->height * tile->vectors;
+  Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
+  For loop = loop_for(loops, loop_int(loops, 0), length, at_once, count * at_once, sums);
+  for (int i = 0; i < at_once; i++) {
+    Reg *at = add(e, from, scaled(e, loop.counter, 1, i)), *step = table_entry(e, e->steps, at);
+    Reg *x_last = add(e, x->last, scaled(e, step, e->p.depth * e->p.channel_step, 0));
+    step_of_k(e, tile, x->outer, x->outer_count, at, x_last, loop.carried + i * count, next + i * count);
+  }
+  loop_end(loops, &loop, next);
+  for (int i = 0; i < count * at_once; i++) sums[i] = loop.results[i];
+}
+
+/* The steps of list `tap` of the tile's panel. A tile of few sums would wait for each of them: some steps at
+ * once have their own. */
+static void list_of_k(Emit *e, const Tile *tile, const Origin *x, Reg *tap, Reg **acc) {
+  enum { LATENCY = 4 };
+  Loops *loops = loops_of(e);
+  int count = tile->height * tile->vectors, at_once = count < LATENCY ? LATENCY / count : 1;
   Reg *list = add(e, scaled(e, first_panel(e, tile), e->p.all_taps, 0), tap);
   Reg *from = table_entry(e, e->starts, list), *to = table_entry(e, e->starts, scaled(e, list, 1, 1));
   Reg *length = loop_binary(loops, LOOP_SUB, to, from);
   length = loop_binary(loops, LOOP_MIN, length, loop_int(loops, e->longest)); /* threads ask for its time */
-  For loop = loop_for(loops, loop_int(loops, 0), length, 1, count, acc);
-  Reg *at = add(e, from, loop.counter), *step = table_entry(e, e->steps, at);
-  Reg *next[MAX_TILE_ROWS * MAX_TILE_VECTORS];
-  step_of_k(e, tile, x_outer, outer, at, add(e, x_last, scaled(e, step, e->p.depth * e->p.channel_step, 0)),
-            loop.carried, next);
-  loop_end(loops, &loop, next);
-  for (int i = 0; i < count; i++) acc[i] = loop.results[i];
+  if (at_once > 1) {
+    Reg *sums[LATENCY], *unit = loop_int(loops, at_once);
+    Reg *whole = mul(e, loop_binary(loops, LOOP_FLOORDIV, length, unit), unit);
+    for (int i = 0; i < count * at_once; i++)
+      sums[i] = i < count ? acc[i] : loop_const(loops, acc[i % count]->type, 0);
+    walk_list(e, tile, x, from, whole, at_once, sums);
+    for (int i = 0; i < count * at_once; i++)
+      acc[i % count] = i < count ? sums[i] : add(e, acc[i % count], sums[i]);
+    from = add(e, from, whole);
+    length = loop_binary(loops, LOOP_SUB, length, whole);
+  }
+  walk_list(e, tile, x, from, length, 1, acc);
 }
 
 /* `size` neighbouring elements of K: channels, and columns if they follow each other. The few channels of an
@@ -433,7 +462,7 @@ static void run_of_k(Emit *e, const Tile *tile, Reg *const *x_outer, int outer, 
   Loops *loops = loops_of(e);
   int count = tile->height * tile->vectors;
   if (e->p.sparse) {
-    list_of_k(e, tile, x_outer, outer, k, x_last, acc);
+    list_of_k(e, tile, &(Origin){x_outer, outer, x_last}, k, acc);
     return;
   }
   if (e->p.channel_step != 1) {
