@@ -89,7 +89,7 @@ static int64_t count_kept(const Panels *p, const Storage *form) {
   for (int64_t list = 0; list < form->lists; list++)
     for (int64_t row = 0; row < p->steps; row++)
       kept += !is_zero(p->data, step_at(p, form, list, row), form->width);
-  return kept;
+  return kept == 0 && form->kind == STEPS ? 1 : kept;
 }
 
 /* By a look at some. */
@@ -112,7 +112,8 @@ static bool read_panels(const Node *node, Panels *p) {
                 .taps = 1,
                 .width = w->dims[2]->value,
                 .columns = node_int(node, is_conv ? "channels" : "n")};
-  if (!p->data || p->data->splat || p->data->count == 0 || !has_many_zeros(p->data)) return false;
+  if (!p->data || p->data->count == 0 || !has_many_zeros(p->data)) return false;
+
   Window window = is_conv ? node_window(node) : (Window){.rank = 0};
   for (int s = 0; s < window.rank; s++) p->taps *= window.kernel[s];
   if (is_conv && window.group_channels % panel_depth(w->dtype) != 0) return false; /* steps across taps */
@@ -231,7 +232,7 @@ static Value *table(Builder *builder, Data *data) {
   return build_const(builder, type_static(builder->graph->module, data->dtype, 1, &data->count), data, NULL);
 }
 
-/* w, rows and starts. */
+/* w, rows and starts. Of nothing but zeros the last step is kept: a kernel reads some. */
 static bool keep_steps(Builder *builder, const Panels *p, const Storage *form, int64_t kept, Value *made[3]) {
   Module *module = builder->graph->module;
   size_t step_bytes = 0;
@@ -245,8 +246,9 @@ static bool keep_steps(Builder *builder, const Panels *p, const Storage *form, i
   for (int64_t list = 0; list < form->lists; list++) {
     for (int64_t row = 0; row < p->steps; row++) {
       int64_t at = step_at(p, form, list, row);
-      if (is_zero(p->data, at, form->width)) continue;
-      memcpy(to, from + (size_t)(at / form->width) * step_bytes, step_bytes);
+      bool is_last = list + 1 == form->lists && row + 1 == p->steps;
+      if (is_zero(p->data, at, form->width) && !(is_last && count == 0)) continue;
+      if (!p->data->splat) memcpy(to, from + (size_t)(at / form->width) * step_bytes, step_bytes);
       dtype_set_int(rows->dtype, data_bytes(rows), count++, row);
       to += step_bytes;
     }

@@ -1064,6 +1064,10 @@ static void sparse_cases(Check *check) {
   add_integer_gemm(check, 1, 64, 33, 0);
   add_half_gemm(check, DTYPE_BF16, true, 29, 64, 33);
   add_half_gemm(check, DTYPE_F16, true, OPEN, 64, 33);
+  check->zeros = 1;
+  add_gemm(check, 3, 40, 33, true, false);
+  add_conv(check, &cases[0], true, false);
+  check->zeros = 0.85;
   check->single = true;
   const int64_t rows[] = {16, 31, 77, OPEN}, depths[] = {40, 130};
   for (int i = 0; i < COUNT_OF(rows); i++)
