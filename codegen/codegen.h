@@ -7,7 +7,7 @@
 #ifndef TENON_CODEGEN_H
 #define TENON_CODEGEN_H
 
-#include "ir/ir.h"
+#include "ir/pass.h"
 
 /* The machine's own triple, cpu and features ("host"), or what the names say. Several cpus, "x86-64-v3,host",
  * become a list, the best first: the one with the widest vectors, of equal ones that with more features.

@@ -13,6 +13,7 @@
 #define TENON_CODEGEN_LLVM_H
 
 #include "ir/loop.h"
+#include "ir/pass.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>

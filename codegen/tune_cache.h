@@ -12,7 +12,7 @@
 #ifndef TENON_TUNE_CACHE_H
 #define TENON_TUNE_CACHE_H
 
-#include "ir/ir.h"
+#include "ir/pass.h"
 
 typedef struct TuneEntry {
   uint64_t key;

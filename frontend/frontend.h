@@ -8,7 +8,7 @@
 #ifndef TENON_FRONTEND_H
 #define TENON_FRONTEND_H
 
-#include "ir/ir.h"
+#include "ir/run.h"
 
 typedef struct ImportDim {
   const char *name; /* symbol as the model names it */

@@ -1,5 +1,5 @@
 /* difference.c -- how far tensors are apart, and random ones. */
-#include "ir/ir.h"
+#include "ir/run.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,6 +8,7 @@
  */
 #include "ir/intern.h"
 #include "ir/loop.h"
+#include "ir/run.h"
 
 #include "runtime/items.h"
 

@@ -8,7 +8,7 @@
  * A rewrite is known by its step, its pass, and the operator and name of its node, so that it is found again
  * in a run where others are missing; several may have the same key.
  */
-#include "ir/ir.h"
+#include "ir/pass.h"
 
 #include <string.h>
 

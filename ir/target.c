@@ -1,5 +1,5 @@
 /* target.c -- what the cost models ask of a machine. */
-#include "ir/ir.h"
+#include "ir/pass.h"
 
 int target_lanes(const Target *target, Dtype dtype) {
   int bits = dtype_bits(dtype);

@@ -4,7 +4,7 @@
  * Binding takes two rounds: an axis that is a bare symbol gives its value, then every axis must evaluate to
  * the size that was given. So `N` may stand beside `N+1`, but not alone as `N+1`.
  */
-#include "ir/ir.h"
+#include "ir/run.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #ifndef TENON_PASSES_H
 #define TENON_PASSES_H
 
-#include "ir/ir.h"
+#include "ir/pass.h"
 
 /* How the range of an activation is chosen from what was seen of it. */
 typedef enum RangeMethod {

@@ -1,6 +1,6 @@
 /* graph.c -- values, use lists, names, rewriting, copies, outputs, attributes, binding; and that the verifier
  * sees what is broken. */
-#include "ir/ir.h"
+#include "ir/run.h"
 #include "tests/test.h"
 
 typedef struct Fixture {

@@ -4,6 +4,7 @@
  * A case is a graph whose last node is lowered in up to three ways, on inputs of small integers; symbols N
  * and M are 5 and 3.
  */
+#include "ir/run.h"
 #include "tests/loop/loops.h"
 
 #include <math.h>

@@ -13,7 +13,7 @@
 #ifndef ORACLE_ONNXRUNTIME_H
 #define ORACLE_ONNXRUNTIME_H
 
-#include "ir/ir.h"
+#include "ir/run.h"
 
 enum { PEER_MAX_VALUES = 256 };
 

@@ -2,7 +2,7 @@
 #ifndef TENON_TESTS_RANDOM_GENERATE_H
 #define TENON_TESTS_RANDOM_GENERATE_H
 
-#include "ir/ir.h"
+#include "ir/run.h"
 
 typedef struct Random {
   uint64_t state;

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "ir/ir.h"
+#include "ir/run.h"
 #include "tests/test.h"
 
 static float number(int64_t i) { /* no two alike, so that no window has two largest */
