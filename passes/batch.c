@@ -41,6 +41,8 @@ bool graph_batch(Graph *graph, int size) {
   const Dim *from = graph->input_count ? first_size(graph->inputs[0]) : NULL, *to = dim_const(module, size);
   if (size == 1) return true;
   TRY(has_batch(graph, from));
+  bool is_one =
+      dim_is(from, 1); /* where it moves to another axis, it cannot be told from others that are 1 */
   FOR_EACH_NODE(node, graph) node->mark = 0; /* 1: its results have the batch */
   for (int i = 0; i < graph->input_count; i++) {
     const Type *type = graph->inputs[i]->type;
@@ -54,9 +56,9 @@ bool graph_batch(Graph *graph, int size) {
       node->mark |= x && (!x->def || x->def->mark);
     }
     if (!node->mark || node_is(node, &op_return)) continue;
-    TRY(node->region_count == 0 && first_size(result(node, 0)) == from);
+    TRY(node->region_count == 0 && (!is_one || first_size(result(node, 0)) == from));
     batch_sizes(node, from, to);
-    TRY(node_reinfer(node) && first_size(result(node, 0)) == to);
+    TRY(node_reinfer(node) && (!is_one || first_size(result(node, 0)) == to));
   }
   return true;
 }

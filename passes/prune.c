@@ -142,6 +142,20 @@ static void describe(Pruner *pruner) {
   if (!pruner->ties) pruner->pruning->reached = all > 0 ? zeros / all : 0;
 }
 
+/* Why a layer has kept all that it had. */
+static const char *why_whole(const Pruner *pruner, const Layer *layer) {
+  if (!pruner->ties) return "all weights are needed";
+  const char *tie = ties_reason(pruner->ties, layer_constant(layer), layer_row_axis(layer), 0);
+  return tie ? tie : "all channels are needed";
+}
+
+static void explain_whole(Pruner *pruner) {
+  for (int i = 0; i < pruner->plan.layer_count; i++) {
+    LedgerRow *row = pruner->plan.layers[i].row;
+    if (!row->form && !row->reason) row->reason = why_whole(pruner, &pruner->plan.layers[i]);
+  }
+}
+
 /* ---- what is worth it ---- */
 
 /* Why zeros cannot help the layer; NULL: they may. */
@@ -243,7 +257,9 @@ static bool judge(Pruner *pruner) {
   if (pruner->pruning->cost == COST_TIME && pruner->ties) TRY(plan_predict(plan));
   TRY(choose_by_time(pruner) && try_share(pruner, pruner->pruning->share) && choose_by_loss(pruner));
   describe(pruner);
-  return plan_predict(plan);
+  TRY(plan_predict(plan));
+  explain_whole(pruner);
+  return true;
 }
 
 static bool find_ties(Pruner *pruner) {

@@ -17,6 +17,8 @@ enum {
   MAX_CHANNELS = 4096,
   MAX_STAGES = 12,
   MOMENT_BYTES = 1 << 29,
+  MOST_LOOKED_AT = 4096,
+  FEWEST_SAMPLES = 2048,
   FEWEST_PLACES = 8192,
   PLACES_OF_COLUMN = 4,
   BLOCK_ROWS = 16
@@ -92,13 +94,13 @@ static void add_channels(Moments *moments, const Tensor *x, int axis, int sample
   arena_free(arena);
 }
 
-static void look_at_sample(const Pruner *pruner, const Look *look, int sample, const Tensor *seen) {
+static void look_at_sample(const Pruner *pruner, const Look *look, int sample, int samples,
+                           const Tensor *seen) {
   const Plan *plan = &pruner->plan;
   for (int i = 0; pruner->met && i < plan->activation_count; i++) {
     const Layer *reader = &plan->layers[plan->activations[i].layer];
     if (pruner->met[i].k)
-      add_channels(&pruner->met[i], &seen[i], channel_axis(reader, &seen[i]), sample,
-                   plan->ledger->samples->count);
+      add_channels(&pruner->met[i], &seen[i], channel_axis(reader, &seen[i]), sample, samples);
   }
   for (int i = 0; i < plan->layer_count; i++) {
     const Layer *layer = &plan->layers[i];
@@ -133,10 +135,12 @@ bool pruner_look(Pruner *pruner) {
   Tensor *seen = NEW_ARRAY(arena, Tensor, all);
   Look look;
   start_look(pruner, &look);
-  for (int sample = 0; sample < samples->count; sample++) {
-    plan_report(plan, "calibrating", sample, samples->count);
-    TRY(observer_run(&plan->observed, &samples->tensors[sample * samples->input_count], seen));
-    look_at_sample(pruner, &look, sample, seen + outputs);
+  int count = samples->count < MOST_LOOKED_AT ? samples->count : MOST_LOOKED_AT;
+  for (int sample = 0; sample < count; sample++) {
+    int64_t which = (int64_t)sample * samples->count / count;
+    plan_report(plan, "calibrating", sample, count);
+    TRY(observer_run(&plan->observed, &samples->tensors[which * samples->input_count], seen));
+    look_at_sample(pruner, &look, sample, count, seen + outputs);
     seen_free(seen, all);
   }
   for (int i = 0; i < plan->layer_count; i++) {
@@ -145,7 +149,7 @@ bool pruner_look(Pruner *pruner) {
     thinning->has_bias = layer_takes_bias(layer, operand(layer->node, 2));
     thinning->x_variance = variances(arena, &look.x[i], thinning->has_bias);
     thinning->y_variance = variances(arena, &look.y[i], true);
-    thinning->macs = (double)look.places[i] / samples->count * (double)(layer->rows * layer->k);
+    thinning->macs = (double)look.places[i] / count * (double)(layer->rows * layer->k);
   }
   return true;
 }
@@ -361,21 +365,37 @@ static bool open_stage(Stage *stage, int first, int end) {
   return stage->count == 0 || observer_build(&stage->thinned, values, stage->count);
 }
 
+static int64_t places_wanted(const Fit *fit) {
+  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
+  return wanted < FEWEST_PLACES ? FEWEST_PLACES : wanted;
+}
+
+/* Samples that have as many places as its layers want, evenly spread. */
+static int stage_samples(const Stage *stage) {
+  int all = stage->pruner->plan.ledger->samples->count;
+  double count = FEWEST_SAMPLES;
+  for (int i = 0; i < stage->count; i++) {
+    const Fit *fit = &stage->fits[i];
+    const Layer *layer = &stage->pruner->plan.layers[fit->number];
+    double places = stage->pruner->layers[fit->number].macs / (double)(layer->rows * layer->k);
+    count = fmax(count, (double)places_wanted(fit) / fmax(places, 1));
+  }
+  return count < all ? (int)count : all;
+}
+
 /* Places of a sample that are looked at. */
 static int64_t place_count(const Fit *fit, int64_t all, int samples) {
-  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
-  if (wanted < FEWEST_PLACES) wanted = FEWEST_PLACES;
-  int64_t count = (wanted + samples - 1) / samples;
+  int64_t count = (places_wanted(fit) + samples - 1) / samples;
   return all < count ? all : count;
 }
 
 /* x is what it meets now, y what it gave. */
-static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample) {
+static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample,
+                       int samples) {
   Arena *arena = arena_new();
   const Thinning *thinning = &pruner->layers[fit->number];
   Windows now = windows_of(arena, &fit->now, x, y);
-  int64_t count = place_count(fit, now.count, pruner->plan.ledger->samples->count),
-          rows = fit->now.group_rows, k = fit->now.k;
+  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
   float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
   float *xs = NEW_ARRAY(arena, float, count *k);
   for (int64_t i = 0; i < count; i++) {
@@ -400,14 +420,16 @@ static bool run_stage(Stage *stage) {
   int outputs = plan->observed.output_count, all = outputs + plan->observed.seen_count;
   Tensor *seen = NEW_ARRAY(stage->arena, Tensor, all),
          *now = NEW_ARRAY(stage->arena, Tensor, outputs + stage->count);
-  for (int sample = 0; sample < samples->count; sample++) {
-    const Tensor *inputs = &samples->tensors[sample * samples->input_count];
-    plan_report(plan, "fitting", stage->fits[0].number * samples->count + sample * stage->count,
-                plan->layer_count * samples->count);
+  int count = stage_samples(stage);
+  for (int sample = 0; sample < count; sample++) {
+    int64_t which = (int64_t)sample * samples->count / count;
+    const Tensor *inputs = &samples->tensors[which * samples->input_count];
+    plan_report(plan, "fitting", stage->fits[0].number * count + sample * stage->count,
+                plan->layer_count * count);
     TRY(observer_run(&plan->observed, inputs, seen) && observer_run(&stage->thinned, inputs, now));
     for (int i = 0; i < stage->count; i++)
       fit_sample(stage->pruner, &stage->fits[i], &now[outputs + i],
-                 &seen[outputs + plan->activation_count + stage->fits[i].number], sample);
+                 &seen[outputs + plan->activation_count + stage->fits[i].number], sample, count);
     seen_free(seen, all);
     seen_free(now, outputs + stage->count);
   }

@@ -26,11 +26,11 @@ from session import Session  # noqa: E402
 # form: samples to calibrate with, points that may be lost
 FORMS = {
     "int8": (128, 0.2),
-    "channels:0.3": (2000, 0.5),
-    "channels:0.5": (2000, 1.5),
-    "any:0.8": (2000, 1.0),
-    "blocks:0.7": (2000, 1.0),
-    "2:4": (2000, 0.5),
+    "channels:0.3": (10000, 0.5),
+    "channels:0.5": (10000, 1.5),
+    "any:0.8": (10000, 1.0),
+    "blocks:0.7": (10000, 1.0),
+    "2:4": (10000, 0.5),
 }
 
 
