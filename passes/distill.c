@@ -13,7 +13,7 @@
 
 #include "passes/student.h"
 
-enum { BATCH = 32, JUDGED = 8 /* one of so many samples */ };
+enum { BATCH = 32 };
 
 /* What Adam knows of a knob. */
 typedef struct Walker {
@@ -25,7 +25,7 @@ typedef struct Walk {
   Arena *arena;
   Walker *walkers; /* [knobs] */
   Mixture *batch;
-  int *order; /* [walked] */
+  int *order, *apart; /* [walked], [judged]: samples */
   int walked, judged, mixes;
   uint64_t random;
   int64_t steps, last_step;
@@ -67,7 +67,7 @@ static bool judge(Walk *walk, double *distance) {
   *distance = 0;
   for (int b = 0; b < batches; b++) {
     double part;
-    for (int k = 0; k < s->batch; k++) walk->batch[k] = (Mixture){.a = walk->walked + b * s->batch + k};
+    for (int k = 0; k < s->batch; k++) walk->batch[k] = (Mixture){.a = walk->apart[b * s->batch + k]};
     TRY(student_run(s, walk->batch, &part));
     *distance += part / batches;
     student_forget(s);
@@ -123,19 +123,29 @@ static bool has_floats_only(const Graph *graph) {
 }
 
 static Walk walk_open(Student *s) {
-  int count = s->pruner->plan.ledger->samples->count, judged = count / JUDGED / s->batch * s->batch;
-  Walk walk = {.student = s, .arena = s->arena, .judged = judged, .walked = count - judged, .random = 1};
+  const Pruner *pruner = s->pruner;
+  int count = pruner->plan.ledger->samples->count;
+  Walk walk = {.student = s, .arena = s->arena, .random = 1};
   walk.walkers = NEW_ARRAY(s->arena, Walker, s->knob_count);
   walk.batch = NEW_ARRAY(s->arena, Mixture, s->batch);
   walk.order = NEW_ARRAY(s->arena, int, count);
-  for (int i = 0; i < count; i++) walk.order[i] = i;
+  walk.apart = NEW_ARRAY(s->arena, int, count);
+  for (int i = 0; i < count; i++)
+    if (pruner_judges(pruner, i))
+      walk.apart[walk.judged++] = i;
+    else
+      walk.order[walk.walked++] = i;
+  if (walk.judged == 0) { /* there are few: they are judged by themselves */
+    memcpy(walk.apart, walk.order, sizeof *walk.apart * (size_t)count);
+    walk.judged = walk.walked;
+  }
   for (int i = 0; i < s->knob_count; i++) {
     int64_t size = knob_size(&s->knobs[i]);
     walk.walkers[i] = (Walker){NEW_ARRAY(s->arena, float, size), NEW_ARRAY(s->arena, float, size),
                                NEW_ARRAY(s->arena, float, size)};
   }
-  walk.mixes = has_floats_only(s->pruner->plan.graph);
-  walk.last_step = (int64_t)s->pruner->pruning->epochs * (walk.walked / s->batch);
+  walk.mixes = has_floats_only(pruner->plan.graph);
+  walk.last_step = (int64_t)pruner->pruning->epochs * (walk.walked / s->batch);
   return walk;
 }
 
@@ -147,10 +157,10 @@ static bool walk_all(Student *s) {
   least = before;
   for (int epoch = 0; epoch < s->pruner->pruning->epochs; epoch++) {
     TRY(walk_round(&walk, rate) && judge(&walk, &now));
-    if (now < least || walk.judged == 0) keep(&walk);
+    if (now < least) keep(&walk);
     least = fmin(least, now);
   }
-  bool better = least < before || walk.judged == 0;
+  bool better = least < before;
   float **best = NEW_ARRAY(s->arena, float *, s->knob_count);
   for (int i = 0; i < s->knob_count; i++) best[i] = walk.walkers[i].best;
   if (better) student_keep(s, best);

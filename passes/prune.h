@@ -56,6 +56,8 @@ void weights_choose(Pruner *pruner, double share);
 /* The weights of all layers, without (`refits` false) or with those left making up for those that go. */
 bool pruner_thin(Pruner *pruner, bool refits);
 
+/* Whether a sample is kept apart from all fits, to judge by. */
+bool pruner_judges(const Pruner *pruner, int sample);
 /* A layer that has stayed as it is gets weights and a bias that may change. */
 void pruner_hold(Pruner *pruner, int layer);
 

@@ -346,7 +346,7 @@ bool student_open(Student *s, Pruner *pruner, int batch, const char **why) {
   s->ends = NEW_ARRAY(arena, End, graph->output_count);
   s->shown = NEW_ARRAY(arena, Tensor, 2 * graph->output_count);
   s->inputs = NEW_ARRAY(arena, Tensor, samples_of(s)->input_count);
-  while (s->batch > samples_of(s)->count) s->batch /= 2;
+  while (s->batch > 1 && s->batch > samples_of(s)->count / 8) s->batch /= 2;
   Diag *last = graph->module->last_diag;
   TRY(find_batch(s));
   diags_take_back(graph->module, last);

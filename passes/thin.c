@@ -314,6 +314,11 @@ static bool start_layer(Pruner *pruner, int number, bool *loses) {
 
 /* ---- fitting ---- */
 
+bool pruner_judges(const Pruner *pruner, int sample) {
+  enum { JUDGED = 8 };
+  return pruner->pruning->epochs > 0 && sample % JUDGED == JUDGED - 1;
+}
+
 /* A layer while it is fitted. */
 typedef struct Fit {
   int number;
@@ -422,7 +427,8 @@ static bool run_stage(Stage *stage) {
          *now = NEW_ARRAY(stage->arena, Tensor, outputs + stage->count);
   int count = stage_samples(stage);
   for (int sample = 0; sample < count; sample++) {
-    int64_t which = (int64_t)sample * samples->count / count;
+    int which = (int)((int64_t)sample * samples->count / count);
+    if (pruner_judges(stage->pruner, which)) continue;
     const Tensor *inputs = &samples->tensors[which * samples->input_count];
     plan_report(plan, "fitting", stage->fits[0].number * count + sample * stage->count,
                 plan->layer_count * count);

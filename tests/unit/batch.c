@@ -1,4 +1,5 @@
-/* Graphs for several samples at once (passes/batch.c): each gets what it gets alone, or there is no such graph. */
+/* Graphs for several samples at once (passes/batch.c): each gets what it gets alone, or there is no such
+ * graph. */
 #include <stdlib.h>
 
 #include "passes/observe.h"
@@ -15,7 +16,8 @@ static Tensor make(int rank, const int64_t *dims, int samples, int first) {
   for (int i = 0; i < rank; i++) all[i] = i ? dims[i] : samples;
   tensor_new(&x, DTYPE_F32, rank, all);
   int64_t each = tensor_count(&x) / samples;
-  for (int64_t i = 0; i < tensor_count(&x); i++) ((float *)x.data)[i] = (float)((first * each + i) * 7 % 11) - 5;
+  for (int64_t i = 0; i < tensor_count(&x); i++)
+    ((float *)x.data)[i] = (float)((first * each + i) * 7 % 11) - 5;
   return x;
 }
 
