@@ -28,8 +28,7 @@ static bool check_finite(const Plan *plan, const Activation *activation, const T
           plan->graph->module,
           "calibration: what '%s' reads is %s at element %lld in sample %d: integers cannot stand for "
           "it; leave such samples out",
-          plan->layers[activation->layer].row->name, isnan(x[i]) ? "NaN" : "infinite", (long long)i,
-          sample + 1);
+          plan->layers[activation->layer].row->name, isnan(x[i]) ? "NaN" : "infinite", (long long)i, sample);
   return true;
 }
 

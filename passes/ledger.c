@@ -202,7 +202,25 @@ static void tally_sample(Tally *tally, const Pair *pair, int sample) {
   }
 }
 
+/* Whether the labels, if there are some, are classes of the first output. */
+static bool check_labels(const Plan *plan) {
+  Graph *graph = plan->graph;
+  const Samples *samples = plan->ledger->samples;
+  const Type *type = graph_output(graph, 0)->type;
+  if (!samples->labels) return true;
+  if (type->dtype != DTYPE_F32 || type->rank < 1)
+    return fail(graph->module, "labels want an output with a number for each class, but '%s' is %s",
+                graph->output_names[0], type_text(graph->module, type));
+  const Dim *classes = type->dims[type->rank - 1];
+  for (int i = 0; i < samples->count; i++)
+    if (samples->labels[i] < 0 || (dim_is_const(classes) && samples->labels[i] >= classes->value))
+      return fail(graph->module, "the label of sample %d is %lld, but '%s' is %s: classes count from 0", i,
+                  (long long)samples->labels[i], graph->output_names[0], type_text(graph->module, type));
+  return true;
+}
+
 bool plan_evaluate(Plan *plan) {
+  TRY(check_labels(plan));
   Ledger *ledger = plan->ledger;
   int count = ledger->sample_count = ledger->samples->count;
   Tally tally = {.least = 1};
