@@ -165,9 +165,19 @@ def align_form(values):
     return " ".join(value.ljust(width) if i < 2 else value.rjust(width) for i, (value, width) in enumerate(zip(values, FORM_WIDTHS)))
 
 
+def form_lines(row):
+    if "failed" in row:
+        return f"{row['model']} {row['form']} FAILED {row['failed']}"
+    return "\n".join(align_form(form_cells(row, run)) for run in row["runs"])
+
+
+def form_is_bad(row):
+    return "failed" in row or any(run["ratio"] < NO_SLOWER for run in row["runs"])
+
+
 def form_table(result):
     rows = [FORM_TITLES, ["---", "---"] + ["--:"] * (len(FORM_TITLES) - 2)]
-    rows += [form_cells(row, run) for row in result["rows"] for run in row["runs"]]
+    rows += [form_cells(row, run) for row in result["rows"] for run in row.get("runs", [])]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
