@@ -46,28 +46,41 @@ static void mix(float *to, const float *a, const float *b, float share, int64_t 
   for (int64_t i = 0; i < count; i++) to[i] = a[i] + share * (b[i] - a[i]);
 }
 
-/* The inputs of the graph. Only floats can be mixed. */
-static void load(Student *s, const Mixture *mixtures) {
+static const Tensor *input_of(const Samples *samples, int sample, int i) {
+  return &samples->tensors[sample * samples->input_count + i];
+}
+
+/* Whether all samples have the same sizes, so that they can lie side by side. */
+static bool are_alike(const Samples *samples) {
+  bool alike = true;
+  for (int k = 1; k < samples->count; k++)
+    for (int i = 0; i < samples->input_count; i++)
+      alike &= tensor_same_shape(input_of(samples, 0, i), input_of(samples, k, i));
+  return alike;
+}
+
+/* Room for input i of runs of samples that are as large as this one. */
+static bool make_input(Student *s, int i, const Tensor *sample) {
+  Tensor like = *sample;
+  if (s->batch > 1) like.dims[0] *= s->batch;
+  if (s->inputs[i].data && tensor_same_shape(&s->inputs[i], &like)) return true;
+  tensor_free(&s->inputs[i]);
+  return tensor_new(&s->inputs[i], like.dtype, like.rank, like.dims);
+}
+
+/* The inputs of the graph. Only floats of the same sizes can be mixed. */
+static bool load(Student *s, const Mixture *mixtures) {
   const Samples *samples = samples_of(s);
-  for (int i = 0; i < samples->input_count; i++)
+  for (int i = 0; i < samples->input_count; i++) {
+    TRY(make_input(s, i, input_of(samples, mixtures[0].a, i)));
     for (int k = 0; k < s->batch; k++) {
-      const Tensor *a = &samples->tensors[mixtures[k].a * samples->input_count + i],
-                   *b = &samples->tensors[mixtures[k].b * samples->input_count + i];
+      const Tensor *a = input_of(samples, mixtures[k].a, i), *b = input_of(samples, mixtures[k].b, i);
       char *to = (char *)s->inputs[i].data + tensor_size(a) * (size_t)k;
-      if (mixtures[k].share == 0 || a->dtype != DTYPE_F32)
+      if (mixtures[k].share == 0 || a->dtype != DTYPE_F32 || !tensor_same_shape(a, b))
         memcpy(to, a->data, tensor_size(a));
       else
         mix((float *)to, a->data, b->data, mixtures[k].share, tensor_count(a));
     }
-}
-
-static bool make_inputs(Student *s) {
-  const Samples *samples = samples_of(s);
-  for (int i = 0; i < samples->input_count; i++) {
-    Tensor like = samples->tensors[i];
-    if (s->batch > 1) like.dims[0] *= s->batch;
-    tensor_free(&s->inputs[i]);
-    TRY(tensor_new(&s->inputs[i], like.dtype, like.rank, like.dims));
   }
   return true;
 }
@@ -89,12 +102,12 @@ static bool open_teacher(Student *s) {
   static const double most_bytes = 1 << 29;
   const Plan *plan = &s->pruner->plan;
   observer_copy(&s->teacher, plan->graph, plan->options);
-  TRY(graph_batch(s->teacher.copy, s->batch));
+  TRY((s->batch == 1 || are_alike(samples_of(s))) && graph_batch(s->teacher.copy, s->batch));
   if (s->batch > 1 && bytes_between(s->teacher.copy) > most_bytes) return false;
   find_ends(s, s->teacher.copy);
   Value **values = NEW_ARRAY(s->arena, Value *, s->end_count);
   for (int e = 0; e < s->end_count; e++) values[e] = s->ends[e].value;
-  return make_inputs(s) && observer_build(&s->teacher, values, s->end_count);
+  return observer_build(&s->teacher, values, s->end_count);
 }
 
 static bool near(const Tensor *one, const Tensor *all, int k) {
@@ -116,8 +129,7 @@ static bool is_same(Student *s) {
   Mixture *first = NEW_ARRAY(s->arena, Mixture, s->batch);
   Tensor *alone = NEW_ARRAY(s->arena, Tensor, s->output_count);
   for (int k = 0; k < s->batch; k++) first[k] = (Mixture){.a = k};
-  load(s, first);
-  TRY(observer_run(&s->teacher, s->inputs, s->shown));
+  TRY(load(s, first) && observer_run(&s->teacher, s->inputs, s->shown));
   bool same = true;
   for (int k = 0; k < s->batch && same; k++) {
     same = observer_run(&plan->original, &samples->tensors[k * samples->input_count], alone);
@@ -294,8 +306,7 @@ static bool open_learner(Student *s) {
 
 bool student_run(Student *s, const Mixture *mixtures, double *distance) {
   int given = samples_of(s)->input_count;
-  load(s, mixtures);
-  TRY(observer_run(&s->teacher, s->inputs, s->shown));
+  TRY(load(s, mixtures) && observer_run(&s->teacher, s->inputs, s->shown));
   for (int i = 0; i < s->knob_count; i++) s->inputs[given + i] = s->knobs[i].now;
   for (int e = 0; e < s->end_count; e++) s->inputs[given + s->knob_count + e] = s->shown[s->output_count + e];
   bool ok = observer_run(&s->learner, s->inputs, s->outputs);
@@ -320,8 +331,7 @@ static bool find_squares(Student *s) {
   for (int b = 0; b < batches; b++) {
     for (int k = 0; k < s->batch; k++)
       mixtures[k] = (Mixture){.a = (int)((int64_t)(b * s->batch + k) * count / (batches * s->batch))};
-    load(s, mixtures);
-    TRY(observer_run(&s->teacher, s->inputs, s->shown));
+    TRY(load(s, mixtures) && observer_run(&s->teacher, s->inputs, s->shown));
     for (int e = 0; e < s->end_count; e++) {
       const Tensor *end = &s->shown[s->output_count + e];
       for (int64_t i = 0; i < tensor_count(end); i++)
