@@ -64,8 +64,8 @@ static bool is_zero(const Data *data, int64_t from, int64_t count) {
   return true;
 }
 
-/* Where the weights of column n of a panel from row `first` on are that are not 0, at most `most`, of as many
- * rows as a quartet; how many there are. */
+/* Which rows of the quartet from row `first` on have a weight that is not 0 in column n of a panel; how many.
+ */
 static int find_quartet(const Panels *p, int64_t panel, int64_t first, int64_t n, int places[QUARTET]) {
   int count = 0;
   for (int i = 0; i < QUARTET && first + i < p->steps; i++)
