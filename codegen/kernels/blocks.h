@@ -19,6 +19,7 @@ typedef struct Blocks {
   int lanes, rows, most_vectors;   /* the last two: limits of a tile */
   Buffer *floats;                  /* [k][columns of a tile]; many rows: weights */
   Buffer *sums;                    /* [rows][blocks]; few rows: of x, times what is taken off */
+  Buffer *word_sums;               /* [rows][words]; few rows of floats: of x, times -offset */
   Buffer *digits, *steps;          /* few rows of whole numbers, see blocks_few.c; NULL: of floats */
   Reg *panel;                      /* the tile: in which, */
   int64_t panel_columns, from;     /* which has so many columns, from which on, */
