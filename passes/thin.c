@@ -208,10 +208,12 @@ static int block_columns(const Pruner *pruner, const Layer *layer) {
   return channels % depth == 0 ? depth : 1;
 }
 
-/* How many blocks of weights lose how much of the variance that the layer gives. */
+/* How many blocks of weights lose how much of the variance that the layer gives; where less than a tenth of
+ * that is left when those that matter less are gone, more in proportion, so that no layer goes as a whole. */
 static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
   const Layer *layer = &pruner->plan.layers[number];
   const double *variance = pruner->layers[number].x_variance;
+  const double little = 0.1;
   Arena *arena = arena_new();
   int height = block_rows(pruner), width = block_columns(pruner, layer);
   int *order = channel_order(arena, layer), *first = NEW_ARRAY(arena, int, layer->k); /* of its block */
@@ -225,8 +227,20 @@ static void count_losses(const Pruner *pruner, int number, int64_t *bins) {
       losses[row / height * layer->k + first[j]] += loss;
       total += loss;
     }
-  for (int64_t i = 0; i < blocks * layer->k; i++)
-    if (first[i % layer->k] == i % layer->k) bins[bin_of(total > 0 ? losses[i] / total : 0)] += width;
+  int64_t *counts = NEW_ARRAY(arena, int64_t, BINS);
+  double *sums = NEW_ARRAY(arena, double, BINS), left = 1;
+  for (int64_t i = 0; i < blocks * layer->k; i++) {
+    if (first[i % layer->k] != i % layer->k) continue;
+    double loss = total > 0 ? losses[i] / total : 0;
+    int bin = bin_of(loss);
+    counts[bin]++;
+    sums[bin] += loss;
+  }
+  for (int bin = 0; bin < BINS; bin++) {
+    if (!counts[bin]) continue;
+    left = fmax(left - sums[bin], 0);
+    bins[bin_of(sums[bin] / (double)counts[bin] / fmin(left / little, 1))] += counts[bin] * width;
+  }
   arena_free(arena);
 }
 
