@@ -10,6 +10,7 @@ One line of each kind of thing:
     constants=[1]                            input 1 is an initializer of the model instead of an input
     dims={0: ["N", 3]}                       input 0 has the symbolic shape [N,3]
     ir=3                                     the version of the file format; before 4 initializers are inputs, too
+    compiled=True                            the interpreter cannot tell: it refuses more, or computes in wider numbers
     error="negative pads"                    the model must be refused, by a message that has this text
     nodes=[node("Abs", "x0", "t"), node("Neg", "t", "y0")]    a graph instead of one node; inputs are x0, x1, ..., outputs y0, y1, ...
     bf16(array), Raw("INT4", bits, shape)    tensors of types that numpy does not have
@@ -27,7 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 CASES = []
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "ops"))
-Case = collections.namedtuple("Case", "name graph opsets inputs outputs error ir")
+Case = collections.namedtuple("Case", "name graph opsets inputs outputs error ir compiled")
 
 # Element types that onnx 1.12 does not know, by their numbers in the specification.
 NEWER_TYPES = dict(FLOAT8E4M3FN=17, FLOAT8E4M3FNUZ=18, FLOAT8E5M2=19, FLOAT8E5M2FNUZ=20, UINT4=21, INT4=22, FLOAT4E2M1=23,
@@ -96,7 +97,7 @@ def value_info(tensor, name, dims):
     return helper.make_tensor_value_info(name, element_type(tensor), dims)
 
 
-def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), dims=None, error=None, nodes=None, ir=10, **attributes):
+def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), dims=None, error=None, nodes=None, ir=10, compiled=False, **attributes):
     """Adds a case; see above. `op` names it, too, where `nodes` are given."""
     inputs, outputs = [as_tensor(x) for x in inputs], [as_tensor(y) for y in outputs or ([np.float32(0)] if error else [])]
     name = f"{op}_{opset}_{name}".rstrip("_")
@@ -113,7 +114,7 @@ def case(op, name, inputs=(), outputs=(), opset=17, domains=None, constants=(), 
         [value_info(y, f"y{i}", None) for i, y in wanted.items()],
         [tensor_proto(given[i], f"x{i}") for i in constants])
     CASES.append(Case(name, graph, {"": opset, **domains}, {f"x{i}": x for i, x in given.items() if i not in constants},
-                      {f"y{i}": y for i, y in wanted.items()}, error, ir))
+                      {f"y{i}": y for i, y in wanted.items()}, error, ir, compiled))
 
 
 def as_tensor(x):

@@ -55,9 +55,10 @@ def main():
     cases = [c for c in case.CASES if not arguments.texts or any(text in c.name for text in arguments.texts)]
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
-        folder, interpreted = pathlib.Path(arguments.keep or temporary), [one for i, one in enumerate(cases) if i % arguments.compile]
-        said = verdicts(arguments.tenon, options, cases[::arguments.compile], folder)
-        said |= verdicts(arguments.tenon, [*options, "--interpret"], interpreted, folder)
+        folder = pathlib.Path(arguments.keep or temporary)
+        interpreted = [one for i, one in enumerate(cases) if i % arguments.compile and not one.compiled]
+        compiled = [one for i, one in enumerate(cases) if i % arguments.compile == 0 or one.compiled]
+        said = verdicts(arguments.tenon, options, compiled, folder) | verdicts(arguments.tenon, [*options, "--interpret"], interpreted, folder)
         for one in cases:
             wrong = complaint(one, said.get(one.name))
             failed += wrong != ""

@@ -24,7 +24,7 @@ for t in (1, 2):
     sizes = {0: ["N", 3, "T"]}
     product = x[:, :, 0] @ w if t == 1 else None
     case("If", f"rank_2_of_{t}", opset=17, inputs=[x, w], dims=sizes, nodes=[*question, node("Gemm", "t x1", "y0")],
-         **({"outputs": [product]} if t == 1 else {"error": "must have equally many elements"}))
+         compiled=True, **({"outputs": [product]} if t == 1 else {"error": "must have equally many elements"}))
     sums = np.einsum("nct,oc->not", x, kernel[:, :, 0])
     case("If", f"rank_3_of_{t}", opset=17, inputs=[x, kernel], dims=sizes, nodes=[*question, node("Conv", "t x1", "y0")],
          **({"outputs": [sums]} if t == 2 else {"error": "takes the branch that could not be compiled"}))

@@ -170,7 +170,7 @@ microsoft("MatMulNBits", "f16", [half, pack(q, 4), hs], [(half.astype(np.float32
 # so many weights that they stay packed
 many, ms, mz = np.random.default_rng(2).integers(0, 16, (200, 4, 32)), random(200, 4, low=0.01, high=0.1).astype(np.float16), np.random.default_rng(3).integers(0, 16, (200, 4))
 mw, mx = ((many - mz[..., None]) * ms[..., None].astype(np.float32)).astype(np.float32).reshape(200, 128)[:, :104], random(2, 3, 104).astype(np.float16)
-microsoft("MatMulNBits", "f16_many", [mx, pack(many, 4), ms, pack(mz, 4)], [(mx.astype(np.float32) @ mw.T).astype(np.float16)], constants=[1, 2, 3], N=200, K=104, bits=4, block_size=32)
+microsoft("MatMulNBits", "f16_many", compiled=True, inputs=[mx, pack(many, 4), ms, pack(mz, 4)], outputs=[(mx.astype(np.float32) @ mw.T).astype(np.float16)], constants=[1, 2, 3], N=200, K=104, bits=4, block_size=32)
 microsoft("MatMulNBits", "symbolic", [random(3, 32), pack(q, 4), hs.astype(np.float32)],
           [random(3, 32) @ ((q - 8) * hs[..., None].astype(np.float32)).astype(np.float32).reshape(rows, 32).T], dims={0: ["N", 32]}, constants=[1, 2], N=rows, K=32, bits=4, block_size=16)
 microsoft("MatMulNBits", "3_bits", [half, pack(q, 4), hs], None, N=rows, K=32, bits=3, block_size=16, error="weights of 3 bits")
