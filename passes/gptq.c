@@ -17,7 +17,8 @@
  * that are done are a matrix product for each block of columns.
  *
  * H is dampened by 1 % of the mean of its diagonal, so that it has a factor; columns that were always 0 then
- * have no others to make up for and are rounded to the nearest.
+ * have no others to make up for and are rounded to the nearest. Weights that are 0 stay so, as pruned ones
+ * do.
  */
 #include "passes/calibrate.h"
 
@@ -100,7 +101,8 @@ static void round_block(const Grid *grid, int row, const float *weights, const d
     for (int j = i + 1; j < end; j++) sum += mi[j] * errors[j];
     int column = order[i];
     Affine affine = grid_affine(grid, row, column);
-    int rounded = affine_round(&affine, weights[column] + sum / mi[i]);
+    double wanted = weights[column] == 0 ? 0 : weights[column] + sum / mi[i]; /* kernels may skip zeros */
+    int rounded = affine_round(&affine, wanted);
     q[column] = (int8_t)rounded;
     errors[i] = weights[column] - affine_value(&affine, rounded);
   }

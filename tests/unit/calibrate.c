@@ -414,6 +414,15 @@ TEST(gptq_of_dead_columns) {
   free(c);
 }
 
+TEST(gptq_keeps_zeros) {
+  random_state = 9;
+  Case *c = case_new(40, 7, 1);
+  for (int i = 0; i < ROWS * 40; i += 1 + i % 3) c->weights[i] = 0;
+  CHECK(gptq_round(&c->grid, c->weights, c->hessian, c->q));
+  for (int i = 0; i < ROWS * 40; i++) CHECK(c->weights[i] != 0 || c->q[i] == 0);
+  free(c);
+}
+
 /* The squared error of all results of x, which grid_error says without x. */
 static double result_error(const Grid *grid, const float *weights, const int8_t *q, const float *x,
                            int count) {
@@ -488,6 +497,7 @@ int main(void) {
   RUN(gptq_is_near_the_best);
   RUN(gptq_without_correlation);
   RUN(gptq_of_dead_columns);
+  RUN(gptq_keeps_zeros);
   RUN(gptq_of_groups);
   RUN(shift);
   return tests_finish();
