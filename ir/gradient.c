@@ -5,6 +5,7 @@
  * The nodes between xs and y are gone through from the last to the first. The gradient of a value is the sum
  * of what its users send back to it, and a rule tells what a node sends to one of its operands. Rules work on
  * whole tensors with the ordinary operators; what an operator has broadcast is summed up again (`fitted`).
+ * Operators that are made of others give way to these first (gradient_parts.c).
  */
 #include "ir/gradient.h"
 
@@ -168,16 +169,27 @@ static Value *rule_zero(Builder *b, const Node *node, int index, Value *g) {
   return mul(b, g, number(b, g, 0));
 }
 
+/* The sum along the node's axis, which stays with size 1. */
+static Value *row_sum(Builder *b, const Node *node, Value *x) {
+  const Type *type = y_of(node)->type;
+  int64_t axis = node_axis(node, "axis", type->rank);
+  const Dim *dims[MAX_RANK];
+  memcpy(dims, type->dims, sizeof *dims * (size_t)type->rank);
+  dims[axis] = dim_const(node_module(node), 1);
+  Value *sum = sum_over(b, x, &axis, 1);
+  return sum ? build_reshape(b, sum, type->rank, dims) : NULL;
+}
+
 /* y * (g - sum(g * y)) */
 static Value *rule_softmax(Builder *b, const Node *node, int index, Value *g) {
   (void)index;
-  Value *y = y_of(node);
-  int64_t axis = node_axis(node, "axis", y->type->rank);
-  const Dim *dims[MAX_RANK];
-  memcpy(dims, y->type->dims, sizeof *dims * (size_t)y->type->rank);
-  dims[axis] = dim_const(node_module(node), 1);
-  Value *sum = sum_over(b, mul(b, g, y), &axis, 1);
-  return sum ? mul(b, y, binary(b, &op_sub, g, build_reshape(b, sum, y->type->rank, dims))) : NULL;
+  return mul(b, y_of(node), binary(b, &op_sub, g, row_sum(b, node, mul(b, g, y_of(node)))));
+}
+
+/* g - exp(y) * sum(g) */
+static Value *rule_log_softmax(Builder *b, const Node *node, int index, Value *g) {
+  (void)index;
+  return binary(b, &op_sub, g, mul(b, unary(b, &op_exp, y_of(node)), row_sum(b, node, g)));
 }
 
 /* ---- Rules: elements of two operands ---- */
@@ -360,6 +372,7 @@ static const struct {
     {&op_floor, rule_zero},
     {&op_gemm, rule_gemm},
     {&op_log, rule_log},
+    {&op_log_softmax, rule_log_softmax},
     {&op_matmul, rule_matmul},
     {&op_max, rule_choice},
     {&op_max_pool, gradient_max_pool},
@@ -445,8 +458,23 @@ static bool fill(Gradients *all) {
   return true;
 }
 
+/* What they are made of is used in place of nodes, which stay for whoever still knows them. */
+static bool take_apart(Gradients *all, Value **y) {
+  if ((*y)->def) collect(all, (*y)->def->graph, (*y)->def);
+  for (int i = 0; i < all->count; i++) {
+    Value *parts;
+    TRY(gradient_parts(all->nodes[i], &parts));
+    if (!parts) continue;
+    if (*y == y_of(all->nodes[i])) *y = parts;
+    value_replace(y_of(all->nodes[i]), parts);
+  }
+  all->count = 0;
+  return true;
+}
+
 static bool find(Gradients *all, Value *y) {
   Builder *builder = all->builder;
+  TRY(take_apart(all, &y));
   Value *ones = spread(builder, number(builder, y, 1), y->type), **first;
   TRY(ones);
   if (y->def) collect(all, y->def->graph, y->def);

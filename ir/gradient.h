@@ -15,6 +15,12 @@ Value *gradient_missing(const Node *node, const char *what);
 Value *gradient_slice(Builder *b, Value *x, const Dim *const *starts, const Dim *const *sizes,
                       const int64_t *steps);
 
+/* ---- gradient_parts.c ---- */
+
+/* The value of a node that is given by operators with gradients, built before it; *parts_of_it is NULL for
+ * others. False with an error. */
+bool gradient_parts(Node *node, Value **parts_of_it);
+
 /* ---- gradient_windows.c ---- */
 
 GradientRule gradient_conv, gradient_max_pool, gradient_average_pool;

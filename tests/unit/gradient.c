@@ -156,6 +156,55 @@ TEST(parts) {
       "  %y: f32[4,4] = clip %x, %a, %b\n  return %y\n}\n");
 }
 
+/* An operator on elements of %a, x a little on, as the first x is 0, where many have a corner. */
+static void check_element(const char *op) {
+  char text[512];
+  snprintf(text, sizeof text,
+           "graph g(%%x: f32[3,7]) -> (%%y: f32[3,7]) {\n  const %%c: f32 = splat 0.05\n"
+           "  %%a: f32[3,7] = add %%x, %%c\n  %%y: f32[3,7] = %s\n  return %%y\n}\n",
+           op);
+  check_graph(text);
+}
+
+TEST(elements) {
+  static const char *const ops[] = {
+      "affine %a, alpha=-2, beta=1",
+      "celu %a, alpha=0.7",
+      "elu %a, alpha=1.5",
+      "selu %a",
+      "gelu %a",
+      "gelu %a, approximate=\"tanh\"",
+      "hard_sigmoid %a, alpha=0.4, beta=0.3",
+      "hard_swish %a",
+      "leaky_relu %a, alpha=0.2",
+      "log_softmax %a, axis=0",
+      "mish %a",
+      "scaled_tanh %a, alpha=1.7, beta=0.6",
+      "silu %a",
+      "softsign %a",
+  };
+  for (int i = 0; i < COUNT_OF(ops); i++) check_element(ops[i]);
+  check_graph("graph g(%x: f32[2,3,4], %w: f32[3,1]) -> (%y: f32[2,3,4]) {\n  const %c: f32 = splat 0.05\n"
+              "  %a: f32[2,3,4] = add %x, %c\n  %y: f32[2,3,4] = prelu %a, %w\n  return %y\n}\n");
+}
+
+TEST(norms) {
+  check_graph("graph g(%x: f32[2,3,4], %w: f32[4]) -> (%y: f32[2,3,4]) {\n"
+              "  %y: f32[2,3,4] = layer_norm %x, %w, epsilon=0.1\n  return %y\n}\n");
+  check_graph("graph g(%x: f32[3,2,3], %w: f32[2,3]) -> (%y: f32[3,2,3]) {\n"
+              "  const %s: f32[3] = [1, -2, 3]\n"
+              "  %y: f32[3,2,3] = layer_norm %x, %s, %w, axis=1, center=false\n  return %y\n}\n");
+}
+
+TEST(attention) {
+  check_graph("graph g(%x: f32[1,3,2,4], %w: f32[1,3,2,4]) -> (%y: f32[1,3,2,4]) {\n"
+              "  const %m: f32[3,3] = [0, 1, -1, 2, 0, 0, 1, 1, 0]\n"
+              "  %y: f32[1,3,2,4] = attention %x, %w, %x, %m, scale=0.5, q_perm=[0,2,1,3], k_perm=[0,2,1,3], "
+              "v_perm=[0,2,1,3], y_perm=[0,2,1,3]\n  return %y\n}\n");
+  check_graph("graph g(%x: f32[2,2,3,2], %w: f32[1,1,3,2]) -> (%y: f32[2,2,3,2]) {\n"
+              "  %y: f32[2,2,3,2] = attention %x, %w, %w, softcap=2\n  return %y\n}\n");
+}
+
 TEST(not_there) {
   Module *module = module_new("test");
   Graph *graph =
@@ -177,6 +226,9 @@ int main(void) {
   RUN(pools);
   RUN(overlapping_pools);
   RUN(parts);
+  RUN(elements);
+  RUN(norms);
+  RUN(attention);
   RUN(not_there);
   return tests_finish();
 }
