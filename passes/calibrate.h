@@ -134,6 +134,23 @@ bool moments_refit(const Moments *moments, float *weights);
 /* bias[rows] that makes the means of y right. */
 void moments_bias(const Moments *moments, const float *weights, double *bias);
 
+/* The same of products that have too many columns for that (wide.c): x and y of the places themselves. */
+typedef struct Pairs {
+  int rows, k;
+  int64_t room, fitted, apart; /* places there can be, that are fitted to, that only judge the fit */
+  float *x, *y;                /* [room][k], [room][rows] */
+  double *x_mean, *y_mean;     /* that were taken off */
+} Pairs;
+
+Pairs pairs_new(Arena *arena, int rows, int k, int64_t room);
+void pairs_add(Pairs *pairs, const float *x, const float *y, int64_t count); /* as many as there is room */
+void pairs_center(Pairs *pairs);
+double pairs_signal(const Pairs *pairs); /* the sum of |y|^2 */
+double pairs_error(const Pairs *pairs, const float *weights);
+/* Weights that are 0 stay. */
+void pairs_refit(const Pairs *pairs, float *weights);
+void pairs_bias(const Pairs *pairs, const float *weights, double *bias);
+
 /* losses[k]: what W x loses with each column of W, when those that lose least go first and the others make up
  * for them (the optimal brain surgeon, Hassibi and Stork 1992, for columns). gram[k][k]: W^T W; of it, too,
  * the elements [i][j] with i <= j count. */

@@ -29,18 +29,19 @@ void values_in_copy(const Graph *source, Value *const *values, int count, const 
   }
 }
 
-static bool show_values(Graph *copy, Value *const *values, int count) {
+/* Behind the first `own` outputs of the copy. */
+static bool show_values(Graph *copy, int own, Value *const *values, int count) {
   Arena *arena = copy->module->arena;
-  int all = copy->output_count + count;
+  int all = own + count;
   Value **outputs = NEW_ARRAY(arena, Value *, all);
   const char **names = NEW_ARRAY(arena, const char *, all);
-  for (int i = 0; i < copy->output_count; i++) {
+  for (int i = 0; i < own; i++) {
     outputs[i] = graph_output(copy, i);
     names[i] = copy->output_names[i];
   }
   for (int i = 0; i < count; i++) {
-    outputs[copy->output_count + i] = values[i];
-    names[copy->output_count + i] = arena_printf(arena, "observed %d", i);
+    outputs[own + i] = values[i];
+    names[own + i] = arena_printf(arena, "observed %d", i);
   }
   return graph_set_outputs(copy, all, outputs, names);
 }
@@ -70,10 +71,10 @@ void observer_copy(Observer *observer, const Graph *graph, const PassOptions *op
   observer->copy->state_count = 0;
 }
 
-static bool build(Observer *observer, Value *const *values, int count) {
+static bool build(Observer *observer, int own, Value *const *values, int count) {
   const Executor *executor = &observer->options->executor;
   observer->seen_count = count;
-  TRY(show_values(observer->copy, values, count) && optimise(observer->copy, observer->options));
+  TRY(show_values(observer->copy, own, values, count) && optimise(observer->copy, observer->options));
   if (!executor->open) return true;
   observer->runnable = executor->open(executor->context, observer->copy);
   module_drop_bytes(observer->copy->module); /* they are in the library now */
@@ -81,7 +82,12 @@ static bool build(Observer *observer, Value *const *values, int count) {
 }
 
 bool observer_build(Observer *observer, Value *const *values, int count) {
-  return pass_on(observer, build(observer, values, count));
+  return pass_on(observer, build(observer, observer->copy->output_count, values, count));
+}
+
+bool observer_build_values(Observer *observer, Value *const *values, int count) {
+  observer->output_count = 0;
+  return pass_on(observer, build(observer, 0, values, count));
 }
 
 bool observer_open(Observer *observer, const Graph *graph, const PassOptions *options, Value *const *values,

@@ -151,6 +151,7 @@ bool pruner_look(Pruner *pruner) {
     thinning->y_variance = variances(arena, &look.y[i], true);
     thinning->macs = (double)look.places[i] / count * (double)(layer->rows * layer->k);
   }
+  observer_close(&plan->observed);
   return true;
 }
 
@@ -338,7 +339,8 @@ typedef struct Fit {
   int number;
   Layer now; /* in the graph as it is by then */
   Kept kept;
-  Moments *moments; /* of its groups, as they are now */
+  Moments *moments; /* of its groups, as they are now; */
+  Pairs *pairs;     /* wide layers have these instead */
   int group_count;
 } Fit;
 
@@ -347,44 +349,78 @@ typedef struct Stage {
   Arena *arena;
   Fit *fits;
   int count;
-  Observer thinned;
+  Observer original, thinned; /* of both only what its layers need */
 } Stage;
 
-static int64_t moment_bytes(const Layer *layer) {
-  return 8 * layer_groups(layer) * layer->k * layer->k;
+static bool is_wide(const Layer *layer) {
+  enum { MAX_K = 8192 };
+  return layer->k > MAX_K;
+}
+
+/* Places of a wide layer that are kept. */
+static int64_t wide_room(const Layer *layer) {
+  int64_t room = MOMENT_BYTES / 4 / (layer->k + layer->rows);
+  return room < MOST_LOOKED_AT ? room : MOST_LOOKED_AT;
+}
+
+static int64_t fit_bytes(const Layer *layer) {
+  return is_wide(layer) ? MOMENT_BYTES : 8 * layer_groups(layer) * layer->k * layer->k;
 }
 
 /* A layer that meets the original's x and loses nothing has nothing to make up for. */
 static bool fits_layer(const Pruner *pruner, int number) {
-  enum { MAX_K = 8192 };
   const Layer *layer = &pruner->plan.layers[number];
   const Value *bias = operand(layer->node, 2);
-  return layer->k <= MAX_K && pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
+  if (is_wide(layer) && layer_groups(layer) > 1) return false;
+  return pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
+}
+
+/* Room for what it meets and gave. */
+static void start_fit(const Stage *stage, Fit *fit) {
+  int rows = (int)fit->now.group_rows, k = (int)fit->now.k;
+  fit->group_count = (int)layer_groups(&fit->now);
+  if (is_wide(&fit->now)) {
+    fit->pairs = NEW(stage->arena, Pairs);
+    *fit->pairs = pairs_new(stage->arena, rows, k, wide_room(&fit->now));
+    return;
+  }
+  fit->moments = NEW_ARRAY(stage->arena, Moments, fit->group_count);
+  for (int g = 0; g < fit->group_count; g++) fit->moments[g] = moments_new(stage->arena, rows, k);
+}
+
+static bool build_stage(Stage *stage, Node *const *thinned) {
+  const Plan *plan = &stage->pruner->plan;
+  Value **given = NEW_ARRAY(stage->arena, Value *, stage->count),
+        **met = NEW_ARRAY(stage->arena, Value *, stage->count);
+  for (int i = 0; i < stage->count; i++) {
+    given[i] = result(plan->layers[stage->fits[i].number].node, 0);
+    met[i] = operand(thinned[stage->fits[i].number], 0);
+  }
+  observer_copy(&stage->original, plan->graph, plan->options);
+  values_in_copy(plan->graph, given, stage->count, stage->original.copy, given);
+  return observer_build_values(&stage->original, given, stage->count) &&
+         observer_build_values(&stage->thinned, met, stage->count);
 }
 
 static bool open_stage(Stage *stage, int first, int end) {
   const Pruner *pruner = stage->pruner;
   const Plan *plan = &pruner->plan;
   Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
-  Value **values = NEW_ARRAY(stage->arena, Value *, end - first);
   stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
   observer_copy(&stage->thinned, plan->graph, plan->options);
   pruner_find(pruner, stage->thinned.copy, nodes);
   TRY(pruner_apply(pruner, stage->thinned.copy, nodes));
   for (int i = first; i < end; i++) {
     if (!fits_layer(pruner, i)) continue;
-    Fit *fit = &stage->fits[stage->count];
+    Fit *fit = &stage->fits[stage->count++];
     *fit = (Fit){.number = i, .now = layer_of(nodes[i]), .kept = pruner_kept(stage->arena, pruner, i)};
-    fit->group_count = (int)layer_groups(&fit->now);
-    fit->moments = NEW_ARRAY(stage->arena, Moments, fit->group_count);
-    for (int g = 0; g < fit->group_count; g++)
-      fit->moments[g] = moments_new(stage->arena, (int)fit->now.group_rows, (int)fit->now.k);
-    values[stage->count++] = operand(nodes[i], 0);
+    start_fit(stage, fit);
   }
-  return stage->count == 0 || observer_build(&stage->thinned, values, stage->count);
+  return stage->count == 0 || build_stage(stage, nodes);
 }
 
 static int64_t places_wanted(const Fit *fit) {
+  if (fit->pairs) return fit->pairs->room;
   int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
   return wanted < FEWEST_PLACES ? FEWEST_PLACES : wanted;
 }
@@ -428,7 +464,10 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
   for (int g = 0; g < fit->group_count; g++) {
     for (int64_t i = 0; i < count; i++)
       windows_read(&now, place_of(i, count, now.count, sample), g, xs + i * k);
-    moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
+    if (fit->pairs)
+      pairs_add(fit->pairs, xs, ys, count);
+    else
+      moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
   }
   arena_free(arena);
 }
@@ -436,9 +475,8 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
 static bool run_stage(Stage *stage) {
   Plan *plan = &stage->pruner->plan;
   const Samples *samples = plan->ledger->samples;
-  int outputs = plan->observed.output_count, all = outputs + plan->observed.seen_count;
-  Tensor *seen = NEW_ARRAY(stage->arena, Tensor, all),
-         *now = NEW_ARRAY(stage->arena, Tensor, outputs + stage->count);
+  Tensor *given = NEW_ARRAY(stage->arena, Tensor, stage->count),
+         *met = NEW_ARRAY(stage->arena, Tensor, stage->count);
   int count = stage_samples(stage);
   for (int sample = 0; sample < count; sample++) {
     int which = (int)((int64_t)sample * samples->count / count);
@@ -446,12 +484,11 @@ static bool run_stage(Stage *stage) {
     const Tensor *inputs = &samples->tensors[which * samples->input_count];
     plan_report(plan, "fitting", stage->fits[0].number * count + sample * stage->count,
                 plan->layer_count * count);
-    TRY(observer_run(&plan->observed, inputs, seen) && observer_run(&stage->thinned, inputs, now));
+    TRY(observer_run(&stage->original, inputs, given) && observer_run(&stage->thinned, inputs, met));
     for (int i = 0; i < stage->count; i++)
-      fit_sample(stage->pruner, &stage->fits[i], &now[outputs + i],
-                 &seen[outputs + plan->activation_count + stage->fits[i].number], sample, count);
-    seen_free(seen, all);
-    seen_free(now, outputs + stage->count);
+      fit_sample(stage->pruner, &stage->fits[i], &met[i], &given[i], sample, count);
+    seen_free(given, stage->count);
+    seen_free(met, stage->count);
   }
   return true;
 }
@@ -475,14 +512,23 @@ typedef struct Errors {
   double signal, before, after;
 } Errors;
 
-static bool fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
-  Thinning *thinning = &pruner->layers[fit->number];
-  int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
+/* The zeros of a wide layer are known before. */
+static bool fit_pairs(Pairs *p, bool has_bias, float *part, double *bias, Errors *errors) {
+  errors->before += pairs_error(p, part);
+  if (has_bias) pairs_center(p);
+  errors->signal += pairs_signal(p);
+  pairs_refit(p, part);
+  pairs_bias(p, part, bias);
+  errors->after += pairs_error(p, part);
+  return true;
+}
+
+static bool fit_moments(const Pruner *pruner, const Fit *fit, int group, float *part, double *bias,
+                        Errors *errors) {
+  const Thinning *thinning = &pruner->layers[fit->number];
+  int64_t rows = fit->now.group_rows, k = fit->now.k;
   Moments *m = &fit->moments[group];
   Arena *arena = arena_new();
-  float *part = NEW_ARRAY(arena, float, rows *k);
-  double *bias = NEW_ARRAY(arena, double, rows);
-  move_weights(fit, group, all_k, thinning->weights, part, false);
   errors->before += moments_error(m, part);
   if (thinning->has_bias) moments_center(m);
   errors->signal += m->yy;
@@ -492,26 +538,37 @@ static bool fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *e
   }
   bool ok =
       moments_refit(m, part) && (thinning->share == 0 || add_zeros(pruner, fit->number, group, m->xx, part));
-  if (ok) {
-    move_weights(fit, group, all_k, thinning->weights, part, true);
-    moments_bias(m, part, bias);
-  }
+  if (ok) moments_bias(m, part, bias);
   errors->after += ok ? moments_error(m, part) : 0;
+  arena_free(arena);
+  return ok;
+}
+
+static void fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
+  Thinning *thinning = &pruner->layers[fit->number];
+  int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
+  Arena *arena = arena_new();
+  float *part = NEW_ARRAY(arena, float, rows *k);
+  double *bias = NEW_ARRAY(arena, double, rows);
+  move_weights(fit, group, all_k, thinning->weights, part, false);
+  bool ok = fit->pairs ? fit_pairs(fit->pairs, thinning->has_bias, part, bias, errors)
+                       : fit_moments(pruner, fit, group, part, bias, errors);
+  if (ok) move_weights(fit, group, all_k, thinning->weights, part, true);
   for (int64_t r = 0; ok && thinning->has_bias && r < rows; r++)
     thinning->bias[fit->kept.rows[group * rows + r]] += bias[r];
   arena_free(arena);
-  return true;
 }
 
 static bool fit_stage(Pruner *pruner, int first, int end) {
   Stage stage = {.pruner = pruner, .arena = arena_new()};
   bool ok = open_stage(&stage, first, end) && (stage.count == 0 || run_stage(&stage));
+  observer_close(&stage.original);
   observer_close(&stage.thinned);
   for (int i = 0; ok && i < stage.count; i++) {
     Fit *fit = &stage.fits[i];
     LedgerRow *row = pruner->plan.layers[fit->number].row;
     Errors errors = {0};
-    for (int g = 0; ok && g < fit->group_count; g++) ok = fit_group(pruner, fit, g, &errors);
+    for (int g = 0; g < fit->group_count; g++) fit_group(pruner, fit, g, &errors);
     row->errors[0] = decibels(errors.signal, errors.before);
     row->errors[1] = decibels(errors.signal, errors.after);
   }
@@ -525,9 +582,9 @@ bool pruner_thin(Pruner *pruner, bool refits) {
   for (int i = 0; i < plan->layer_count; i++) TRY(start_layer(pruner, i, &loses));
   int most = (plan->layer_count + MAX_STAGES - 1) / MAX_STAGES;
   for (int first = 0, end; refits && first < plan->layer_count; first = end) {
-    int64_t bytes = moment_bytes(&plan->layers[first]);
+    int64_t bytes = fit_bytes(&plan->layers[first]);
     for (end = first + 1; end < plan->layer_count && end - first < most; end++) {
-      bytes += moment_bytes(&plan->layers[end]);
+      bytes += fit_bytes(&plan->layers[end]);
       if (bytes > MOMENT_BYTES) break;
     }
     TRY(fit_stage(pruner, first, end));
