@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 TOP = pathlib.Path(__file__).resolve().parents[1]
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "tenon/bench"
 VERSION = 1  # of the files: to be counted up when what is written below changes
+VERSION_QUANTIZED = 2  # of those that quantized.py makes of them
 WORD = "i64"
 
 
@@ -42,11 +43,6 @@ class Model:
         if self.float_model or self.is_quantized:
             return "quantized models"
         return "real models" if self.is_real else "further architectures" if self.further else "architectures"
-
-    @property
-    def noise(self):
-        """The root mean square of the difference of quantized outputs, over theirs, that is let pass."""
-        return ("--noise", "0.05") if self.kind == "quantized models" else ()
 
     @property
     def ranges(self):
@@ -205,12 +201,34 @@ def model_path(name):
     if MODELS[name].is_real:
         done = subprocess.run([TOP / "scripts/fetch", name], stdout=subprocess.PIPE, text=True, check=True)
         return pathlib.Path(done.stdout.strip().splitlines()[-1])
-    path = CACHE / f"{name}.{VERSION}.onnx"
+    model = MODELS[name]
+    path = CACHE / f"{name}.{VERSION_QUANTIZED if model.float_model else VERSION}.onnx"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        model = MODELS[name]
         (write_trees if model.trees else write_quantized if model.float_model else write)(name, path)
     return path
+
+
+def noise(name):
+    """Of a quantized model: the root mean square of the difference of outputs, over theirs, that is let pass, and its file with each float changed by up to
+    a millionth, which is what sums in another order do; its outputs tell how far roundings that fall otherwise may lead."""
+    if MODELS[name].kind != "quantized models":
+        return []
+    import numpy
+    import onnx
+    from onnx import numpy_helper
+    source = model_path(name)
+    path = CACHE / f"{source.stem}.shaken.onnx"
+    if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
+        model, random = onnx.load(str(source)), numpy.random.default_rng(1)
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT:
+                array = numpy_helper.to_array(tensor)
+                tensor.CopyFrom(numpy_helper.from_array((array * (1 + random.uniform(-1e-6, 1e-6, array.shape))).astype(numpy.float32), tensor.name))
+        part = path.with_suffix(f".{os.getpid()}")
+        onnx.save(model, str(part))
+        part.rename(path)
+    return ["--noise", "0.05", "--shaken", path]
 
 
 def open_path(name):

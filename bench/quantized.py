@@ -2,8 +2,10 @@
 
 static(path, part, words): QuantizeLinear and DequantizeLinear around what has integer kernels: u8 activations, i8 weights by channel, i32 biases.
 Convolution networks are quantized throughout, others at their products with constant weights only. dynamic: such products
-become DynamicQuantizeLinear and MatMulInteger with u8 weights. int4: they get weights of 4 bits. static_signed: static with i8 activations,
+become DynamicQuantizeLinear and MatMulInteger with i8 weights by channel. int4: they get weights of 4 bits. static_signed: static with i8 activations,
 of the same steps.
+
+All are in the forms that ONNX Runtime has fast kernels for: a peer is only one at its best.
 """
 import pathlib
 import subprocess
@@ -17,8 +19,6 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 WEIGHTED = {"Conv", "Gemm", "MatMul"}
 THROUGHOUT = WEIGHTED | {"Add", "MaxPool", "GlobalAveragePool", "Relu", "Clip", "Flatten"}
 BOUNDS = {"Relu", "Clip"}  # they stay with what is before them
-
-
 
 class Graph:
     def __init__(self, path):
@@ -89,6 +89,13 @@ def weight_parts(graph, node):
     return graph.constant(name + "_q", q), graph.constant(name + "_scale", scale), graph.constant(name + "_zeros", zeros), axis, scale
 
 
+def widen_bias(graph, add, sums):
+    """Three axes for a bias that is added to a product: of a vector ONNX Runtime makes a Gemm, which it then finds no integer kernel for."""
+    for i, name in enumerate(add.input):
+        if name in graph.constants and add.input[1 - i] in sums:
+            add.input[i] = graph.constant(name + "_wide", graph.constants[name].reshape(1, 1, -1))
+
+
 def static_signed(path, part, words):
     static(path, part, words, lowest=-128)
 
@@ -121,6 +128,7 @@ def static(path, part, words, lowest=0):
         graph.add("DequantizeLinear", [name + "_quantized", scale, zero], [name + "_real"])
 
     outputs = {value.name for value in graph.graph.output}
+    sums = {node.output[0] for node in chosen if node.op_type == "MatMul"}
     for value in graph.graph.input:
         if value.name in scales:
             pair(value.name)
@@ -140,6 +148,8 @@ def static(path, part, words, lowest=0):
                     bias = graph.constant(node.input[2] + "_q", numpy.rint(graph.constants[node.input[2]] / unit).astype(numpy.int32))
                     graph.add("DequantizeLinear", [bias, graph.constant(node.input[2] + "_unit", unit)], [node.input[2] + "_real"], axis=0)
                     copy.input[2] = node.input[2] + "_real"
+        elif node.op_type == "Add":
+            widen_bias(graph, copy, sums)
         graph.nodes.append(copy)
         for name in node.output:
             if name in scales and name not in outputs:
@@ -154,18 +164,15 @@ def dynamic(path, part, words):
         if node.op_type != "MatMul" or not graph.is_weighted(node):
             graph.nodes.append(node)
             continue
-        x, name = node.input[0], node.input[1]
+        x = node.input[0]
         if x not in done:
             graph.add("DynamicQuantizeLinear", [x], [x + "_quantized", x + "_scale", x + "_zero"])
             done.add(x)
-        w = graph.constants[name]
-        low, high = min(float(w.min()), 0), max(float(w.max()), 0)
-        scale, zero = parameters(low, high)
-        q = numpy.clip(numpy.rint(w / scale) + zero, 0, 255).astype(numpy.uint8)
+        q, scale, zeros, *_ = weight_parts(graph, node)
         y = node.output[0]
-        graph.add("MatMulInteger", [x + "_quantized", graph.constant(name + "_q", q), x + "_zero", graph.constant(name + "_zero", zero)], [y + "_sums"])
+        graph.add("MatMulInteger", [x + "_quantized", q, x + "_zero", zeros], [y + "_sums"])
         graph.add("Cast", [y + "_sums"], [y + "_cast"], to=TensorProto.FLOAT)
-        graph.add("Mul", [x + "_scale", graph.constant(name + "_scale", scale)], [y + "_scale"])
+        graph.add("Mul", [x + "_scale", scale], [y + "_scale"])
         graph.add("Mul", [y + "_cast", y + "_scale"], [y])
     graph.save(part)
 
