@@ -44,6 +44,18 @@ static PruneCost read_cost(const Arguments *arguments) {
   return strcmp(text, "bytes") == 0 ? COST_BYTES : COST_TIME;
 }
 
+/* A fit has as many unknowns as a layer has inputs. */
+static void warn_few(const Pruning *p) {
+  enum { FEW = 64 };
+  int count = p->ledger.samples->count;
+  if (p->refits && count < FEW)
+    fprintf(stderr,
+            "warning: weights are fitted to %d sample%s: what is left will not do for others. Give more with "
+            "--calib; "
+            "--calib-samples takes thousands.\n",
+            count, count == 1 ? "" : "s");
+}
+
 static bool read_pruning(Module *module, const Arguments *arguments, const Quantization *quantization,
                          Pruning *p) {
   bool is_random = false;
@@ -61,6 +73,8 @@ static bool read_pruning(Module *module, const Arguments *arguments, const Quant
         "warning: no --calib: what matters is judged, and weights are fitted, by %d random inputs, and the "
         "results will be bad. Give data like that of use.\n",
         p->ledger.samples->count);
+  else
+    warn_few(p);
   return true;
 }
 

@@ -96,12 +96,28 @@ static bool read_recovery(Module *module, const Arguments *arguments, unsigned *
   return true;
 }
 
+static bool is_same(const Tensor *a, const Tensor *b) {
+  return tensor_size(a) == tensor_size(b) &&
+         (a->dtype == DTYPE_STRING || !memcmp(a->data, b->data, tensor_size(a)));
+}
+
+/* An array that has been repeated or never been filled says little. */
+static void warn_same(const Samples *samples) {
+  int same = 1, inputs = samples->input_count;
+  for (int i = inputs;
+       i < samples->count * inputs && is_same(&samples->tensors[i], &samples->tensors[i % inputs]); i++)
+    same = i / inputs + 1;
+  if (samples->count > 1 && same == samples->count)
+    fprintf(stderr, "warning: all %d samples are the same: that is as good as one of them\n", samples->count);
+}
+
 bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bool *is_random) {
   ledger->times_decide = option_flag(arguments, "tune");
   ledger->samples = NEW(module->arena, Samples);
   ledger->progress = show_progress;
   TRY(read_drop(module, arguments, &ledger->max_drop));
   TRY(samples_from_options(module, arguments, ledger->samples));
+  warn_same(ledger->samples);
   *is_random = ledger->samples->count == 0;
   return !*is_random || random_samples(module, ledger->samples);
 }

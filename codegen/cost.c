@@ -38,14 +38,36 @@ static const Share *share_of(const char *schedule) {
   return share;
 }
 
-static double constant_count(const Dim *dim) {
-  return dim && dim_is_const(dim) ? (double)dim->value : 0;
+/* ---- sizes --------------------------------------------------------------------------------------------- */
+
+static bool counts_samples(const Graph *graph, const Dim *symbol) {
+  for (int i = 0; i < graph->input_count; i++) {
+    const Type *type = graph->inputs[i]->type;
+    if (type_is_tensor(type) && type->rank > 0 && type->dims[0] == symbol) return true;
+  }
+  return false;
 }
+
+static bool estimate(const void *context, const Dim *symbol, int64_t *value) {
+  enum { OPEN = 128 };
+  *value = counts_samples(context, symbol) ? 1 : OPEN;
+  return true;
+}
+
+/* 0 when it depends on what does not fit together. */
+int64_t size_estimate(const Node *node, const Dim *dim) {
+  int64_t size = 0;
+  const Graph *whole = node->graph;
+  while (whole->owner) whole = whole->owner->graph;
+  return dim && dim_eval_with(dim, estimate, whole, &size) && size > 0 ? size : 0;
+}
+
+/* ---- time ---------------------------------------------------------------------------------------------- */
 
 /* Seconds of the products of a node. */
 static double work(const Node *node, const Target *target, const char *schedule) {
   const Share *share = share_of(schedule);
-  double macs = node->op->macs ? constant_count(node->op->macs(node)) : 0,
+  double macs = node->op->macs ? (double)size_estimate(node, node->op->macs(node)) : 0,
          peak = target->peak_gflops * 1e9 / 2 / (share->one_pipe ? target->fma_pipes : 1);
   Dtype dtype = node->operand_count ? operand(node, 0)->type->dtype : DTYPE_F32;
   if (dtype_is_byte(dtype)) return macs / (peak * target->byte_gain * share->bytes);
@@ -53,10 +75,13 @@ static double work(const Node *node, const Target *target, const char *schedule)
   return macs / (peak * share->f32);
 }
 
-static double bytes_of(const Value *value) {
-  size_t bytes = 0;
-  int64_t count = value && type_is_tensor(value->type) ? type_static_count(value->type) : 0;
-  return count > 0 && dtype_bytes(value->type->dtype, count, &bytes) ? (double)bytes : 0;
+static double bytes_of(const Node *node, const Value *value) {
+  size_t eight = 0; /* elements: of i4 two share a byte */
+  if (!value || !type_is_tensor(value->type) || !dtype_bytes(value->type->dtype, 8, &eight)) return 0;
+  double bytes = (double)eight / 8;
+  for (int axis = 0; axis < value->type->rank; axis++)
+    bytes *= (double)size_estimate(node, value->type->dims[axis]);
+  return bytes;
 }
 
 /* Whether it reads of its first operand only what it gives. */
@@ -70,9 +95,9 @@ static bool picks(const Node *node) {
 static double traffic(const Node *node, const Target *target) {
   enum { L2_GBPS = 80, L3_GBPS = 40 };
   double bytes = 0, results = 0;
-  for (int i = 0; i < node->result_count; i++) results += bytes_of(result(node, i));
+  for (int i = 0; i < node->result_count; i++) results += bytes_of(node, result(node, i));
   for (int i = 0; i < node->operand_count; i++) {
-    double read = bytes_of(operand(node, i));
+    double read = bytes_of(node, operand(node, i));
     bytes += picks(node) && read > results ? results : read;
   }
   bytes += results;

@@ -112,8 +112,10 @@ const char *schedule_choose(const Node *node, const Target *target, int rank);
 Kernel *schedule_kernel(const Node *node, const char *name, const Target *target, const Places *places,
                         const char *schedule);
 
-/* What a run of a scheduled kernel takes by the cost model; sizes that are open count nothing (cost.c). */
+/* What a run of a scheduled kernel takes by the cost model, and what sizes that are open are taken to be
+ * there: samples, the first axis of inputs, may come one by one, others are some hundred (cost.c). */
 double kernel_seconds(const Node *node, const Target *target);
+int64_t size_estimate(const Node *node, const Dim *dim);
 
 /* Whether it is an lstm, gru or rnn. */
 bool node_is_cell(const Node *node);

@@ -494,22 +494,35 @@ static bool eval_pair(DimKind kind, int64_t a, int64_t b, int64_t *result) {
   }
 }
 
-bool dim_eval(const Dim *dim, const char *const *symbols, const int64_t *values, int count, int64_t *result) {
+bool dim_eval_with(const Dim *dim, DimLookup *lookup, const void *context, int64_t *result) {
   if (dim->kind == DIM_CONST) {
     *result = dim->value;
     return true;
   }
-  if (dim->kind == DIM_SYMBOL) {
-    for (int i = 0; i < count; i++)
-      if (strcmp(symbols[i], dim->symbol) == 0) {
-        *result = values[i];
-        return true;
-      }
-    return false;
-  }
+  if (dim->kind == DIM_SYMBOL) return lookup(context, dim, result);
   int64_t a, b;
-  TRY(dim_eval(dim->a, symbols, values, count, &a) && dim_eval(dim->b, symbols, values, count, &b));
+  TRY(dim_eval_with(dim->a, lookup, context, &a) && dim_eval_with(dim->b, lookup, context, &b));
   return eval_pair(dim->kind, a, b, result);
+}
+
+typedef struct Binding {
+  const char *const *symbols;
+  const int64_t *values;
+  int count;
+} Binding;
+
+static bool look_up(const void *context, const Dim *symbol, int64_t *value) {
+  const Binding *binding = context;
+  for (int i = 0; i < binding->count; i++)
+    if (strcmp(binding->symbols[i], symbol->symbol) == 0) {
+      *value = binding->values[i];
+      return true;
+    }
+  return false;
+}
+
+bool dim_eval(const Dim *dim, const char *const *symbols, const int64_t *values, int count, int64_t *result) {
+  return dim_eval_with(dim, look_up, &(Binding){symbols, values, count}, result);
 }
 
 const Dim *dim_substitute(Module *module, const Dim *dim, const char *symbol, const Dim *by) {

@@ -196,6 +196,9 @@ bool dim_is(const Dim *dim, int64_t value); /* a constant of that value */
 /* The value with symbols[i] = values[i]; false when a symbol is missing, a division is by zero or it
  * overflows. */
 bool dim_eval(const Dim *dim, const char *const *symbols, const int64_t *values, int count, int64_t *result);
+/* The same with the values that `lookup` gives, which returns false for a symbol that it does not know. */
+typedef bool DimLookup(const void *context, const Dim *symbol, int64_t *value);
+bool dim_eval_with(const Dim *dim, DimLookup *lookup, const void *context, int64_t *result);
 const Dim *dim_substitute(Module *module, const Dim *dim, const char *symbol, const Dim *by);
 char *dim_text(Module *module, const Dim *dim); /* "N", "past+1", "floordiv(H,2)" */
 

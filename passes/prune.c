@@ -197,15 +197,15 @@ static bool time_zeros(Pruner *pruner) {
   return ok;
 }
 
-/* Tries zeros in all layers without making up for them: that is enough for their times. Those that are no
- * faster for them keep all weights, and their rows the times of both. */
-static bool choose_by_time(Pruner *pruner) {
+/* Layers that are no faster for their zeros are to keep all weights, and their rows the times of both.
+ * *any: whether there are some. */
+static bool refuse_slow(Pruner *pruner, bool *any) {
   const Plan *plan = &pruner->plan;
+  *any = false;
   if (pruner->ties || plan->options->portable || !plan->options->target) return true;
   bool *slow = NEW_ARRAY(plan->graph->module->arena, bool, plan->layer_count);
-  weights_choose(pruner, pruner->pruning->share);
-  TRY(pruner_thin(pruner, false) && plan_predict(&pruner->plan));
-  if (!find_slow(pruner, slow)) return true;
+  *any = find_slow(pruner, slow);
+  if (!*any) return true;
   TRY(time_zeros(pruner));
   for (int i = 0; i < plan->layer_count; i++)
     if (slow[i]) plan->layers[i].row->reason = "not faster";
@@ -251,13 +251,26 @@ static bool choose_by_loss(Pruner *pruner) {
       100 * pruning->share, 100 * all, 100 * least, 100 * ledger->max_drop);
 }
 
+/* Zeros in all layers, without making up for them: that is enough to see which are slow. */
+static bool try_zeros(Pruner *pruner) {
+  bool any;
+  if (pruner->ties) return true;
+  weights_choose(pruner, pruner->pruning->share);
+  return pruner_thin(pruner, false) && plan_predict(&pruner->plan) && refuse_slow(pruner, &any);
+}
+
+/* Where the fit has left other zeros than the trial, a layer can turn out to be slow after all. */
 static bool judge(Pruner *pruner) {
   Plan *plan = &pruner->plan;
+  bool again = true;
   TRY(observer_open(&plan->original, plan->graph, plan->options, NULL, 0));
   if (pruner->pruning->cost == COST_TIME && pruner->ties) TRY(plan_predict(plan));
-  TRY(choose_by_time(pruner) && try_share(pruner, pruner->pruning->share) && choose_by_loss(pruner));
-  describe(pruner);
-  TRY(plan_predict(plan));
+  TRY(try_zeros(pruner));
+  while (again) {
+    TRY(try_share(pruner, pruner->pruning->share) && choose_by_loss(pruner));
+    describe(pruner);
+    TRY(plan_predict(plan) && refuse_slow(pruner, &again));
+  }
   explain_whole(pruner);
   return true;
 }

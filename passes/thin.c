@@ -320,6 +320,7 @@ static bool start_layer(Pruner *pruner, int number, bool *loses) {
   Thinning *thinning = &pruner->layers[number];
   *loses |= pruner->ties || thinning->share > 0;
   thinning->weights = NULL;
+  layer->row->errors[0] = layer->row->errors[1] = 0;
   if (!*loses) return true;
   take_weights(pruner, number);
   for (int64_t group = 0; thinning->share > 0 && group < layer_groups(layer); group++)

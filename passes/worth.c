@@ -1,11 +1,11 @@
 /*
  * worth.c -- which layers stay narrow: those that are faster for it and do not cost too much.
  *
- * A layer goes back when the narrow form takes longer. Of the others each brings noise into the outputs
- * (sensitivity.c), and that of all is about the sum. Some of it is cheap to be rid of: a layer goes back to
- * what is fast and more exact while that takes away a far larger share of the noise than it adds to the time.
- * With a bound on what may be lost (Ledger.max_drop) those with the most noise go back then, as few as it
- * takes.
+ * A layer goes back when the narrow form takes longer, unless bytes are worth more. Of the others each brings
+ * noise into the outputs (sensitivity.c), and that of all is about the sum. Some of it is cheap to be rid of:
+ * a layer goes back to what is fast and more exact while that takes away a far larger share of the noise than
+ * it adds to the time. With a bound on what may be lost (Ledger.max_drop) those with the most noise go back
+ * then, as few as it takes.
  */
 #include "passes/quantize.h"
 
@@ -190,7 +190,7 @@ static void count_bytes(Plan *plan) {
 
 bool plan_judge(Plan *plan) {
   TRY(plan_predict(plan));
-  bool changed = give_back_slow(plan);
+  bool changed = plan->options->preference != PREFER_SIZE && give_back_slow(plan);
   TRY(plan_find_sensitivity(plan));
   TRY(give_back_noisy(plan, &changed));
   TRY((!changed || plan_predict(plan)) && plan_evaluate(plan) && choose_by_loss(plan));

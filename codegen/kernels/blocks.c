@@ -27,14 +27,16 @@ static bool blocks_match(const Node *node, const Node *anchor, const Target *tar
   if (!anchor || !node_is(anchor, &op_gemm_blocks) || node_int(anchor, "packed") != BLOCKS_PANEL)
     return false;
   if (target_lanes(target, DTYPE_F32) > 16) return false;
-  for (int i = BLOCKS_A; i <= BLOCKS_SCALE; i++)
-    if (i != BLOCKS_C && !value_is_direct(node, operand(anchor, i))) return false;
+  const Value *scale = operand(anchor, BLOCKS_SCALE);
+  if (!value_is_direct(node, operand(anchor, BLOCKS_A)) || !value_is_direct(node, operand(anchor, BLOCKS_Q)))
+    return false;
+  if (!value_is_literal(scale) && !value_is_direct(node, scale)) return false;
   const Value *zero = operand(anchor, BLOCKS_ZERO);
   if (zero && !value_is_literal(zero) && (zero->type->rank == 0 || !value_is_direct(node, zero)))
     return false;
   int64_t k = operand(anchor, BLOCKS_A)->type->dims[1]->value;
   return k <= MAX_LOCAL_BYTES / 2 / (BLOCKS_PANEL * (int64_t)sizeof(float)) &&
-         !value_is_literal(operand(anchor, BLOCKS_Q)) && !value_is_literal(operand(anchor, BLOCKS_SCALE));
+         !value_is_literal(operand(anchor, BLOCKS_Q));
 }
 
 static const char *blocks_choose(const Node *node, const Node *anchor, const Target *target, int rank) {
@@ -100,6 +102,7 @@ Reg *blocks_number(Blocks *b, Reg *words, int index) {
 }
 
 Reg *blocks_scale(Blocks *b, Reg *block, int v) {
+  if (!b->scale) return loop_const(loops_of(b), (LoopType){DTYPE_F32, b->lanes}, b->factor);
   return loop_cast(loops_of(b), blocks_vector(b, b->scale, block, v), DTYPE_F32);
 }
 
@@ -252,14 +255,18 @@ static void prepare_many(Blocks *b, const char *schedule) {
   b->floats = blocks_local(b, "floats", DTYPE_F32, 2, (int64_t[]){b->k, (int64_t)b->most_vectors * b->lanes});
 }
 
-static void read_zero(Blocks *b) {
+/* An operand in panels, or the number that all of it is. */
+static Buffer *read_panels(Blocks *b, Value *value, double *literal) {
+  if (value && !value_is_literal(value)) return lower_buffer(b->lower, value);
+  if (value) value_scalar(value, literal);
+  return NULL;
+}
+
+static void read_scale_and_zero(Blocks *b) {
   enum { BITS_4 = 16, BITS_8 = 256 };
-  Value *zero = operand(b->anchor, BLOCKS_ZERO);
   double literal = 0;
-  if (zero && value_is_literal(zero))
-    value_scalar(zero, &literal);
-  else if (zero)
-    b->zero = lower_buffer(b->lower, zero);
+  b->scale = read_panels(b, operand(b->anchor, BLOCKS_SCALE), &b->factor);
+  b->zero = read_panels(b, operand(b->anchor, BLOCKS_ZERO), &literal);
   b->offset = literal + (b->bits == 4 ? BITS_4 : BITS_8);
 }
 
@@ -289,7 +296,6 @@ static void blocks_body(Lower *lower, void *context) {
   Blocks b = {.lower = lower, .anchor = anchor};
   b.x = lower_buffer(lower, operand(anchor, BLOCKS_A));
   b.q = lower_buffer(lower, operand(anchor, BLOCKS_Q));
-  b.scale = lower_buffer(lower, operand(anchor, BLOCKS_SCALE));
   b.bits = (int)node_int(anchor, "bits");
   b.each = 32 / b.bits;
   b.k = operand(anchor, BLOCKS_A)->type->dims[1]->value;
@@ -297,7 +303,7 @@ static void blocks_body(Lower *lower, void *context) {
   b.size = node_int(anchor, "size") < b.k ? node_int(anchor, "size") : b.k;
   b.count = (b.k + b.size - 1) / b.size;
   b.lanes = lower->lanes = target_lanes(variant->target, DTYPE_F32);
-  read_zero(&b);
+  read_scale_and_zero(&b);
   all_groups(&b, variant);
 }
 

@@ -13,6 +13,7 @@ typedef struct Blocks {
   Lower *lower;
   const Node *anchor;
   Buffer *x, *q, *scale, *zero;    /* zero NULL: the number `offset` is all there is to take off */
+  double factor;                   /* scale NULL: this */
   double offset;                   /* what numbers are larger than weights over scale, beside *zero */
   int bits, each;                  /* of a number; numbers in a word */
   int64_t k, columns, size, count; /* the last two: rows of a block, blocks */

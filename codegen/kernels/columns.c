@@ -50,11 +50,10 @@ static bool is_pointwise(const Node *anchor) {
          !attr_has_other(anchor, "strides", 1) && !attr_has_other(anchor, "pads", 0);
 }
 
-/* Of x, as one row of pixels, which collapse makes of images; many if a size is open. */
-static int64_t row_count(const Type *x) {
+/* Of x, as one row of pixels, which collapse makes of images. */
+static int64_t row_count(const Node *node, const Type *x) {
   int64_t count = 1;
-  for (int axis = 0; axis + 1 < x->rank; axis++)
-    count *= dim_is_const(x->dims[axis]) ? x->dims[axis]->value : INT16_MAX;
+  for (int axis = 0; axis + 1 < x->rank; axis++) count *= size_estimate(node, x->dims[axis]);
   return count;
 }
 
@@ -66,7 +65,7 @@ static bool columns_match(const Node *node, const Node *anchor, const Target *ta
     return false;
   if (operand(anchor, PRODUCT_W)->type->dtype != DTYPE_F32) return false;
   int64_t k = x->dims[x->rank - 1]->value;
-  if (row_count(x) < lanes) return false;
+  if (row_count(node, x) < lanes) return false;
   return value_is_direct(node, operand(anchor, PRODUCT_X)) && sparse_lists_fit(node, anchor, k) &&
          k <= MAX_LOCAL_BYTES / 2 / (lanes * MAX_VECTORS * (int64_t)sizeof(float));
 }

@@ -199,10 +199,13 @@ void half_cases(Check *check) {
 
 /* ---- weights of few bits */
 
+/* The same zero point or scale for all blocks. */
+enum { ONE_ZERO = 1, ONE_SCALE = 2 };
+
 typedef struct BlocksCase {
   int64_t m, k, n, size;
   Dtype dtype, scales, zeros; /* DTYPE_NONE: no zero point */
-  bool one_zero;
+  unsigned single;            /* ONE_ZERO, ONE_SCALE */
 } BlocksCase;
 
 static Value *random_bits(Check *check, Dtype dtype, int rank, const int64_t *dims) {
@@ -223,12 +226,16 @@ static Value *random_scales(Check *check, Dtype dtype, int rank, const int64_t *
 
 static void add_blocks(Check *check, const BlocksCase *c, int number) {
   int64_t q[] = {c->n, c->k}, blocks[] = {c->n, (c->k + c->size - 1) / c->size};
-  Value *zero = c->zeros == DTYPE_NONE ? NULL
-                : c->one_zero          ? build_scalar(&check->builder, c->zeros, 5)
-                                       : random_bits(check, c->zeros, 2, blocks);
-  Value *operands[] = {input(check, 2, (int64_t[]){c->m, c->k}), random_bits(check, c->dtype, 2, q),
-                       number % 2 ? weight(check, 1, &c->n) : NULL,
-                       random_scales(check, c->scales, 2, blocks), zero};
+  Value *zero = c->zeros == DTYPE_NONE   ? NULL
+                : (c->single & ONE_ZERO) ? build_scalar(&check->builder, c->zeros, 5)
+                                         : random_bits(check, c->zeros, 2, blocks);
+  Value *operands[] = {
+      input(check, 2, (int64_t[]){c->m, c->k}), random_bits(check, c->dtype, 2, q),
+      number % 2 ? weight(check, 1, &c->n) : NULL,
+      (c->single & ONE_SCALE)
+          ? build_splat(&check->builder, type_static(check->module, c->scales, 2, blocks), 0.25)
+          : random_scales(check, c->scales, 2, blocks),
+      zero};
   Node *node = node_new(&check->builder, &op_gemm_blocks, operands, 5);
   node_set_int(node, "size", c->size);
   Value *y = node_finish(node) ? result(node, 0) : NULL;
@@ -275,19 +282,21 @@ static void add_blocks_model(Check *check, int form) {
 }
 
 void blocks_cases(Check *check) {
-  static const BlocksCase cases[] = {{1, 64, 130, 32, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
-                                     {2, 64, 64, 16, DTYPE_I4, DTYPE_F16, DTYPE_NONE, false},
-                                     {3, 72, 65, 32, DTYPE_U4, DTYPE_F32, DTYPE_F32, true},
-                                     {5, 40, 33, 8, DTYPE_U8, DTYPE_BF16, DTYPE_U8, false},
-                                     {8, 96, 16, 96, DTYPE_I8, DTYPE_F32, DTYPE_NONE, false},
-                                     {9, 64, 100, 64, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
-                                     {29, 56, 129, 24, DTYPE_I8, DTYPE_F16, DTYPE_I8, false},
-                                     {14, 8, 1, 1000, DTYPE_I4, DTYPE_F32, DTYPE_I4, true},
-                                     {1, 136, 70, 1000, DTYPE_U8, DTYPE_F32, DTYPE_U8, true},
-                                     {1, 12, 48, 4, DTYPE_I8, DTYPE_F32, DTYPE_I8, false},
-                                     {4, 64, 20, 32, DTYPE_U2, DTYPE_F32, DTYPE_U2, false},
-                                     {OPEN, 64, 70, 16, DTYPE_U4, DTYPE_F32, DTYPE_U4, false},
-                                     {1, 7, 20, 3, DTYPE_U4, DTYPE_F32, DTYPE_NONE, false}};
+  static const BlocksCase cases[] = {{1, 64, 130, 32, DTYPE_U4, DTYPE_F32, DTYPE_U4, 0},
+                                     {2, 64, 64, 16, DTYPE_I4, DTYPE_F16, DTYPE_NONE, 0},
+                                     {3, 72, 65, 32, DTYPE_U4, DTYPE_F32, DTYPE_F32, ONE_ZERO},
+                                     {5, 40, 33, 8, DTYPE_U8, DTYPE_BF16, DTYPE_U8, 0},
+                                     {8, 96, 16, 96, DTYPE_I8, DTYPE_F32, DTYPE_NONE, 0},
+                                     {9, 64, 100, 64, DTYPE_U4, DTYPE_F32, DTYPE_U4, 0},
+                                     {29, 56, 129, 24, DTYPE_I8, DTYPE_F16, DTYPE_I8, 0},
+                                     {14, 8, 1, 1000, DTYPE_I4, DTYPE_F32, DTYPE_I4, ONE_ZERO},
+                                     {1, 136, 70, 1000, DTYPE_U8, DTYPE_F32, DTYPE_U8, ONE_ZERO},
+                                     {1, 12, 48, 4, DTYPE_I8, DTYPE_F32, DTYPE_I8, 0},
+                                     {4, 64, 20, 32, DTYPE_U2, DTYPE_F32, DTYPE_U2, 0},
+                                     {OPEN, 64, 70, 16, DTYPE_U4, DTYPE_F32, DTYPE_U4, 0},
+                                     {1, 7, 20, 3, DTYPE_U4, DTYPE_F32, DTYPE_NONE, 0},
+                                     {1, 64, 70, 32, DTYPE_I4, DTYPE_F16, DTYPE_NONE, ONE_SCALE},
+                                     {OPEN, 40, 33, 8, DTYPE_U8, DTYPE_F32, DTYPE_U8, ONE_ZERO | ONE_SCALE}};
   for (int i = 0; i < COUNT_OF(cases); i++) add_blocks(check, &cases[i], i);
   for (int form = 0; form < 6; form++) add_blocks_model(check, form);
 }
