@@ -49,17 +49,53 @@ bool channels_choose(Pruner *pruner, double share);
 
 /* ---- thin.c ---- */
 
+/* Places that are looked at for all samples together, and of wide layers for each of their columns. */
+enum { FEWEST_PLACES = 8192, PLACES_OF_COLUMN = 4 };
+/* One of `count` places of `all`, evenly spread, in each sample others. */
+int64_t pruner_place(int64_t i, int64_t count, int64_t all, int sample);
+
 /* The variances and macs of all layers. */
 bool pruner_look(Pruner *pruner);
 /* The share of each layer, so that `share` of all weights goes. */
 void weights_choose(Pruner *pruner, double share);
-/* The weights of all layers, without (`refits` false) or with those left making up for those that go. */
-bool pruner_thin(Pruner *pruner, bool refits);
-
-/* Whether a sample is kept apart from all fits, to judge by. */
-bool pruner_judges(const Pruner *pruner, int sample);
+/* A layer gets weights of its own, with zeros. Not before the first that loses something: *loses. */
+bool pruner_start(Pruner *pruner, int layer, bool *loses);
+/* Zeros in a group of its rows, [group_rows, k]. Without xx by variances alone, and nothing makes up for
+ * them. */
+bool pruner_zero(const Pruner *pruner, int layer, int64_t group, const double *xx, float *weights);
 /* A layer that has stayed as it is gets weights and a bias that may change. */
 void pruner_hold(Pruner *pruner, int layer);
+
+/* ---- fit.c ---- */
+
+/* The weights of all layers, without (`refits` false) or with those left making up for those that go. */
+bool pruner_thin(Pruner *pruner, bool refits);
+/* Whether a sample is kept apart from all fits, to judge by. */
+bool pruner_judges(const Pruner *pruner, int sample);
+
+/* ---- frontier.c ---- */
+
+/* How far both networks have been gone through. */
+typedef struct Frontier {
+  Pruner *pruner;
+  Arena *arena;
+  Value **values; /* of the plan's graph, what the rest of it reads; none: it is at the inputs */
+  int count;
+  int *samples, sample_count; /* their numbers */
+  Tensor *original, *thinned; /* [samples][count] */
+  Tensor *inputs;             /* of a run */
+  bool is_at_end;             /* it went as far as it was to go */
+} Frontier;
+
+/* At the inputs, with at most so many samples, less those to judge by. Close it in any case. */
+Frontier frontier_open(Pruner *pruner, int most);
+void frontier_close(Frontier *frontier);
+/* To before a node, with the weights that there are by now; or it stays. False with a Diag. */
+bool frontier_advance(Frontier *frontier, const Node *to);
+/* Opens a copy, the original or thinned, that gives values of the plan's graph behind the frontier. */
+bool frontier_observe(const Frontier *frontier, bool thinned, Value *const *values, int count,
+                      Observer *observer);
+bool frontier_run(const Frontier *frontier, bool thinned, int sample, Observer *observer, Tensor *seen);
 
 /* ---- distill.c ---- */
 

@@ -1,11 +1,8 @@
 /*
- * thin.c -- the weights of layers from which some went.
+ * thin.c -- which weights of layers become 0.
  *
- * Layers are fitted in stages, from the inputs to the outputs. For each stage the graph is compiled as it is
- * by then, with all that goes gone and the layers of earlier stages fitted. It runs over the samples beside
- * the original; what a layer meets in it, and what it gave in the original there, are the moments (refit.c)
- * from which its weights and bias follow. So a layer makes up for its own losses and for those of all before
- * it.
+ * What layers meet and give over the samples says what each weight matters, and so how many of each layer can
+ * go. Which ones is decided again when the layer is fitted (fit.c).
  */
 #include <math.h>
 #include <string.h>
@@ -13,16 +10,7 @@
 #include "passes/prune.h"
 #include "passes/rewrite.h"
 
-enum {
-  MAX_CHANNELS = 4096,
-  MAX_STAGES = 12,
-  MOMENT_BYTES = 1 << 29,
-  MOST_LOOKED_AT = 4096,
-  FEWEST_SAMPLES = 2048,
-  FEWEST_PLACES = 8192,
-  PLACES_OF_COLUMN = 4,
-  BLOCK_ROWS = 16
-};
+enum { MAX_CHANNELS = 4096, MOST_LOOKED_AT = 4096, BLOCK_ROWS = 16 };
 
 /* ---- what layers meet and give ---- */
 
@@ -70,8 +58,7 @@ static int channel_axis(const Layer *layer, const Tensor *tensor) {
   return layer->is_conv ? layer->window.channel_axis : tensor->rank - 1;
 }
 
-/* One of `count` places of `all`, evenly spread, in each sample others. */
-static int64_t place_of(int64_t i, int64_t count, int64_t all, int sample) {
+int64_t pruner_place(int64_t i, int64_t count, int64_t all, int sample) {
   double shift = sample * 0.6180339887498949; /* of the golden ratio: its multiples fill the unit interval */
   int64_t place = (int64_t)(((double)i + shift - floor(shift)) * (double)all / (double)count);
   return place < all ? place : all - 1;
@@ -86,7 +73,7 @@ static void add_channels(Moments *moments, const Tensor *x, int axis, int sample
   for (int i = axis + 1; i < x->rank; i++) behind *= x->dims[i];
   float *rows = NEW_ARRAY(arena, float, count *channels);
   for (int64_t i = 0; i < count; i++) {
-    int64_t place = place_of(i, count, all, sample);
+    int64_t place = pruner_place(i, count, all, sample);
     const float *at = (const float *)x->data + place / behind * behind * channels + place % behind;
     for (int64_t c = 0; c < channels; c++) rows[i * channels + c] = at[c * behind];
   }
@@ -272,8 +259,7 @@ void weights_choose(Pruner *pruner, double share) {
 
 /* ---- zeros ---- */
 
-/* Zeros in a group of rows; nothing is known of xx: by variances alone, and nothing makes up for them. */
-static bool add_zeros(const Pruner *pruner, int number, int64_t group, const double *xx, float *weights) {
+bool pruner_zero(const Pruner *pruner, int number, int64_t group, const double *xx, float *weights) {
   const Layer *layer = &pruner->plan.layers[number];
   const Thinning *thinning = &pruner->layers[number];
   Arena *arena = arena_new();
@@ -314,8 +300,7 @@ void pruner_hold(Pruner *pruner, int number) {
   if (!pruner->layers[number].weights) take_weights(pruner, number);
 }
 
-/* Layers before the first that loses something stay as they are. */
-static bool start_layer(Pruner *pruner, int number, bool *loses) {
+bool pruner_start(Pruner *pruner, int number, bool *loses) {
   const Layer *layer = &pruner->plan.layers[number];
   Thinning *thinning = &pruner->layers[number];
   *loses |= pruner->ties || thinning->share > 0;
@@ -324,271 +309,6 @@ static bool start_layer(Pruner *pruner, int number, bool *loses) {
   if (!*loses) return true;
   take_weights(pruner, number);
   for (int64_t group = 0; thinning->share > 0 && group < layer_groups(layer); group++)
-    TRY(add_zeros(pruner, number, group, NULL, thinning->weights + group * layer->group_rows * layer->k));
-  return true;
-}
-
-/* ---- fitting ---- */
-
-bool pruner_judges(const Pruner *pruner, int sample) {
-  enum { JUDGED = 8 };
-  return pruner->pruning->epochs > 0 && sample % JUDGED == JUDGED - 1;
-}
-
-/* A layer while it is fitted. */
-typedef struct Fit {
-  int number;
-  Layer now; /* in the graph as it is by then */
-  Kept kept;
-  Moments *moments; /* of its groups, as they are now; */
-  Pairs *pairs;     /* wide layers have these instead */
-  int group_count;
-} Fit;
-
-typedef struct Stage {
-  Pruner *pruner;
-  Arena *arena;
-  Fit *fits;
-  int count;
-  Observer original, thinned; /* of both only what its layers need */
-} Stage;
-
-static bool is_wide(const Layer *layer) {
-  enum { MAX_K = 8192 };
-  return layer->k > MAX_K;
-}
-
-/* Places of a wide layer that are kept. */
-static int64_t wide_room(const Layer *layer) {
-  int64_t room = MOMENT_BYTES / 4 / (layer->k + layer->rows);
-  return room < MOST_LOOKED_AT ? room : MOST_LOOKED_AT;
-}
-
-static int64_t fit_bytes(const Layer *layer) {
-  return is_wide(layer) ? MOMENT_BYTES : 8 * layer_groups(layer) * layer->k * layer->k;
-}
-
-/* A layer that meets the original's x and loses nothing has nothing to make up for. */
-static bool fits_layer(const Pruner *pruner, int number) {
-  const Layer *layer = &pruner->plan.layers[number];
-  const Value *bias = operand(layer->node, 2);
-  if (is_wide(layer) && layer_groups(layer) > 1) return false;
-  return pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
-}
-
-/* Room for what it meets and gave. */
-static void start_fit(const Stage *stage, Fit *fit) {
-  int rows = (int)fit->now.group_rows, k = (int)fit->now.k;
-  fit->group_count = (int)layer_groups(&fit->now);
-  if (is_wide(&fit->now)) {
-    fit->pairs = NEW(stage->arena, Pairs);
-    *fit->pairs = pairs_new(stage->arena, rows, k, wide_room(&fit->now));
-    return;
-  }
-  fit->moments = NEW_ARRAY(stage->arena, Moments, fit->group_count);
-  for (int g = 0; g < fit->group_count; g++) fit->moments[g] = moments_new(stage->arena, rows, k);
-}
-
-static bool build_stage(Stage *stage, Node *const *thinned) {
-  const Plan *plan = &stage->pruner->plan;
-  Value **given = NEW_ARRAY(stage->arena, Value *, stage->count),
-        **met = NEW_ARRAY(stage->arena, Value *, stage->count);
-  for (int i = 0; i < stage->count; i++) {
-    given[i] = result(plan->layers[stage->fits[i].number].node, 0);
-    met[i] = operand(thinned[stage->fits[i].number], 0);
-  }
-  observer_copy(&stage->original, plan->graph, plan->options);
-  values_in_copy(plan->graph, given, stage->count, stage->original.copy, given);
-  return observer_build_values(&stage->original, given, stage->count) &&
-         observer_build_values(&stage->thinned, met, stage->count);
-}
-
-static bool open_stage(Stage *stage, int first, int end) {
-  const Pruner *pruner = stage->pruner;
-  const Plan *plan = &pruner->plan;
-  Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
-  stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
-  observer_copy(&stage->thinned, plan->graph, plan->options);
-  pruner_find(pruner, stage->thinned.copy, nodes);
-  TRY(pruner_apply(pruner, stage->thinned.copy, nodes));
-  for (int i = first; i < end; i++) {
-    if (!fits_layer(pruner, i)) continue;
-    Fit *fit = &stage->fits[stage->count++];
-    *fit = (Fit){.number = i, .now = layer_of(nodes[i]), .kept = pruner_kept(stage->arena, pruner, i)};
-    start_fit(stage, fit);
-  }
-  return stage->count == 0 || build_stage(stage, nodes);
-}
-
-static int64_t places_wanted(const Fit *fit) {
-  if (fit->pairs) return fit->pairs->room;
-  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
-  return wanted < FEWEST_PLACES ? FEWEST_PLACES : wanted;
-}
-
-/* Samples that have as many places as its layers want, evenly spread. */
-static int stage_samples(const Stage *stage) {
-  int all = stage->pruner->plan.ledger->samples->count;
-  double count = FEWEST_SAMPLES;
-  for (int i = 0; i < stage->count; i++) {
-    const Fit *fit = &stage->fits[i];
-    const Layer *layer = &stage->pruner->plan.layers[fit->number];
-    double places = stage->pruner->layers[fit->number].macs / (double)(layer->rows * layer->k);
-    count = fmax(count, (double)places_wanted(fit) / fmax(places, 1));
-  }
-  return count < all ? (int)count : all;
-}
-
-/* Places of a sample that are looked at. */
-static int64_t place_count(const Fit *fit, int64_t all, int samples) {
-  int64_t count = (places_wanted(fit) + samples - 1) / samples;
-  return all < count ? all : count;
-}
-
-/* x is what it meets now, y what it gave. */
-static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample,
-                       int samples) {
-  Arena *arena = arena_new();
-  const Thinning *thinning = &pruner->layers[fit->number];
-  Windows now = windows_of(arena, &fit->now, x, y);
-  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
-  float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
-  float *xs = NEW_ARRAY(arena, float, count *k);
-  for (int64_t i = 0; i < count; i++) {
-    windows_read_results(&now, place_of(i, count, now.count, sample), all);
-    for (int64_t r = 0; r < fit->now.rows; r++) {
-      int row = fit->kept.rows[r];
-      ys[(r / rows * count + i) * rows + r % rows] =
-          all[row] - (thinning->has_bias ? (float)thinning->bias[row] : 0);
-    }
-  }
-  for (int g = 0; g < fit->group_count; g++) {
-    for (int64_t i = 0; i < count; i++)
-      windows_read(&now, place_of(i, count, now.count, sample), g, xs + i * k);
-    if (fit->pairs)
-      pairs_add(fit->pairs, xs, ys, count);
-    else
-      moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
-  }
-  arena_free(arena);
-}
-
-static bool run_stage(Stage *stage) {
-  Plan *plan = &stage->pruner->plan;
-  const Samples *samples = plan->ledger->samples;
-  Tensor *given = NEW_ARRAY(stage->arena, Tensor, stage->count),
-         *met = NEW_ARRAY(stage->arena, Tensor, stage->count);
-  int count = stage_samples(stage);
-  for (int sample = 0; sample < count; sample++) {
-    int which = (int)((int64_t)sample * samples->count / count);
-    if (pruner_judges(stage->pruner, which)) continue;
-    const Tensor *inputs = &samples->tensors[which * samples->input_count];
-    plan_report(plan, "fitting", stage->fits[0].number * count + sample * stage->count,
-                plan->layer_count * count);
-    TRY(observer_run(&stage->original, inputs, given) && observer_run(&stage->thinned, inputs, met));
-    for (int i = 0; i < stage->count; i++)
-      fit_sample(stage->pruner, &stage->fits[i], &met[i], &given[i], sample, count);
-    seen_free(given, stage->count);
-    seen_free(met, stage->count);
-  }
-  return true;
-}
-
-static double decibels(double signal, double noise) {
-  return noise > 0 ? 10 * log10((signal + 1e-300) / noise) : INFINITY;
-}
-
-/* The group's part of the layer's weights, [rows, k] as they are now. */
-static void move_weights(const Fit *fit, int group, int64_t k, float *weights, float *part, bool back) {
-  int64_t rows = fit->now.group_rows;
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t j = 0; j < fit->now.k; j++) {
-      float *a = &weights[fit->kept.rows[group * rows + r] * k + fit->kept.columns[j]],
-            *b = &part[r * fit->now.k + j];
-      *(back ? a : b) = *(back ? b : a);
-    }
-}
-
-typedef struct Errors {
-  double signal, before, after;
-} Errors;
-
-/* The zeros of a wide layer are known before. */
-static bool fit_pairs(Pairs *p, bool has_bias, float *part, double *bias, Errors *errors) {
-  errors->before += pairs_error(p, part);
-  if (has_bias) pairs_center(p);
-  errors->signal += pairs_signal(p);
-  pairs_refit(p, part);
-  pairs_bias(p, part, bias);
-  errors->after += pairs_error(p, part);
-  return true;
-}
-
-static bool fit_moments(const Pruner *pruner, const Fit *fit, int group, float *part, double *bias,
-                        Errors *errors) {
-  const Thinning *thinning = &pruner->layers[fit->number];
-  int64_t rows = fit->now.group_rows, k = fit->now.k;
-  Moments *m = &fit->moments[group];
-  Arena *arena = arena_new();
-  errors->before += moments_error(m, part);
-  if (thinning->has_bias) moments_center(m);
-  errors->signal += m->yy;
-  if (!pruner->ties) {
-    const float *dense = layer_weights(arena, &pruner->plan.layers[fit->number]);
-    memcpy(part, dense + group * rows * k, sizeof *part * (size_t)(rows * k));
-  }
-  bool ok =
-      moments_refit(m, part) && (thinning->share == 0 || add_zeros(pruner, fit->number, group, m->xx, part));
-  if (ok) moments_bias(m, part, bias);
-  errors->after += ok ? moments_error(m, part) : 0;
-  arena_free(arena);
-  return ok;
-}
-
-static void fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
-  Thinning *thinning = &pruner->layers[fit->number];
-  int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
-  Arena *arena = arena_new();
-  float *part = NEW_ARRAY(arena, float, rows *k);
-  double *bias = NEW_ARRAY(arena, double, rows);
-  move_weights(fit, group, all_k, thinning->weights, part, false);
-  bool ok = fit->pairs ? fit_pairs(fit->pairs, thinning->has_bias, part, bias, errors)
-                       : fit_moments(pruner, fit, group, part, bias, errors);
-  if (ok) move_weights(fit, group, all_k, thinning->weights, part, true);
-  for (int64_t r = 0; ok && thinning->has_bias && r < rows; r++)
-    thinning->bias[fit->kept.rows[group * rows + r]] += bias[r];
-  arena_free(arena);
-}
-
-static bool fit_stage(Pruner *pruner, int first, int end) {
-  Stage stage = {.pruner = pruner, .arena = arena_new()};
-  bool ok = open_stage(&stage, first, end) && (stage.count == 0 || run_stage(&stage));
-  observer_close(&stage.original);
-  observer_close(&stage.thinned);
-  for (int i = 0; ok && i < stage.count; i++) {
-    Fit *fit = &stage.fits[i];
-    LedgerRow *row = pruner->plan.layers[fit->number].row;
-    Errors errors = {0};
-    for (int g = 0; g < fit->group_count; g++) fit_group(pruner, fit, g, &errors);
-    row->errors[0] = decibels(errors.signal, errors.before);
-    row->errors[1] = decibels(errors.signal, errors.after);
-  }
-  arena_free(stage.arena);
-  return ok;
-}
-
-bool pruner_thin(Pruner *pruner, bool refits) {
-  const Plan *plan = &pruner->plan;
-  bool loses = false;
-  for (int i = 0; i < plan->layer_count; i++) TRY(start_layer(pruner, i, &loses));
-  int most = (plan->layer_count + MAX_STAGES - 1) / MAX_STAGES;
-  for (int first = 0, end; refits && first < plan->layer_count; first = end) {
-    int64_t bytes = fit_bytes(&plan->layers[first]);
-    for (end = first + 1; end < plan->layer_count && end - first < most; end++) {
-      bytes += fit_bytes(&plan->layers[end]);
-      if (bytes > MOMENT_BYTES) break;
-    }
-    TRY(fit_stage(pruner, first, end));
-  }
+    TRY(pruner_zero(pruner, number, group, NULL, thinning->weights + group * layer->group_rows * layer->k));
   return true;
 }

@@ -1,0 +1,299 @@
+/*
+ * fit.c -- layers get the weights and biases that come nearest to what they gave in the original.
+ *
+ * Stage by stage, from the inputs to the outputs: the layers of a stage read nothing of each other. In the
+ * network as it is by then, with all that goes gone and the layers before fitted, they meet other x; these,
+ * and what the layers gave in the original, are the moments (refit.c) or pairs (wide.c) from which weights
+ * and bias follow. So a layer makes up for its own losses and for those of all before it, and for nothing
+ * twice.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "passes/prune.h"
+#include "passes/rewrite.h"
+
+enum {
+  MOMENT_BYTES = 1 << 29,
+  MOST_SAMPLES = 8192,
+  FEWEST_SAMPLES = 2048,
+  FEWEST_FROM_INPUTS = 512 /* where the whole way there is gone again */
+};
+
+bool pruner_judges(const Pruner *pruner, int sample) {
+  enum { JUDGED = 8 };
+  return pruner->pruning->epochs > 0 && sample % JUDGED == JUDGED - 1;
+}
+
+/* A layer while it is fitted. */
+typedef struct Fit {
+  int number;
+  Layer now; /* in the graph as it is by then */
+  Kept kept;
+  Moments *moments; /* of its groups, as they are now; */
+  Pairs *pairs;     /* wide layers have these instead */
+  int group_count;
+} Fit;
+
+typedef struct Stage {
+  Pruner *pruner;
+  Frontier *frontier;
+  Arena *arena;
+  Fit *fits;
+  int count;
+  Observer original, thinned;
+} Stage;
+
+static bool is_wide(const Layer *layer) {
+  enum { MAX_K = 8192 };
+  return layer->k > MAX_K;
+}
+
+/* Places of a wide layer that are kept. */
+static int64_t wide_room(const Layer *layer) {
+  int64_t room = MOMENT_BYTES / 4 / (layer->k + layer->rows);
+  return room < MOST_SAMPLES ? room : MOST_SAMPLES;
+}
+
+static int64_t fit_bytes(const Layer *layer) {
+  return is_wide(layer) ? MOMENT_BYTES : 8 * layer_groups(layer) * layer->k * layer->k;
+}
+
+/* A layer that meets the original's x and loses nothing has nothing to make up for. */
+static bool fits_layer(const Pruner *pruner, int number) {
+  const Layer *layer = &pruner->plan.layers[number];
+  const Value *bias = operand(layer->node, 2);
+  if (is_wide(layer) && layer_groups(layer) > 1) return false;
+  return pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
+}
+
+/* Room for what it meets and gave. */
+static void start_fit(const Stage *stage, Fit *fit) {
+  int rows = (int)fit->now.group_rows, k = (int)fit->now.k;
+  fit->group_count = (int)layer_groups(&fit->now);
+  if (is_wide(&fit->now)) {
+    fit->pairs = NEW(stage->arena, Pairs);
+    *fit->pairs = pairs_new(stage->arena, rows, k, wide_room(&fit->now));
+    return;
+  }
+  fit->moments = NEW_ARRAY(stage->arena, Moments, fit->group_count);
+  for (int g = 0; g < fit->group_count; g++) fit->moments[g] = moments_new(stage->arena, rows, k);
+}
+
+static bool observe_stage(Stage *stage) {
+  const Plan *plan = &stage->pruner->plan;
+  Value **given = NEW_ARRAY(stage->arena, Value *, stage->count),
+        **met = NEW_ARRAY(stage->arena, Value *, stage->count);
+  for (int i = 0; i < stage->count; i++) {
+    const Node *node = plan->layers[stage->fits[i].number].node;
+    given[i] = result(node, 0);
+    met[i] = operand(node, 0);
+  }
+  return frontier_observe(stage->frontier, false, given, stage->count, &stage->original) &&
+         frontier_observe(stage->frontier, true, met, stage->count, &stage->thinned);
+}
+
+/* The layers as they are without what goes: of a copy that is thinned and nothing else. */
+static bool find_fits(Stage *stage, int first, int end) {
+  Pruner *pruner = stage->pruner;
+  const Plan *plan = &pruner->plan;
+  Observer thinned;
+  Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
+  stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
+  observer_copy(&thinned, plan->graph, plan->options);
+  pruner_find(pruner, thinned.copy, nodes);
+  bool ok = pruner_apply(pruner, thinned.copy, nodes);
+  for (int i = first; ok && i < end; i++) {
+    if (!fits_layer(pruner, i)) continue;
+    Fit *fit = &stage->fits[stage->count++];
+    *fit = (Fit){.number = i, .now = layer_of(nodes[i]), .kept = pruner_kept(stage->arena, pruner, i)};
+    start_fit(stage, fit);
+  }
+  observer_close(&thinned);
+  return ok;
+}
+
+static int64_t places_wanted(const Fit *fit) {
+  if (fit->pairs) return fit->pairs->room;
+  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
+  return wanted < FEWEST_PLACES ? FEWEST_PLACES : wanted;
+}
+
+/* Samples that have as many places as its layers want. */
+static int stage_samples(const Stage *stage) {
+  int all = stage->frontier->sample_count;
+  double count = stage->frontier->is_at_end ? FEWEST_SAMPLES : FEWEST_FROM_INPUTS;
+  for (int i = 0; i < stage->count; i++) {
+    const Fit *fit = &stage->fits[i];
+    const Layer *layer = &stage->pruner->plan.layers[fit->number];
+    double places = stage->pruner->layers[fit->number].macs / (double)(layer->rows * layer->k);
+    count = fmax(count, (double)places_wanted(fit) / fmax(places, 1));
+  }
+  return count < all ? (int)count : all;
+}
+
+/* Places of a sample that are looked at. */
+static int64_t place_count(const Fit *fit, int64_t all, int samples) {
+  int64_t count = (places_wanted(fit) + samples - 1) / samples;
+  return all < count ? all : count;
+}
+
+/* x is what it meets now, y what it gave. */
+static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample,
+                       int samples) {
+  Arena *arena = arena_new();
+  const Thinning *thinning = &pruner->layers[fit->number];
+  Windows now = windows_of(arena, &fit->now, x, y);
+  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
+  float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
+  float *xs = NEW_ARRAY(arena, float, count *k);
+  for (int64_t i = 0; i < count; i++) {
+    windows_read_results(&now, pruner_place(i, count, now.count, sample), all);
+    for (int64_t r = 0; r < fit->now.rows; r++) {
+      int row = fit->kept.rows[r];
+      ys[(r / rows * count + i) * rows + r % rows] =
+          all[row] - (thinning->has_bias ? (float)thinning->bias[row] : 0);
+    }
+  }
+  for (int g = 0; g < fit->group_count; g++) {
+    for (int64_t i = 0; i < count; i++)
+      windows_read(&now, pruner_place(i, count, now.count, sample), g, xs + i * k);
+    if (fit->pairs)
+      pairs_add(fit->pairs, xs, ys, count);
+    else
+      moments_add(&fit->moments[g], xs, ys + g * count * rows, count);
+  }
+  arena_free(arena);
+}
+
+static bool run_stage(Stage *stage) {
+  const Plan *plan = &stage->pruner->plan;
+  Tensor *given = NEW_ARRAY(stage->arena, Tensor, stage->count),
+         *met = NEW_ARRAY(stage->arena, Tensor, stage->count);
+  int count = stage_samples(stage), all = stage->frontier->sample_count;
+  for (int i = 0; i < count; i++) {
+    int sample = (int)((int64_t)i * all / count);
+    plan_report(plan, "fitting", stage->fits[0].number * count + i * stage->count, plan->layer_count * count);
+    TRY(frontier_run(stage->frontier, false, sample, &stage->original, given) &&
+        frontier_run(stage->frontier, true, sample, &stage->thinned, met));
+    for (int k = 0; k < stage->count; k++)
+      fit_sample(stage->pruner, &stage->fits[k], &met[k], &given[k], i, count);
+    seen_free(given, stage->count);
+    seen_free(met, stage->count);
+  }
+  return true;
+}
+
+static double decibels(double signal, double noise) {
+  return noise > 0 ? 10 * log10((signal + 1e-300) / noise) : INFINITY;
+}
+
+/* The group's part of the layer's weights, [rows, k] as they are now. */
+static void move_weights(const Fit *fit, int group, int64_t k, float *weights, float *part, bool back) {
+  int64_t rows = fit->now.group_rows;
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < fit->now.k; j++) {
+      float *a = &weights[fit->kept.rows[group * rows + r] * k + fit->kept.columns[j]],
+            *b = &part[r * fit->now.k + j];
+      *(back ? a : b) = *(back ? b : a);
+    }
+}
+
+typedef struct Errors {
+  double signal, before, after;
+} Errors;
+
+/* The zeros of a wide layer are known before. */
+static bool fit_pairs(Pairs *p, bool has_bias, float *part, double *bias, Errors *errors) {
+  errors->before += pairs_error(p, part);
+  if (has_bias) pairs_center(p);
+  errors->signal += pairs_signal(p);
+  pairs_refit(p, part);
+  pairs_bias(p, part, bias);
+  errors->after += pairs_error(p, part);
+  return true;
+}
+
+static bool fit_moments(const Pruner *pruner, const Fit *fit, int group, float *part, double *bias,
+                        Errors *errors) {
+  const Thinning *thinning = &pruner->layers[fit->number];
+  int64_t rows = fit->now.group_rows, k = fit->now.k;
+  Moments *m = &fit->moments[group];
+  Arena *arena = arena_new();
+  errors->before += moments_error(m, part);
+  if (thinning->has_bias) moments_center(m);
+  errors->signal += m->yy;
+  if (!pruner->ties) {
+    const float *dense = layer_weights(arena, &pruner->plan.layers[fit->number]);
+    memcpy(part, dense + group * rows * k, sizeof *part * (size_t)(rows * k));
+  }
+  bool ok = moments_refit(m, part) &&
+            (thinning->share == 0 || pruner_zero(pruner, fit->number, group, m->xx, part));
+  if (ok) moments_bias(m, part, bias);
+  errors->after += ok ? moments_error(m, part) : 0;
+  arena_free(arena);
+  return ok;
+}
+
+static void fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
+  Thinning *thinning = &pruner->layers[fit->number];
+  int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
+  Arena *arena = arena_new();
+  float *part = NEW_ARRAY(arena, float, rows *k);
+  double *bias = NEW_ARRAY(arena, double, rows);
+  move_weights(fit, group, all_k, thinning->weights, part, false);
+  bool ok = fit->pairs ? fit_pairs(fit->pairs, thinning->has_bias, part, bias, errors)
+                       : fit_moments(pruner, fit, group, part, bias, errors);
+  if (ok) move_weights(fit, group, all_k, thinning->weights, part, true);
+  for (int64_t r = 0; ok && thinning->has_bias && r < rows; r++)
+    thinning->bias[fit->kept.rows[group * rows + r]] += bias[r];
+  arena_free(arena);
+}
+
+static void fit_layer(const Pruner *pruner, const Fit *fit) {
+  LedgerRow *row = pruner->plan.layers[fit->number].row;
+  Errors errors = {0};
+  for (int g = 0; g < fit->group_count; g++) fit_group(pruner, fit, g, &errors);
+  row->errors[0] = decibels(errors.signal, errors.before);
+  row->errors[1] = decibels(errors.signal, errors.after);
+}
+
+static bool fit_stage(Pruner *pruner, Frontier *frontier, int first, int end) {
+  Stage stage = {.pruner = pruner, .frontier = frontier, .arena = arena_new()};
+  bool ok = find_fits(&stage, first, end);
+  if (ok && stage.count > 0)
+    ok = frontier_advance(frontier, pruner->plan.layers[first].node) && observe_stage(&stage) &&
+         run_stage(&stage);
+  observer_close(&stage.original);
+  observer_close(&stage.thinned);
+  for (int i = 0; ok && i < stage.count; i++) fit_layer(pruner, &stage.fits[i]);
+  arena_free(stage.arena);
+  return ok;
+}
+
+/* Behind the layers from `first` on whose x is there before it, as many as there is room for. */
+static int stage_end(const Plan *plan, int first) {
+  int place = 0, end = first + 1;
+  int64_t bytes = fit_bytes(&plan->layers[first]);
+  FOR_EACH_NODE(node, plan->graph) node->mark = place++;
+  for (; end < plan->layer_count; end++) {
+    const Node *maker = operand(plan->layers[end].node, 0)->def;
+    bytes += fit_bytes(&plan->layers[end]);
+    if (bytes > MOMENT_BYTES || (maker && maker->mark >= plan->layers[first].node->mark)) break;
+  }
+  return end;
+}
+
+bool pruner_thin(Pruner *pruner, bool refits) {
+  const Plan *plan = &pruner->plan;
+  bool loses = false, ok = true;
+  for (int i = 0; i < plan->layer_count; i++) TRY(pruner_start(pruner, i, &loses));
+  if (!refits) return true;
+  Frontier frontier = frontier_open(pruner, MOST_SAMPLES);
+  for (int first = 0, end; ok && first < plan->layer_count; first = end) {
+    end = stage_end(plan, first);
+    ok = fit_stage(pruner, &frontier, first, end);
+  }
+  frontier_close(&frontier);
+  return ok;
+}
