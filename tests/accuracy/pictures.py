@@ -19,14 +19,14 @@ compiler channel 0.25 bright Number (see p. 12) address summer 42 quick brown fo
 
 
 def text_line(number):
-    """Three words, black on white or the other way round, 48 x 320 pixels in -1..1."""
+    """Three words, black on white or the other way round, 48 x 320 pixels of 8 bits as -1..1."""
     random = np.random.default_rng(number)
     text = " ".join(random.choice(WORDS, 3))
     font = ImageFont.truetype(str(FONTS / random.choice(["DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf"])), int(random.integers(18, 30)))
     line = Image.new("L", (320, 48), 255)
     ImageDraw.Draw(line).text((int(random.integers(2, 10)), int(random.integers(4, 14))), text, font=font, fill=int(random.integers(0, 90)))
     pixels = np.asarray(line, np.float32) + random.normal(0, 6, (48, 320))
-    pixels = np.clip(255 - pixels if number % 4 == 3 else pixels, 0, 255) / 127.5 - 1
+    pixels = np.rint(np.clip(255 - pixels if number % 4 == 3 else pixels, 0, 255)) / 127.5 - 1
     return np.repeat(pixels[None, None], 3, axis=1).astype(np.float32)
 
 
