@@ -268,7 +268,7 @@ static void write_ledger(Json *json, const Ledger *ledger, const char *title, bo
   json_end(json, ']');
   write_text(json, "likeness",
              (const char *const[]){"labels right", "rows of the same class as before",
-                                   "least cosine with the original"}[ledger->likeness]);
+                                   "1 - relative error of the outputs"}[ledger->likeness]);
   json_key(json, "before"), json_float(json, ledger->before);
   json_key(json, "after"), json_float(json, ledger->after);
   write_decibels(json, "sqnr", ledger->sqnr);

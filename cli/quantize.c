@@ -177,14 +177,12 @@ static void print_row(FILE *out, const LedgerRow *row, const char *precision, co
 }
 
 void likeness_print(const Ledger *ledger, FILE *out) {
-  static const char *const words[] = {"labels right", "the same class as before",
-                                      "least cosine with the original"};
+  static const char *const words[] = {
+      [LIKE_CLASSES] = "the same class as before", [LIKE_ERROR] = "1 - relative error of the outputs"};
   if (ledger->likeness == LIKE_LABELS)
     fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * ledger->before, 100 * ledger->after);
   else
-    fprintf(out, "%s: %.*f%s", words[ledger->likeness], ledger->likeness == LIKE_COSINE ? 5 : 2,
-            (ledger->likeness == LIKE_COSINE ? 1 : 100) * ledger->after,
-            ledger->likeness == LIKE_COSINE ? "" : " %");
+    fprintf(out, "%s: %.2f %%", words[ledger->likeness], 100 * ledger->after);
   fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", ledger->sample_count, ledger->sqnr);
 }
 

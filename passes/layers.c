@@ -162,6 +162,7 @@ void plan_find(Plan *plan, Graph *graph) {
   if (is_layer(node, precision)) add_layer(plan, node, &plan->ledger->rows[plan->layer_count]);
   FOR_EACH_NODE(node, graph)
   if (node_is(node, &op_add)) add_summand(plan, node);
+  plan_find_parts(plan);
 }
 
 bool plan_observe(Plan *plan) {

@@ -1,22 +1,14 @@
 /*
- * ledger.c -- what a plan gains and costs: times of kernels, and how near its numbers are to the original's.
+ * ledger.c -- what a plan gains: times of kernels and bytes, of the original and the planned graph.
  */
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
-/* The original and the planned graph, side by side on the same samples. */
-typedef struct Pair {
-  Plan *plan;
-  Observer *original, planned;
-  Tensor *a, *b; /* what they gave */
-  int count;
-} Pair;
+/* ---- side by side ---- */
 
-static bool pair_open(Pair *pair, Plan *plan) {
+bool pair_open(Pair *pair, Plan *plan) {
   Arena *arena = plan->graph->module->arena;
   *pair = (Pair){.plan = plan, .original = &plan->original, .count = plan->graph->output_count};
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
@@ -25,17 +17,15 @@ static bool pair_open(Pair *pair, Plan *plan) {
   return plan->apply(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
 }
 
-static bool pair_run(Pair *pair, int sample) {
+bool pair_run(Pair *pair, int sample) {
   const Samples *samples = pair->plan->ledger->samples;
   const Tensor *inputs = &samples->tensors[sample * samples->input_count];
   return observer_run(pair->original, inputs, pair->a) && observer_run(&pair->planned, inputs, pair->b);
 }
 
-static void pair_free(Pair *pair) {
-  for (int i = 0; i < pair->count; i++) {
-    tensor_free(&pair->a[i]);
-    tensor_free(&pair->b[i]);
-  }
+void pair_forget(Pair *pair) {
+  seen_free(pair->a, pair->count);
+  seen_free(pair->b, pair->count);
 }
 
 /* ---- times ---- */
@@ -123,7 +113,7 @@ bool plan_predict(Plan *plan) {
   for (int run = 0; ok && run < RUNS; run++) {
     plan_report(plan, "comparing times", run, RUNS);
     ok = pair_run(&pair, 0);
-    pair_free(&pair);
+    pair_forget(&pair);
   }
   if (ok) {
     take_times(plan, pair.original, false);
@@ -133,112 +123,5 @@ bool plan_predict(Plan *plan) {
     plan->ledger->total.bytes_after = constant_bytes(pair.planned.copy);
   }
   observer_close(&pair.planned);
-  return ok;
-}
-
-/* ---- likeness ---- */
-
-void noise_add(Noise *noise, const Tensor *a, const Tensor *b) {
-  if (!dtype_is_float(a->dtype)) return;
-  for (int64_t i = 0, count = tensor_count(a); i < count; i++) {
-    double x = dtype_get(a->dtype, a->data, i), error = dtype_get(b->dtype, b->data, i) - x;
-    noise->signal += x * x;
-    noise->noise += error * error;
-  }
-}
-
-double noise_decibels(const Noise *noise) {
-  return noise->noise > 0 ? 10 * log10((noise->signal + DBL_MIN) / noise->noise) : INFINITY;
-}
-
-static bool has_classes(const Type *type) {
-  return type->dtype == DTYPE_F32 && type->rank >= 1 && type->rank <= 2 &&
-         !dim_is(type->dims[type->rank - 1], 1);
-}
-
-static int64_t largest(const Tensor *tensor, int64_t row, int64_t classes) {
-  const float *x = (const float *)tensor->data + row * classes;
-  int64_t best = 0;
-  for (int64_t i = 1; i < classes; i++)
-    if (x[i] > x[best]) best = i;
-  return best;
-}
-
-static double cosine(const Tensor *a, const Tensor *b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (int64_t i = 0, count = tensor_count(a); i < count; i++) {
-    double x = dtype_get(a->dtype, a->data, i), y = dtype_get(b->dtype, b->data, i);
-    ab += x * y, aa += x * x, bb += y * y;
-  }
-  return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : aa == bb;
-}
-
-typedef struct Tally {
-  double right[2]; /* before, after */
-  int64_t rows;
-  double least;
-  Noise noise;
-} Tally;
-
-static void tally_classes(Tally *tally, const Pair *pair, int sample) {
-  const Samples *samples = pair->plan->ledger->samples;
-  const Tensor *a = pair->a, *b = pair->b;
-  int64_t classes = a->dims[a->rank - 1], rows = classes ? tensor_count(a) / classes : 0;
-  for (int64_t row = 0; row < rows; row++) {
-    int64_t first = largest(a, row, classes), second = largest(b, row, classes);
-    tally->right[0] += !samples->labels || samples->labels[sample] == first;
-    tally->right[1] += (samples->labels ? samples->labels[sample] : first) == second;
-  }
-  tally->rows += rows;
-}
-
-static void tally_sample(Tally *tally, const Pair *pair, int sample) {
-  if (pair->plan->ledger->likeness != LIKE_COSINE) tally_classes(tally, pair, sample);
-  for (int i = 0; i < pair->original->output_count; i++) {
-    noise_add(&tally->noise, &pair->a[i], &pair->b[i]);
-    if (!dtype_is_float(pair->a[i].dtype)) continue;
-    double like = cosine(&pair->a[i], &pair->b[i]);
-    tally->least = like < tally->least ? like : tally->least;
-  }
-}
-
-/* Whether the labels, if there are some, are classes of the first output. */
-static bool check_labels(const Plan *plan) {
-  Graph *graph = plan->graph;
-  const Samples *samples = plan->ledger->samples;
-  const Type *type = graph_output(graph, 0)->type;
-  if (!samples->labels) return true;
-  if (type->dtype != DTYPE_F32 || type->rank < 1)
-    return fail(graph->module, "labels want an output with a number for each class, but '%s' is %s",
-                graph->output_names[0], type_text(graph->module, type));
-  const Dim *classes = type->dims[type->rank - 1];
-  for (int i = 0; i < samples->count; i++)
-    if (samples->labels[i] < 0 || (dim_is_const(classes) && samples->labels[i] >= classes->value))
-      return fail(graph->module, "the label of sample %d is %lld, but '%s' is %s: classes count from 0", i,
-                  (long long)samples->labels[i], graph->output_names[0], type_text(graph->module, type));
-  return true;
-}
-
-bool plan_evaluate(Plan *plan) {
-  TRY(check_labels(plan));
-  Ledger *ledger = plan->ledger;
-  int count = ledger->sample_count = ledger->samples->count;
-  Tally tally = {.least = 1};
-  Pair pair;
-  ledger->likeness = ledger->samples->labels                           ? LIKE_LABELS
-                     : has_classes(graph_output(plan->graph, 0)->type) ? LIKE_CLASSES
-                                                                       : LIKE_COSINE;
-  bool ok = pair_open(&pair, plan);
-  for (int i = 0; ok && i < count; i++) {
-    plan_report(plan, "comparing outputs", i, count);
-    ok = pair_run(&pair, i);
-    if (ok) tally_sample(&tally, &pair, i);
-    pair_free(&pair);
-  }
-  observer_close(&pair.planned);
-  bool by_cosine = ledger->likeness == LIKE_COSINE;
-  ledger->before = by_cosine ? 1 : tally.right[0] / (double)tally.rows;
-  ledger->after = by_cosine ? tally.least : tally.right[1] / (double)tally.rows;
-  ledger->sqnr = noise_decibels(&tally.noise);
   return ok;
 }

@@ -139,8 +139,8 @@ typedef struct LedgerRow {
   const char *form; /* of its weights when they are pruned: "32x288 of 64x576"; NULL: all are there */
   double
       errors[2]; /* of what a pruned layer gives, dB: before the weights that are left were fitted, after */
-  const char *reason;                /* why it is not what was asked for; NULL: it is */
-  double sqnr;                       /* of the outputs if it alone is narrow, dB; 0: not measured */
+  const char *reason; /* why it is not what was asked for; NULL: it is */
+  double sqnr;        /* of the output that is off most if it alone is narrow, dB; 0: not measured */
   int64_t bytes_before, bytes_after; /* of its weights */
   double predicted_before, predicted_after, measured_before, measured_after;
 } LedgerRow;
@@ -149,7 +149,7 @@ typedef struct LedgerRow {
 typedef enum Likeness {
   LIKE_LABELS,  /* share of samples whose label is right */
   LIKE_CLASSES, /* share of rows with the same largest element */
-  LIKE_COSINE   /* least cosine between outputs */
+  LIKE_ERROR    /* 1 - the relative error of the outputs */
 } Likeness;
 
 /* What a pass that changes results is given to judge itself by, and what it tells people of what it did. */
@@ -166,7 +166,7 @@ typedef struct Ledger {
   int row_count;
   Likeness likeness;
   double before, after; /* the likeness; before: 1 unless there are labels */
-  double sqnr;          /* of the outputs, dB */
+  double sqnr;          /* of the outputs, in the mean, dB */
   LedgerRow total;      /* of the whole graph; bytes: all constants */
 } Ledger;
 

@@ -42,8 +42,17 @@ typedef struct Layer {
   int8_t *q;     /* [rows, k] */
   float *step;   /* [rows, k / group] */
   double *shift; /* [rows], added to the results; NULL: nothing */
+  double
+      *noise;   /* [parts]: of the outputs if it alone is narrow, in parts of their signal; NULL: not known */
+  double error; /* sum of squares of what its own results are off by then */
   LedgerRow *row;
 } Layer;
+
+/* Numbers of one kind among the outputs: a whole output, or what one operand of a concat is of it. */
+typedef struct Part {
+  int output, axis;
+  int64_t first, count; /* indices along the axis; count 0: all of the output */
+} Part;
 
 typedef struct Plan Plan;
 struct Plan {
@@ -57,6 +66,8 @@ struct Plan {
   int layer_count;
   Activation *activations;
   int activation_count;
+  Part *parts;
+  int part_count;
   Observer original; /* the graph as it is */
   Observer observed; /* that shows the activations, then, for GPTQ and pruning, the layers' results */
 };
@@ -117,21 +128,39 @@ bool plan_round(Plan *plan);
 
 /* ---- ledger.c ---- */
 
-/* Compares the planned graph with the original: fills in times of the rows and the total. */
+/* The original and the planned graph, side by side on the same samples. */
+typedef struct Pair {
+  Plan *plan;
+  Observer *original, planned;
+  Tensor *a, *b; /* what they gave */
+  int count;
+} Pair;
+
+/* Close `planned` in any case. */
+bool pair_open(Pair *pair, Plan *plan);
+bool pair_run(Pair *pair, int sample);
+void pair_forget(Pair *pair);
+/* Fills in times and bytes of the rows and the total. */
 bool plan_predict(Plan *plan);
-bool plan_evaluate(Plan *plan); /* the likeness */
+
+/* ---- likeness.c ---- */
 
 typedef struct Noise {
   double signal, noise; /* sums of squares */
 } Noise;
-/* Of a, and of what b is off; nothing unless they are floats. */
-void noise_add(Noise *noise, const Tensor *a, const Tensor *b);
-double noise_decibels(const Noise *noise);
+
+void plan_find_parts(Plan *plan);
+/* noises[parts]: of outputs a, and of what outputs b are off. */
+void noises_add(const Plan *plan, Noise *noises, const Tensor *a, const Tensor *b);
+double noise_share(const Noise *noise); /* in parts of the signal */
+bool plan_evaluate(Plan *plan);         /* the ledger's likeness and sqnr */
 
 /* ---- sensitivity.c ---- */
 
-/* The sqnr of the rows. */
+/* The sqnr of the rows, and noise and error of the layers. */
 bool plan_find_sensitivity(Plan *plan);
+/* errors[layers]: what `error` would be at the precisions that the rows have now. */
+bool plan_find_errors(Plan *plan, double *errors);
 
 /* ---- worth.c ---- */
 

@@ -9,6 +9,7 @@
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct Sensitivity {
@@ -18,7 +19,8 @@ typedef struct Sensitivity {
   Tensor *shown;           /* [outputs + count]: of `errors` */
   Tensor *inputs;          /* [graph inputs + count]: of `adding` */
   Tensor *outputs;
-  Noise *noises; /* [count] */
+  Noise *noises;   /* [count * parts] */
+  double *squares; /* [count]: of the errors themselves */
 } Sensitivity;
 
 /* ---- the copies ---- */
@@ -64,9 +66,9 @@ static bool open_adding(Sensitivity *s) {
 
 /* ---- the runs ---- */
 
-/* Runs that take some seconds: fewer samples for larger graphs. */
+/* Runs that take some ten seconds: fewer samples for larger graphs. */
 static int sample_count(const Sensitivity *s) {
-  const double work = 5e11;
+  const double work = 1.5e12;
   enum { MOST = 64 };
   double macs = 1;
   FOR_EACH_NODE(node, s->plan->graph) {
@@ -104,43 +106,86 @@ static bool try_layers(Sensitivity *s, int sample, int samples) {
     s->inputs[given + i].data = s->shown[outputs + i].data;
     TRY(observer_run(&s->adding, s->inputs, s->outputs));
     s->inputs[given + i].data = zeros;
-    for (int o = 0; o < outputs; o++) noise_add(&s->noises[i], &s->shown[o], &s->outputs[o]);
+    noises_add(s->plan, &s->noises[i * s->plan->part_count], s->shown, s->outputs);
     seen_free(s->outputs, outputs);
   }
   return true;
 }
 
+static void add_squares(Sensitivity *s) {
+  for (int i = 0; i < s->count; i++) {
+    const Tensor *error = &s->shown[s->plan->graph->output_count + i];
+    for (int64_t k = 0, count = tensor_count(error); k < count; k++)
+      s->squares[i] += pow(dtype_get(error->dtype, error->data, k), 2);
+  }
+}
+
+/* The samples that are tried are evenly spread. */
 static bool try_sample(Sensitivity *s, int sample, int samples) {
   const Samples *all = s->plan->ledger->samples;
-  const Tensor *inputs = &all->tensors[sample * all->input_count];
+  const Tensor *inputs = &all->tensors[sample * all->count / samples * all->input_count];
   void *zeros = NULL;
   TRY(observer_run(&s->errors, inputs, s->shown));
-  bool ok = make_inputs(s, inputs, &zeros) && try_layers(s, sample, samples);
+  add_squares(s);
+  bool ok = !s->adding.copy || (make_inputs(s, inputs, &zeros) && try_layers(s, sample, samples));
   free(zeros);
   seen_free(s->shown, s->plan->graph->output_count + s->count);
   return ok;
 }
 
-static bool run(Sensitivity *s) {
+/* Room for what is seen. */
+static void open_tensors(Sensitivity *s) {
   Arena *arena = s->plan->graph->module->arena;
   int outputs = s->plan->graph->output_count;
-  TRY(open_errors(s));
-  if (s->count == 0) return true;
-  TRY(open_adding(s));
   s->shown = NEW_ARRAY(arena, Tensor, outputs + s->count);
   s->outputs = NEW_ARRAY(arena, Tensor, outputs);
   s->inputs = NEW_ARRAY(arena, Tensor, s->plan->graph->input_count + s->count);
-  s->noises = NEW_ARRAY(arena, Noise, s->count);
+  s->noises = NEW_ARRAY(arena, Noise, s->count * s->plan->part_count);
+  s->squares = NEW_ARRAY(arena, double, s->count);
+}
+
+static bool run(Sensitivity *s, bool adds) {
+  TRY(open_errors(s));
+  if (s->count == 0) return true;
+  TRY(!adds || open_adding(s));
+  open_tensors(s);
   for (int sample = 0, count = sample_count(s); sample < count; sample++) TRY(try_sample(s, sample, count));
-  for (int i = 0; i < s->count; i++) s->plan->layers[s->layers[i]].row->sqnr = noise_decibels(&s->noises[i]);
   return true;
 }
 
-bool plan_find_sensitivity(Plan *plan) {
-  Sensitivity s = {.plan = plan, .layers = NEW_ARRAY(plan->graph->module->arena, int, plan->layer_count)};
+static bool find(Sensitivity *s, Plan *plan, bool adds) {
+  *s = (Sensitivity){.plan = plan, .layers = NEW_ARRAY(plan->graph->module->arena, int, plan->layer_count)};
   plan_report(plan, "compiling", 0, 1);
-  bool ok = run(&s);
-  observer_close(&s.errors);
-  observer_close(&s.adding);
+  bool ok = run(s, adds);
+  observer_close(&s->errors);
+  observer_close(&s->adding);
   return ok;
+}
+
+static void keep_noise(const Plan *plan, Layer *layer, const Noise *noises) {
+  double most = 0;
+  layer->noise = NEW_ARRAY(plan->graph->module->arena, double, plan->part_count);
+  for (int p = 0; p < plan->part_count; p++) {
+    layer->noise[p] = noise_share(&noises[p]);
+    most = fmax(most, layer->noise[p]);
+  }
+  layer->row->sqnr = -10 * log10(most);
+}
+
+bool plan_find_sensitivity(Plan *plan) {
+  Sensitivity s;
+  TRY(find(&s, plan, true));
+  for (int i = 0; i < s.count; i++) {
+    Layer *layer = &plan->layers[s.layers[i]];
+    keep_noise(plan, layer, &s.noises[i * plan->part_count]);
+    layer->error = s.squares[i];
+  }
+  return true;
+}
+
+bool plan_find_errors(Plan *plan, double *errors) {
+  Sensitivity s;
+  TRY(find(&s, plan, false));
+  for (int i = 0; i < s.count; i++) errors[s.layers[i]] = s.squares[i];
+  return true;
 }

@@ -2,15 +2,15 @@
  * worth.c -- which layers stay narrow: those that are faster for it and do not cost too much.
  *
  * A layer goes back when the narrow form takes longer, unless bytes are worth more. Of the others each brings
- * noise into the outputs (sensitivity.c), and that of all is about the sum. Some of it is cheap to be rid of:
- * a layer goes back to what is fast and more exact while that takes away a far larger share of the noise than
- * it adds to the time. With a bound on what may be lost (Ledger.max_drop) those with the most noise go back
- * then, as few as it takes.
+ * noise into the outputs (sensitivity.c), and that of all is about the sum. It can be had without, at f32, or
+ * with less where 16 bits are fast, and costs time. Moves to wider numbers are made in the order of what they
+ * take away for their time: those that take away a far larger share of the noise than they add to the time,
+ * or, with a bound on what may be lost (Ledger.max_drop), as few as it takes. Shares are those of each part
+ * of the outputs, in the mean, so that none is forgotten for its numbers being small.
  */
 #include "passes/quantize.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Noise of the outputs that needs no care: 50 dB. */
@@ -31,20 +31,7 @@ static bool give_back_slow(Plan *plan) {
   return changed;
 }
 
-static int compare_rows(const void *a, const void *b) {
-  double x = (*(LedgerRow *const *)a)->sqnr, y = (*(LedgerRow *const *)b)->sqnr;
-  return (x > y) - (x < y);
-}
-
-/* Those that are not f32, the worst first. */
-static LedgerRow **sensitive_rows(const Plan *plan, int *count) {
-  LedgerRow **rows = NEW_ARRAY(plan->graph->module->arena, LedgerRow *, plan->layer_count);
-  *count = 0;
-  for (int i = 0; i < plan->layer_count; i++)
-    if (plan->layers[i].row->precision != PRECISION_F32) rows[(*count)++] = plan->layers[i].row;
-  qsort(rows, (size_t)*count, sizeof *rows, compare_rows);
-  return rows;
-}
+/* ---- where layers can go ---- */
 
 /* What is fast and more exact, or f32. */
 static Precision refuge_of(const Plan *plan) {
@@ -53,84 +40,182 @@ static Precision refuge_of(const Plan *plan) {
   return halves ? PRECISION_BF16 : PRECISION_F32;
 }
 
-/* ---- the noise that is cheap to be rid of ---- */
+/* A layer that is narrow. */
+typedef struct Place {
+  const Layer *layer;
+  Precision at;
+  double seconds[PRECISION_COUNT]; /* that it takes */
+  double left[PRECISION_COUNT];    /* of its noise: all when it is narrow, nothing at f32 */
+} Place;
 
-/* A layer, if it goes back. */
-typedef struct Offer {
-  LedgerRow *row;
-  Precision refuge;
-  double noise;   /* in parts of the outputs' signal, that goes with it */
+/* Of a place to a wider precision. */
+typedef struct Move {
+  Place *place;
+  Precision to;
+  double share;   /* of the noise that goes with it */
   double seconds; /* that it adds */
-} Offer;
+} Move;
+
+typedef struct Places {
+  Plan *plan;
+  Place *list;
+  int count;
+  Precision narrow, refuge;
+} Places;
 
 static double row_seconds(const Plan *plan, const LedgerRow *row) {
   return plan->ledger->times_decide ? row->measured_after : row->predicted_after;
 }
 
-/* What each layer takes at f32, or at another precision if that is less: offers without noise. */
-static bool price_refuges(Plan *plan, Precision refuge, Offer *offers, int count) {
+static void set_precisions(const Places *places, Precision precision) {
+  for (int i = 0; i < places->count; i++) places->list[i].layer->row->precision = precision;
+}
+
+/* Times and errors of all layers at the refuge. */
+static bool try_refuge(Places *places, double *errors) {
+  Plan *plan = places->plan;
   Ledger *ledger = plan->ledger;
   size_t size = sizeof *ledger->rows * (size_t)plan->layer_count;
   LedgerRow *rows = NEW_ARRAY(plan->graph->module->arena, LedgerRow, plan->layer_count),
             total = ledger->total;
   memcpy(rows, ledger->rows, size);
-  for (int i = 0; i < count; i++) offers[i].row->precision = refuge;
-  bool ok = refuge == PRECISION_F32 || plan_predict(plan);
-  for (int i = 0; i < count; i++) {
-    const LedgerRow *row = offers[i].row, *now = &rows[row - ledger->rows];
-    double whole = ledger->times_decide ? now->measured_before : now->predicted_before;
-    bool is_faster = refuge != PRECISION_F32 && row_seconds(plan, row) < whole;
-    offers[i].refuge = is_faster ? refuge : PRECISION_F32;
-    offers[i].seconds = (is_faster ? row_seconds(plan, row) : whole) - row_seconds(plan, now);
-  }
+  set_precisions(places, places->refuge);
+  TRY(plan_predict(plan) && plan_find_errors(plan, errors));
+  for (int i = 0; i < places->count; i++)
+    places->list[i].seconds[places->refuge] = row_seconds(plan, places->list[i].layer->row);
   memcpy(ledger->rows, rows, size);
   ledger->total = total;
-  return ok;
+  return true;
 }
 
-static double worth(const Offer *offer) {
-  return offer->noise / fmax(offer->seconds, 1e-9);
-}
-
-static int compare_offers(const void *a, const void *b) {
-  double x = worth(a), y = worth(b);
-  return (x < y) - (x > y);
-}
-
-/* Takes the offers in order while it is worth it; whether there were any. */
-static bool take_offers(const Plan *plan, Offer *offers, int count, double noise) {
-  const double bound = 6, least = 0.01; /* shares: of noise for one of time; of noise that is worth a word */
-  bool any = false;
-  qsort(offers, (size_t)count, sizeof *offers, compare_offers);
-  for (int i = 0; i < count && noise > FINE; i++) {
-    double share = offers[i].noise / noise,
-           slower = offers[i].seconds / row_seconds(plan, &plan->ledger->total);
-    if (share < bound * slower) break;
-    if (share < least) continue;
-    offers[i].row->precision = offers[i].refuge;
-    offers[i].row->reason = "noisy";
-    noise -= offers[i].noise;
-    any = true;
+/* At the refuge a layer has less noise by as much as its own results are off less. */
+static bool price_refuge(Places *places) {
+  double *errors = NEW_ARRAY(places->plan->graph->module->arena, double, places->plan->layer_count);
+  TRY(try_refuge(places, errors));
+  for (int i = 0; i < places->count; i++) {
+    Place *place = &places->list[i];
+    double error = errors[place->layer - places->plan->layers];
+    place->left[places->refuge] = error < place->layer->error ? error / place->layer->error : 1;
   }
-  return any;
+  return true;
+}
+
+static bool open_places(Places *places, Plan *plan) {
+  bool measured = plan->ledger->times_decide;
+  *places = (Places){plan, NEW_ARRAY(plan->graph->module->arena, Place, plan->layer_count), 0,
+                     plan->quantization->precision, refuge_of(plan)};
+  for (int i = 0; i < plan->layer_count; i++) {
+    const Layer *layer = &plan->layers[i];
+    const LedgerRow *row = layer->row;
+    if (row->precision == PRECISION_F32) continue;
+    Place *place = &places->list[places->count++];
+    *place = (Place){.layer = layer, .at = row->precision};
+    place->left[row->precision] = 1;
+    place->seconds[row->precision] = row_seconds(plan, row);
+    place->seconds[PRECISION_F32] = measured ? row->measured_before : row->predicted_before;
+  }
+  return places->refuge == PRECISION_F32 || price_refuge(places);
+}
+
+/* ---- in which order ---- */
+
+/* noise[parts]: that is there now. */
+static void sum_noise(const Places *places, double *noise) {
+  for (int p = 0; p < places->plan->part_count; p++) {
+    noise[p] = 0;
+    for (int i = 0; i < places->count; i++) {
+      const Place *place = &places->list[i];
+      noise[p] += place->layer->noise[p] * place->left[place->at];
+    }
+  }
+}
+
+/* In the mean of parts; of those that have less than `fine`, nothing. */
+static double share_of(const Places *places, const Place *place, const double *noise, double fine,
+                       Precision to) {
+  double share = 0;
+  int parts = places->plan->part_count;
+  for (int p = 0; p < parts; p++)
+    if (noise[p] > fine) share += place->layer->noise[p] / noise[p] / parts;
+  return share * (place->left[place->at] - place->left[to]);
+}
+
+static double worth(const Move *move) {
+  return move->share / fmax(move->seconds, 1e-9);
+}
+
+/* The one that takes away most noise for its time, of those that take away `least`; no place: there is none.
+ */
+static Move best_move(const Places *places, const double *noise, double fine, double least) {
+  Move best = {0};
+  const Precision wider[] = {places->refuge, PRECISION_F32};
+  for (int i = 0; i < places->count; i++)
+    for (int k = 0; k < COUNT_OF(wider); k++) {
+      Place *place = &places->list[i];
+      if (place->at == PRECISION_F32 || place->left[wider[k]] >= place->left[place->at]) continue;
+      Move move = {place, wider[k], share_of(places, place, noise, fine, wider[k]),
+                   place->seconds[wider[k]] - place->seconds[place->at]};
+      if (move.share >= least && (!best.place || worth(&move) > worth(&best))) best = move;
+    }
+  return best;
+}
+
+/* Moves, the best first, until `bound` says that one is not worth it: that many times the share of noise must
+ * go for a share of time. */
+static int find_moves(const Places *places, double fine, double least, double bound, Move *moves) {
+  double *noise = NEW_ARRAY(places->plan->graph->module->arena, double, places->plan->part_count),
+         seconds = row_seconds(places->plan, &places->plan->ledger->total);
+  for (int count = 0;; count++) {
+    sum_noise(places, noise);
+    Move move = best_move(places, noise, fine, least);
+    if (!move.place || move.share < bound * move.seconds / seconds) return count;
+    move.place->at = move.to;
+    moves[count] = move;
+  }
+}
+
+/* The first `count`; the other layers are narrow. */
+static void make_moves(const Places *places, const Move *moves, int count, const char *reason) {
+  for (int i = 0; i < places->count; i++) {
+    places->list[i].layer->row->precision = places->narrow;
+    places->list[i].layer->row->reason = NULL;
+  }
+  for (int i = 0; i < count; i++) {
+    moves[i].place->layer->row->precision = moves[i].to;
+    moves[i].place->layer->row->reason = reason;
+  }
+}
+
+static Move *new_moves(const Places *places) {
+  return NEW_ARRAY(places->plan->graph->module->arena, Move, 2 * places->count + 1);
+}
+
+/* ---- the noise that is cheap to be rid of ---- */
+
+static bool is_noisy(const Plan *plan) {
+  enum { FEWEST = 8 };
+  int count = 0;
+  bool noisy = false;
+  for (int i = 0; i < plan->layer_count; i++) count += plan->layers[i].row->precision != PRECISION_F32;
+  for (int p = 0; p < plan->part_count; p++) {
+    double noise = 0;
+    for (int i = 0; i < plan->layer_count; i++) noise += plan->layers[i].noise ? plan->layers[i].noise[p] : 0;
+    noisy |= noise > FINE;
+  }
+  return noisy && count >= FEWEST;
 }
 
 /* Where nobody says what may be lost; *changed: whether layers went back. */
 static bool give_back_noisy(Plan *plan, bool *changed) {
-  enum { FEWEST = 8 };
-  int count;
-  LedgerRow **rows = sensitive_rows(plan, &count);
-  if (plan->ledger->max_drop >= 0 || plan->quantization->precision != PRECISION_INT8 || count < FEWEST)
+  const double bound = 6, least = 0.01;
+  if (plan->ledger->max_drop >= 0 || plan->quantization->precision != PRECISION_INT8 || !is_noisy(plan))
     return true;
-  Offer *offers = NEW_ARRAY(plan->graph->module->arena, Offer, count);
-  double noise = 0;
-  for (int i = 0; i < count; i++) {
-    offers[i] = (Offer){.row = rows[i], .noise = pow(10, -rows[i]->sqnr / 10)};
-    noise += offers[i].noise;
-  }
-  if (noise <= FINE) return true;
-  TRY(price_refuges(plan, refuge_of(plan), offers, count));
-  *changed |= take_offers(plan, offers, count, noise);
+  Places places;
+  TRY(open_places(&places, plan));
+  Move *moves = new_moves(&places);
+  int count = find_moves(&places, FINE, least, bound, moves);
+  make_moves(&places, moves, count, "noisy");
+  *changed |= count > 0;
   return true;
 }
 
@@ -140,47 +225,40 @@ static bool holds(const Ledger *ledger) {
   return ledger->before - ledger->after <= ledger->max_drop;
 }
 
-static void give_back(const Plan *plan, LedgerRow **rows, int count, int given, Precision refuge) {
-  for (int i = 0; i < count; i++) {
-    rows[i]->precision = i < given ? refuge : plan->quantization->precision;
-    rows[i]->reason = i < given ? "sensitive" : NULL;
-  }
-}
-
-/* The least number of the worst layers that have to go back to `refuge`, by bisection; all of them: even one
- * is too much. -1: an error. *least gets the smallest drop that was met on the way. */
-static int find_given(Plan *plan, LedgerRow **rows, int count, Precision refuge, double *least) {
+/* The least number of moves that are enough, by bisection; all of them: even one fewer is too few. False: an
+ * error. *least gets the smallest drop that was met on the way. */
+static bool find_enough(const Places *places, const Move *moves, int count, int *enough, double *least) {
+  Plan *plan = places->plan;
   Ledger *ledger = plan->ledger;
   int low = 0, high = count;
   while (low + 1 < high) {
-    int given = low + (high - low) / 2;
+    int tried = low + (high - low) / 2;
     plan_report(plan, "finding what is lost where", count - (high - low), count);
-    give_back(plan, rows, count, given, refuge);
-    if (!plan_evaluate(plan)) return -1;
-    double drop = ledger->before - ledger->after;
-    *least = drop < *least ? drop : *least;
-    *(holds(ledger) ? &high : &low) = given;
+    make_moves(places, moves, tried, "sensitive");
+    TRY(plan_evaluate(plan));
+    *least = fmin(*least, ledger->before - ledger->after);
+    *(holds(ledger) ? &high : &low) = tried;
   }
-  give_back(plan, rows, count, high, refuge);
-  return high;
+  *enough = high;
+  make_moves(places, moves, high, "sensitive");
+  return true;
 }
 
-/* Layers go back to bf16 where that is fast and enough, else to f32. */
 static bool choose_by_loss(Plan *plan) {
   Ledger *ledger = plan->ledger;
-  Precision precision = plan->quantization->precision, refuge = refuge_of(plan);
   if (ledger->max_drop < 0 || holds(ledger)) return true;
   double drop = ledger->before - ledger->after, least = drop;
-  int count, given;
-  LedgerRow **rows = sensitive_rows(plan, &count);
-  given = refuge == PRECISION_F32 ? count : find_given(plan, rows, count, refuge, &least);
-  if (given == count) given = find_given(plan, rows, count, PRECISION_F32, &least);
-  if (given < count) return given >= 0 && plan_evaluate(plan);
+  Places places;
+  TRY(open_places(&places, plan));
+  Move *moves = new_moves(&places);
+  int count = find_moves(&places, 0, 0, 0, moves), enough = count;
+  TRY(find_enough(&places, moves, count, &enough, &least));
+  if (enough < count) return plan_predict(plan) && plan_evaluate(plan);
   return fail(
       plan->graph->module,
       "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
       "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
-      precision_name(precision), 100 * drop, count, 100 * least, 100 * ledger->max_drop);
+      precision_name(places.narrow), 100 * drop, places.count, 100 * least, 100 * ledger->max_drop);
 }
 
 static void count_bytes(Plan *plan) {

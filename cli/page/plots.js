@@ -119,7 +119,7 @@ function oneLedger(ledger) {
     [['measured', 'num'], r => change(r.measured_before, r.measured_after, timeText)], [['why', 'long'], r => escapeText(r.reason ?? '')]];
   const rows = [...ledger.rows, {...ledger.total, name: 'everything', kind: ''}];
   const used = columns.filter(([, text]) => rows.some(row => text(row))), heads = used.map(([head]) => head);
-  const share = x => /cosine/.test(ledger.likeness) ? x.toFixed(5) : (100 * x).toFixed(2) + ' %';
+  const share = x => (100 * x).toFixed(2) + ' %';
   const summary = `${ledger.likeness}: ${ledger.likeness === 'labels right' ? share(ledger.before) + ' → ' : ''}${share(ledger.after)}, ${ledger.samples} samples${ledger.sqnr ? '; outputs ' + decibels(ledger.sqnr) : ''}`;
   return `<h2>${ledger.title}</h2><p>${escapeText(summary)}</p>${ledger.effects.map(text => `<p>${escapeText(text)}</p>`).join('')}` +
     table(heads, rows.map(row => `<tr ${link('~' + row.name, cells(used.map(([, text]) => text(row)), heads))}</tr>`));
