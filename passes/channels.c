@@ -6,7 +6,7 @@
  * the queries of attention, the share in the variance of those that make it. It is worth what it
  * saves: of the layer's cost its share of the rows, and of what is left its share of the channels. Units go
  * in the order of what they lose for what they save, until enough is saved. Of those that stand side by side
- * along an axis a number is left that fills vectors.
+ * along an axis a number is left that fills vectors; where that saves more than enough, some come back.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -223,6 +223,37 @@ static void choose_first(Channels *c, int count) {
   arena_free(arena);
 }
 
+/* units[most]: those of the family that went last, up to place `last` of the order. Their number. */
+static int find_last(const Channels *c, int family, int last, int most, int *units) {
+  int count = 0;
+  for (int i = last; i >= 0 && count < most; i--) {
+    int unit = c->order[i];
+    if (c->pruner->removed[unit] && root_of(c->units, unit) == family) units[count++] = unit;
+  }
+  return count;
+}
+
+static void set_removed(const Channels *c, const int *units, int count, bool removed) {
+  for (int i = 0; i < count; i++) c->pruner->removed[units[i]] = removed;
+}
+
+/* Whole steps save more than was asked for: those that went last come back where that still is enough. */
+static void give_back(Channels *c, double most_cost) {
+  Arena *arena = arena_new();
+  int *sizes = NEW_ARRAY(arena, int, c->count), *units = NEW_ARRAY(arena, int, c->count);
+  bool *done = NEW_ARRAY(arena, bool, c->count); /* families */
+  for (int unit = 0; unit < c->count; unit++) sizes[root_of(c->units, unit)]++;
+  for (int i = c->count - 1; i >= 0; i--) {
+    int family = root_of(c->units, c->order[i]), step = step_of(c->pruner, sizes[family]);
+    if (!c->pruner->removed[c->order[i]] || done[family]) continue;
+    int count = find_last(c, family, i, step, units);
+    set_removed(c, units, count, false);
+    done[family] = kept_cost(c) > most_cost;
+    set_removed(c, units, count, done[family]);
+  }
+  arena_free(arena);
+}
+
 /* The layer that costs most of those whose rows stay, and why they do. */
 static const char *largest_pinned(const Channels *c) {
   int found = -1;
@@ -245,6 +276,7 @@ bool channels_choose(Pruner *pruner, double share) {
   int low = 0, high = c.count;
   choose_first(&c, high);
   double most = all > 0 ? 1 - kept_cost(&c) / all : 0;
+  const double most_cost = (1 - share) * all;
   if (most < share)
     return fail(pruner->plan.graph->module,
                 "channels of %.3g %% cannot go: with as few as are left anywhere it is %.3g %%%s",
@@ -252,12 +284,13 @@ bool channels_choose(Pruner *pruner, double share) {
   while (low < high) {
     int middle = low + (high - low) / 2;
     choose_first(&c, middle);
-    if (1 - kept_cost(&c) / all >= share)
+    if (kept_cost(&c) <= most_cost)
       high = middle;
     else
       low = middle + 1;
   }
   choose_first(&c, high);
+  give_back(&c, most_cost);
   pruner->pruning->reached = 1 - kept_cost(&c) / all;
   return true;
 }
