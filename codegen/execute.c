@@ -7,6 +7,7 @@
 #include "runtime/tenon.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,12 @@ static void take_times(Runnable *runnable) {
 static int runnable_times(Runnable *runnable, const KernelTime **times) {
   *times = runnable->times;
   return (int)runnable->library->kernel_count;
+}
+
+static void runnable_spread(Runnable *runnable) {
+  cpu_set_t processors;
+  int count = sched_getaffinity(0, sizeof processors, &processors) == 0 ? CPU_COUNT(&processors) : 1;
+  runnable->library->session_set_threads(runnable->session, (uint32_t)count, NULL, NULL);
 }
 
 static bool runnable_run(Runnable *runnable, const Tensor *inputs, Tensor *outputs) {
@@ -158,7 +165,8 @@ static Runnable *runnable_open(void *context, Graph *graph) {
 }
 
 Executor codegen_executor(const Target *target) {
-  return (Executor){runnable_open, runnable_run, runnable_times, runnable_close, (void *)(uintptr_t)target};
+  return (Executor){runnable_open,   runnable_run,   runnable_times,
+                    runnable_spread, runnable_close, (void *)(uintptr_t)target};
 }
 
 bool codegen_execute(const Target *target, Graph *graph, const Tensor *inputs, Tensor *outputs) {

@@ -108,6 +108,10 @@ void seen_free(Tensor *seen, int count) {
   for (int i = 0; i < count; i++) tensor_free(&seen[i]);
 }
 
+void observer_spread(Observer *observer) {
+  if (observer->runnable) observer->options->executor.spread(observer->runnable);
+}
+
 int observer_times(Observer *observer, const KernelTime **times) {
   return observer->runnable ? observer->options->executor.times(observer->runnable, times) : 0;
 }

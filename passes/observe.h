@@ -28,6 +28,8 @@ bool observer_open(Observer *observer, const Graph *graph, const PassOptions *op
 /* seen: output_count + seen_count tensors, for the caller to free (seen_free). */
 bool observer_run(Observer *observer, const Tensor *inputs, Tensor *seen);
 void seen_free(Tensor *seen, int count);
+/* Further runs use all processors: times are not those of one any more. */
+void observer_spread(Observer *observer);
 int observer_times(Observer *observer, const KernelTime **times);
 void observer_close(Observer *observer);
 

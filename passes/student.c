@@ -107,7 +107,9 @@ static bool open_teacher(Student *s) {
   find_ends(s, s->teacher.copy);
   Value **values = NEW_ARRAY(s->arena, Value *, s->end_count);
   for (int e = 0; e < s->end_count; e++) values[e] = s->ends[e].value;
-  return observer_build(&s->teacher, values, s->end_count);
+  TRY(observer_build(&s->teacher, values, s->end_count));
+  observer_spread(&s->teacher);
+  return true;
 }
 
 static bool near(const Tensor *one, const Tensor *all, int k) {
@@ -299,7 +301,9 @@ static bool open_learner(Student *s) {
   memcpy(inputs, s->inputs, sizeof *inputs * (size_t)samples_of(s)->input_count);
   s->inputs = inputs;
   s->outputs = NEW_ARRAY(s->arena, Tensor, s->knob_count + 1);
-  return observer_build(&s->learner, NULL, 0);
+  TRY(observer_build(&s->learner, NULL, 0));
+  observer_spread(&s->learner);
+  return true;
 }
 
 /* ---- runs ---- */

@@ -158,7 +158,9 @@ TEST(large_folds_go_through_the_executor_in_one_graph) {
   Value *y = build_binary(&builder, &op_add, build_binary(&builder, &op_mul, x, doubled), negative);
   CHECK(graph_set_outputs(graph, 1, &y, (const char *[]){"y"}));
   int calls = 0;
-  PipelineOptions options = {.passes = "fold,fold", .pass.executor = {count, interpret, NULL, leave, &calls}};
+  PipelineOptions options = {
+      .passes = "fold,fold",
+      .pass.executor = {.open = count, .run = interpret, .close = leave, .context = &calls}};
   CHECK(pipeline_run(graph, &options));
   CHECK_INT(calls, 1);
   CHECK_INT(graph_count_nodes(graph), 5); /* two constants, mul, add, return */
