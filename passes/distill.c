@@ -1,7 +1,7 @@
 /*
  * distill.c -- gradient steps on what is left, so that the outputs come nearer to the original's.
  *
- * What least squares does for each layer alone (thin.c) this does for all at once, behind activations, too.
+ * What least squares does for each layer alone (fit.c) this does for all at once, behind activations, too.
  * Adam (Kingma and Ba 2015, arXiv 1412.6980) walks down over seven eighths of the samples, in small batches,
  * with a rate that falls along a cosine; of what it has after each round that is taken which is nearest on
  * the last eighth, if it is nearer than before. Weights that are 0 stay 0. The original says what the outputs

@@ -42,6 +42,7 @@ typedef struct Stage {
   Fit *fits;
   int count;
   Observer original, thinned;
+  bool has_met; /* what the layers meet is at the frontier: nothing has to run for it */
 } Stage;
 
 static bool is_wide(const Layer *layer) {
@@ -80,35 +81,47 @@ static void start_fit(const Stage *stage, Fit *fit) {
   for (int g = 0; g < fit->group_count; g++) fit->moments[g] = moments_new(stage->arena, rows, k);
 }
 
+static Value *met_by(const Stage *stage, int fit) {
+  return operand(stage->pruner->plan.layers[stage->fits[fit].number].node, 0);
+}
+
 static bool observe_stage(Stage *stage) {
   const Plan *plan = &stage->pruner->plan;
   Value **given = NEW_ARRAY(stage->arena, Value *, stage->count),
         **met = NEW_ARRAY(stage->arena, Value *, stage->count);
+  stage->has_met = true;
   for (int i = 0; i < stage->count; i++) {
-    const Node *node = plan->layers[stage->fits[i].number].node;
-    given[i] = result(node, 0);
-    met[i] = operand(node, 0);
+    given[i] = result(plan->layers[stage->fits[i].number].node, 0);
+    met[i] = met_by(stage, i);
+    stage->has_met &= stage->frontier->sample_count > 0 && frontier_kept(stage->frontier, true, 0, met[i]);
   }
   return frontier_observe(stage->frontier, false, given, stage->count, &stage->original) &&
-         frontier_observe(stage->frontier, true, met, stage->count, &stage->thinned);
+         (stage->has_met || frontier_observe(stage->frontier, true, met, stage->count, &stage->thinned));
 }
 
-/* The layers as they are without what goes: of a copy that is thinned and nothing else. */
+static void add_fit(Stage *stage, int number, Node *now) {
+  if (!fits_layer(stage->pruner, number)) return;
+  Fit *fit = &stage->fits[stage->count++];
+  *fit =
+      (Fit){.number = number, .now = layer_of(now), .kept = pruner_kept(stage->arena, stage->pruner, number)};
+  start_fit(stage, fit);
+}
+
+/* The layers as they are without what goes. */
 static bool find_fits(Stage *stage, int first, int end) {
   Pruner *pruner = stage->pruner;
   const Plan *plan = &pruner->plan;
-  Observer thinned;
+  Observer thinned = {0};
   Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
+  bool ok = true;
   stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
-  observer_copy(&thinned, plan->graph, plan->options);
-  pruner_find(pruner, thinned.copy, nodes);
-  bool ok = pruner_apply(pruner, thinned.copy, nodes);
-  for (int i = first; ok && i < end; i++) {
-    if (!fits_layer(pruner, i)) continue;
-    Fit *fit = &stage->fits[stage->count++];
-    *fit = (Fit){.number = i, .now = layer_of(nodes[i]), .kept = pruner_kept(stage->arena, pruner, i)};
-    start_fit(stage, fit);
+  for (int i = first; i < end; i++) nodes[i] = plan->layers[i].node;
+  if (pruner->ties) {
+    observer_copy(&thinned, plan->graph, plan->options);
+    pruner_find(pruner, thinned.copy, nodes);
+    ok = ties_remove(pruner->ties, thinned.copy, pruner->removed);
   }
+  for (int i = first; ok && i < end; i++) add_fit(stage, i, nodes[i]);
   observer_close(&thinned);
   return ok;
 }
@@ -166,20 +179,28 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
   arena_free(arena);
 }
 
+static bool fit_to_sample(Stage *stage, int sample, int number, int count) {
+  Frontier *f = stage->frontier;
+  Arena *arena = arena_new();
+  Tensor *given = NEW_ARRAY(arena, Tensor, stage->count), *met = NEW_ARRAY(arena, Tensor, stage->count);
+  bool ok = frontier_run(f, false, sample, &stage->original, given) &&
+            (stage->has_met || frontier_run(f, true, sample, &stage->thinned, met));
+  for (int k = 0; ok && k < stage->count; k++) {
+    const Tensor *x = stage->has_met ? frontier_kept(f, true, sample, met_by(stage, k)) : &met[k];
+    fit_sample(stage->pruner, &stage->fits[k], x, &given[k], number, count);
+  }
+  seen_free(given, stage->count);
+  seen_free(met, stage->count);
+  arena_free(arena);
+  return ok;
+}
+
 static bool run_stage(Stage *stage) {
   const Plan *plan = &stage->pruner->plan;
-  Tensor *given = NEW_ARRAY(stage->arena, Tensor, stage->count),
-         *met = NEW_ARRAY(stage->arena, Tensor, stage->count);
   int count = stage_samples(stage), all = stage->frontier->sample_count;
   for (int i = 0; i < count; i++) {
-    int sample = (int)((int64_t)i * all / count);
     plan_report(plan, "fitting", stage->fits[0].number * count + i * stage->count, plan->layer_count * count);
-    TRY(frontier_run(stage->frontier, false, sample, &stage->original, given) &&
-        frontier_run(stage->frontier, true, sample, &stage->thinned, met));
-    for (int k = 0; k < stage->count; k++)
-      fit_sample(stage->pruner, &stage->fits[k], &met[k], &given[k], i, count);
-    seen_free(given, stage->count);
-    seen_free(met, stage->count);
+    TRY(fit_to_sample(stage, (int)((int64_t)i * all / count), i, count));
   }
   return true;
 }

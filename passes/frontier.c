@@ -56,6 +56,12 @@ bool frontier_observe(const Frontier *f, bool thinned, Value *const *values, int
   return observer_build_values(observer, found + f->count, count);
 }
 
+const Tensor *frontier_kept(const Frontier *f, bool thinned, int sample, const Value *value) {
+  for (int i = 0; i < f->count; i++)
+    if (f->values[i] == value) return (thinned ? f->thinned : f->original) + (int64_t)sample * f->count + i;
+  return NULL;
+}
+
 bool frontier_run(const Frontier *f, bool thinned, int sample, Observer *observer, Tensor *seen) {
   const Samples *samples = f->pruner->plan.ledger->samples;
   const Tensor *given = &samples->tensors[f->samples[sample] * samples->input_count],

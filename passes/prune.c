@@ -4,7 +4,7 @@
  * Before: products of floats with constant weights. After: with PRUNE_CHANNELS the same graph with fewer
  * channels (ties.c knows which can only go together, channels.c which matter least); else the same graph with
  * zeros among the weights, which `sparse` leaves out where that is faster. Weights and biases that are left
- * are fitted to what each layer gave before (thin.c), then, if asked, to the outputs (distill.c). A layer
+ * are fitted to what each layer gave before (fit.c), then, if asked, to the outputs (distill.c). A layer
  * whose zeros make it no faster keeps all its weights. With a bound on what may be lost (Ledger.max_drop),
  * less goes until it holds. Does nothing without PassOptions.pruning, whose ledger it fills in.
  */

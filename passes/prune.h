@@ -95,6 +95,8 @@ bool frontier_advance(Frontier *frontier, const Node *to);
 /* Opens a copy, the original or thinned, that gives values of the plan's graph behind the frontier. */
 bool frontier_observe(const Frontier *frontier, bool thinned, Value *const *values, int count,
                       Observer *observer);
+/* What a value of the frontier is; NULL: it is none. */
+const Tensor *frontier_kept(const Frontier *frontier, bool thinned, int sample, const Value *value);
 bool frontier_run(const Frontier *frontier, bool thinned, int sample, Observer *observer, Tensor *seen);
 
 /* ---- distill.c ---- */
