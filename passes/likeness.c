@@ -44,6 +44,11 @@ void plan_find_parts(Plan *plan) {
   }
 }
 
+double number_at(const Tensor *tensor, int64_t i) {
+  return tensor->dtype == DTYPE_F32 ? ((const float *)tensor->data)[i]
+                                    : dtype_get(tensor->dtype, tensor->data, i);
+}
+
 static void add_part(Noise *noise, const Part *part, const Tensor *a, const Tensor *b) {
   int64_t all = tensor_count(a), first = 0, count = all, stride = all;
   if (part->count) {
@@ -53,7 +58,7 @@ static void add_part(Noise *noise, const Part *part, const Tensor *a, const Tens
   }
   for (; first < all; first += stride)
     for (int64_t i = first; i < first + count; i++) {
-      double x = dtype_get(a->dtype, a->data, i), error = dtype_get(b->dtype, b->data, i) - x;
+      double x = number_at(a, i), error = number_at(b, i) - x;
       noise->signal += x * x;
       noise->noise += error * error;
     }

@@ -150,6 +150,8 @@ typedef struct Noise {
 } Noise;
 
 void plan_find_parts(Plan *plan);
+/* As dtype_get, and fast for f32. */
+double number_at(const Tensor *tensor, int64_t i);
 /* noises[parts]: of outputs a, and of what outputs b are off. */
 void noises_add(const Plan *plan, Noise *noises, const Tensor *a, const Tensor *b);
 double noise_share(const Noise *noise); /* in parts of the signal */

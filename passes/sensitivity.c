@@ -116,7 +116,7 @@ static void add_squares(Sensitivity *s) {
   for (int i = 0; i < s->count; i++) {
     const Tensor *error = &s->shown[s->plan->graph->output_count + i];
     for (int64_t k = 0, count = tensor_count(error); k < count; k++)
-      s->squares[i] += pow(dtype_get(error->dtype, error->data, k), 2);
+      s->squares[i] += number_at(error, k) * number_at(error, k);
   }
 }
 
