@@ -35,13 +35,13 @@
  * Rows are balanced, so that 128 is 8 tiles of 9 and 7 of 8, rather than 14 of 9 and one of 2.
  *
  * Traffic: weights once for each strip of rows, or once in all (outside=1); x once for each group of panels,
- * or once; the result once. With the panels outside, the first strips of rows fetch the next group of panels
- * into L2, a line per step of k, so that weights come from memory while others are multiplied: the gemms of
- * BERT-base take 5 % less time for it, of f32 7 %, of bytes. Measured on Zen 4 against a peak of 118 GFLOP/s,
- * with what fits in the caches: 1x1 of 64 to 2048 channels, 3x3 and 7x7 with stride 2, and gemms 97 to 100 %;
- * weights that come from memory each time: 128x768x768 96 %, 128x3072x768 94 %, 49x512x2048 90 %. 3x3 of 32
- * groups of 8 channels 70 to 75 % (28x28, half vectors), of 16 96 to 98 %, of 32 90 %. With AVX2 97 % (6
- * rows).
+ * or once; the result once. The first strips of rows fetch the next group of panels into L2 while they
+ * multiply by this one, a line of one or of each panel per step of k: the gemms of BERT-base, whose weights
+ * come from memory, take 5 % less time for it, of f32 7 %, of bytes; 128x384x384 in bytes among others, with
+ * weights from L3, 6 %. Measured on Zen 4 against a peak of 118 GFLOP/s, with what fits in the caches: 1x1 of
+ * 64 to 2048 channels, 3x3 and 7x7 with stride 2, and gemms 97 to 100 %; weights that come from memory each
+ * time: 128x768x768 96 %, 128x3072x768 94 %, 49x512x2048 90 %. 3x3 of 32 groups of 8 channels 70 to 75 %
+ * (28x28, half vectors), of 16 96 to 98 %, of 32 90 %. With AVX2 97 % (6 rows).
  *
  * Without the 80 % (90 %) of steps that are zeros, against the time with them: 128x768x768 1/5 (1/8.8),
  * 128x3072x768 1/5 (1/7.6), 1x768x3072 1/5 (1/10), 1x1 of 256 to 1024 channels 1/5 (1/9.4).
@@ -201,19 +201,27 @@ static void initial_values(Panels *e, const PanelTile *tile, Reg **values) {
   }
 }
 
-/* The strips of rows fetch the panels behind the tile's, one each; the others again what is there already. */
+/* With the panels inside, each tile fetches all of the next group; else each strip of rows fetches one. Later
+ * strips fetch again what is there already. */
+static int panels_to_fetch(const Panels *e, bool panels_outside) {
+  int64_t rows = result_rows(&e->p);
+  if (e->p.sparse || e->p.panel_count * e->p.groups <= e->panels) return 0;
+  if (panels_outside) return rows > (int64_t)e->rows * e->panels ? 1 : 0;
+  return rows > e->rows ? e->panels : 0;
+}
+
 static Reg *panel_ahead(Panels *e, const PanelTile *tile) {
   Loops *loops = loops_of(e);
-  if (!e->fetches) return NULL;
+  Reg *next = panels_add(e, panels_scaled(e, e->group, e->p.panel_count, e->panels), tile->panel);
+  if (e->fetched == e->panels) return next;
   Reg *strip = loop_binary(loops, LOOP_FLOORDIV, tile->row, loop_int(loops, e->rows));
   strip = loop_binary(loops, LOOP_MIN, strip, loop_int(loops, e->panels - 1));
-  Reg *panel = panels_add(e, panels_scaled(e, e->group, e->p.panel_count, e->panels), tile->panel);
-  return panels_add(e, panel, strip);
+  return panels_add(e, next, strip);
 }
 
 static void emit_tile(Panels *e, PanelTile *tile) {
   const PanelProblem *p = &e->p;
-  tile->ahead = panel_ahead(e, tile);
+  if (e->fetched > 0) tile->ahead = panel_ahead(e, tile);
   Reg *acc[MAX_TILE_ROWS * MAX_TILE_VECTORS];
   assert(tile->vectors <= MAX_TILE_VECTORS && tile->height <= MAX_TILE_ROWS);
   initial_values(e, tile, acc);
@@ -384,7 +392,7 @@ static void panels_body(Lower *lower, void *context) {
     e.starts = lower_buffer(lower, operand(lower->anchor, SPARSE_STARTS));
   }
   bool panels_outside = schedule_param(variant->schedule, "outside", 0) != 0;
-  e.fetches = panels_outside && !e.p.sparse && result_rows(&e.p) > (int64_t)e.rows * e.panels;
+  e.fetched = panels_to_fetch(&e, panels_outside);
   if (panels_outside)
     for_each_group(&e, (PanelTile){0}, rows_inside);
   else
@@ -394,7 +402,7 @@ static void panels_body(Lower *lower, void *context) {
 const Variant variant_panels = {
     .name = "panels",
     .doc = "register tiles over packed weight panels: rows, panels per tile; outside=1 walks the panels in "
-           "the outer loop and fetches the next ones ahead",
+           "the outer loop",
     .match = panels_match,
     .choose = panels_choose,
     .body = panels_body,

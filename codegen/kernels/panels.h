@@ -52,7 +52,7 @@ typedef struct Panels {
   int lanes, per_panel; /* vectors per panel */
   int narrow;           /* lanes of a last vector that has no more columns */
   Buffer *x, *w, *steps, *starts;
-  bool fetches;                   /* the next panels ahead */
+  int fetched;                    /* panels behind its own that a tile fetches meanwhile */
   int64_t longest;                /* list */
   int64_t inside_from, inside_to; /* rows whose taps along the row axis are all inside x */
   Reg *outer[MAX_TAPS + 1];       /* result indices before the row axis */
@@ -63,7 +63,7 @@ typedef struct Panels {
 typedef struct PanelTile {
   int height, vectors;
   Reg *row, *panel;
-  Reg *ahead;           /* the panel to fetch meanwhile; NULL: none */
+  Reg *ahead;           /* the first panel to fetch meanwhile */
   bool tail;            /* the last vectors reach beyond the last column */
   int64_t tail_columns; /* columns of the whole tile that exist */
 } PanelTile;

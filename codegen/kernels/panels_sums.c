@@ -37,7 +37,10 @@ static void step_of_k(Panels *e, const PanelTile *tile, Reg *const *x_outer, int
                       Reg *const *acc, Reg **next) {
   Reg *w[MAX_TILE_VECTORS], *panel = first_panel(e, tile);
   int depth = e->p.depth;
-  if (tile->ahead) loop_prefetch(loops_of(e), e->w, (Reg *[]){tile->ahead, k, loop_int(loops_of(e), 0)});
+  for (int v = 0; v < e->fetched; v++) {
+    Reg *at[] = {panels_scaled(e, tile->ahead, 1, v), k, loop_int(loops_of(e), 0)};
+    loop_prefetch(loops_of(e), e->w, at);
+  }
   for (int v = 0; v < tile->vectors; v++) {
     Reg *at[3] = {panels_scaled(e, panel, 1, v / e->per_panel), k,
                   loop_int(loops_of(e), (int64_t)(v % e->per_panel) * e->lanes * depth)};
