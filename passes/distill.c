@@ -149,16 +149,41 @@ static Walk walk_open(Student *s) {
   return walk;
 }
 
+/* Back to what was kept, as if no step had been taken. */
+static void start_again(Walk *walk) {
+  walk->steps = 0;
+  for (int i = 0; i < walk->student->knob_count; i++) {
+    const Knob *knob = &walk->student->knobs[i];
+    const Walker *w = &walk->walkers[i];
+    size_t bytes = sizeof(float) * (size_t)knob_size(knob);
+    memcpy(knob->now.data, w->best, bytes);
+    memset(w->mean, 0, bytes);
+    memset(w->square, 0, bytes);
+  }
+}
+
+/* All rounds; *least becomes what is nearest. */
+static bool walk_rounds(Walk *walk, double rate, double *least) {
+  double now;
+  for (int epoch = 0; epoch < walk->student->pruner->pruning->epochs; epoch++) {
+    TRY(walk_round(walk, rate) && judge(walk, &now));
+    if (now < *least) keep(walk);
+    *least = fmin(*least, now);
+  }
+  return true;
+}
+
+/* Where few steps only led away, because they were too long, again with shorter ones. */
 static bool walk_all(Student *s) {
-  static const double rate = 0.01;
+  const double longest = 0.01, shortest = 0.001;
   Walk walk = walk_open(s);
-  double before, now, least;
+  double before, least;
   TRY(judge(&walk, &before));
   least = before;
-  for (int epoch = 0; epoch < s->pruner->pruning->epochs; epoch++) {
-    TRY(walk_round(&walk, rate) && judge(&walk, &now));
-    if (now < least) keep(&walk);
-    least = fmin(least, now);
+  keep(&walk);
+  for (double rate = longest; rate >= shortest && !(least < before); rate /= 3) {
+    start_again(&walk);
+    TRY(walk_rounds(&walk, rate, &least));
   }
   bool better = least < before;
   float **best = NEW_ARRAY(s->arena, float *, s->knob_count);

@@ -249,12 +249,15 @@ static Value *logarithm(Builder *b, Value *p) {
   return x ? build_unary(b, &op_log, x) : NULL;
 }
 
-/* sum p (log p - log q) over classes, in the mean of all rows. */
+/* sum p (log p - log q) over classes, in the mean of all rows, at a temperature: without one there is little
+ * to learn but the likeliest class. */
 static Value *divergence(Builder *b, const End *end, Value *target) {
-  Value *p = softmax(b, target, end->axis), *q = softmax(b, end->value, end->axis);
+  const double temperature = 2;
+  Value *x = scaled(b, target, 1 / temperature), *y = scaled(b, end->value, 1 / temperature);
+  Value *p = x ? softmax(b, x, end->axis) : NULL, *q = y ? softmax(b, y, end->axis) : NULL;
   Value *off = binary(b, &op_sub, logarithm(b, p), logarithm(b, q));
-  double classes = (double)end->value->type->dims[end->axis]->value;
-  return scaled(b, sum_of(b, binary(b, &op_mul, p, off)), classes / (double)type_static_count(target->type));
+  double rows = (double)type_static_count(target->type) / (double)target->type->dims[end->axis]->value;
+  return scaled(b, sum_of(b, binary(b, &op_mul, p, off)), temperature * temperature / rows);
 }
 
 static Value *square_distance(Builder *b, const End *end, Value *target, int batch) {
