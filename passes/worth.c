@@ -61,6 +61,7 @@ typedef struct Places {
   Place *list;
   int count;
   Precision narrow, refuge;
+  bool by_noise; /* moves are in the order of what they take away, whatever time it takes */
 } Places;
 
 static double row_seconds(const Plan *plan, const LedgerRow *row) {
@@ -102,8 +103,10 @@ static bool price_refuge(Places *places) {
 
 static bool open_places(Places *places, Plan *plan) {
   bool measured = plan->ledger->times_decide;
-  *places = (Places){plan, NEW_ARRAY(plan->graph->module->arena, Place, plan->layer_count), 0,
-                     plan->quantization->precision, refuge_of(plan)};
+  *places = (Places){.plan = plan,
+                     .list = NEW_ARRAY(plan->graph->module->arena, Place, plan->layer_count),
+                     .narrow = plan->quantization->precision,
+                     .refuge = refuge_of(plan)};
   for (int i = 0; i < plan->layer_count; i++) {
     const Layer *layer = &plan->layers[i];
     const LedgerRow *row = layer->row;
@@ -140,8 +143,8 @@ static double share_of(const Places *places, const Place *place, const double *n
   return share * (place->left[place->at] - place->left[to]);
 }
 
-static double worth(const Move *move) {
-  return move->share / fmax(move->seconds, 1e-9);
+static double worth(const Places *places, const Move *move) {
+  return places->by_noise ? move->share : move->share / fmax(move->seconds, 1e-9);
 }
 
 /* The one that takes away most noise for its time, of those that take away `least`; no place: there is none.
@@ -155,7 +158,7 @@ static Move best_move(const Places *places, const double *noise, double fine, do
       if (place->at == PRECISION_F32 || place->left[wider[k]] >= place->left[place->at]) continue;
       Move move = {place, wider[k], share_of(places, place, noise, fine, wider[k]),
                    place->seconds[wider[k]] - place->seconds[place->at]};
-      if (move.share >= least && (!best.place || worth(&move) > worth(&best))) best = move;
+      if (move.share >= least && (!best.place || worth(places, &move) > worth(places, &best))) best = move;
     }
   return best;
 }
@@ -250,10 +253,14 @@ static bool choose_by_loss(Plan *plan) {
   double drop = ledger->before - ledger->after, least = drop;
   Places places;
   TRY(open_places(&places, plan));
-  Move *moves = new_moves(&places);
-  int count = find_moves(&places, 0, 0, 0, moves), enough = count;
-  TRY(find_enough(&places, moves, count, &enough, &least));
-  if (enough < count) return plan_predict(plan) && plan_evaluate(plan);
+  for (int by_noise = 0; by_noise < 2; by_noise++) { /* the last layer by the one may be first by the other */
+    Move *moves = new_moves(&places);
+    places.by_noise = by_noise;
+    for (int i = 0; i < places.count; i++) places.list[i].at = places.narrow;
+    int enough, count = find_moves(&places, 0, 0, 0, moves);
+    TRY(find_enough(&places, moves, count, &enough, &least));
+    if (enough < count) return plan_predict(plan) && plan_evaluate(plan);
+  }
   return fail(
       plan->graph->module,
       "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
