@@ -210,8 +210,8 @@ def model_path(name):
 
 
 def noise(name):
-    """Of a quantized model: the root mean square of the difference of outputs, over theirs, that is let pass, and its file with each float changed by up to
-    a millionth, which is what sums in another order do; its outputs tell how far roundings that fall otherwise may lead."""
+    """Of a quantized model: the root mean square of the difference of outputs, over theirs, that is let pass, and its file with each float that is no scalar (a step that
+    ONNX Runtime compares with others) changed by up to a millionth, which is what sums in another order do; its outputs tell how far roundings that fall otherwise may lead."""
     if MODELS[name].kind != "quantized models":
         return []
     import numpy
@@ -222,7 +222,7 @@ def noise(name):
     if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
         model, random = onnx.load(str(source)), numpy.random.default_rng(1)
         for tensor in model.graph.initializer:
-            if tensor.data_type == onnx.TensorProto.FLOAT:
+            if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims:
                 array = numpy_helper.to_array(tensor)
                 tensor.CopyFrom(numpy_helper.from_array((array * (1 + random.uniform(-1e-6, 1e-6, array.shape))).astype(numpy.float32), tensor.name))
         part = path.with_suffix(f".{os.getpid()}")
