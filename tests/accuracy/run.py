@@ -84,7 +84,7 @@ def both(arguments, folder, name, model, options, calibration):
     if form != "int8":
         pruned = folder / f"{name}.onnx"
         subprocess.run([str(part) for part in (arguments.tenon, "compile", model, "-o", pruned, "--emit", "onnx", "-q", *options, *lose)], check=True)
-        model, lose = pruned, []
+        model, options, lose = pruned, [], []  # what --dim has fixed is fixed in it
     return whole, Library(arguments.tenon, model, folder / f"{name}_less.so", options + lose)
 
 
