@@ -48,9 +48,6 @@ typedef enum OrtFunction {
   ADD_CONFIG_ENTRY = 130,
 } OrtFunction;
 
-/* Its kernel for a sum and its layer norm takes six times as long as its kernels for the two alone. */
-static const char SLOW_OPTIMIZER[] = "SkipLayerNormFusion";
-
 enum { API_VERSION = 22, ALL_OPTIMIZATIONS = 99, LOG_ERRORS = 3, ARENA_ALLOCATOR = 1 };
 
 typedef struct OrtApiBase {
@@ -164,8 +161,9 @@ void peer_open(Peer *peer, const PeerOptions *options) {
   check(peer, ORT(CallInt, SET_OPTIMIZATION_LEVEL)(peer->options, options->plain ? 0 : ALL_OPTIMIZATIONS));
   check(peer, ORT(CallInt, SET_INTRA_OP_THREADS)(peer->options, options->threads));
   check(peer, ORT(CallInt, SET_INTER_OP_THREADS)(peer->options, 1));
-  check(peer, ORT(CallConfig, ADD_CONFIG_ENTRY)(peer->options, "optimization.disable_specified_optimizers",
-                                                SLOW_OPTIMIZER));
+  if (options->without)
+    check(peer, ORT(CallConfig, ADD_CONFIG_ENTRY)(peer->options, "optimization.disable_specified_optimizers",
+                                                  options->without));
   for (int i = 0; i < options->dim_count; i++) override_dim(peer, options->dims[i]);
   check(peer, ORT(CallSession, CREATE_SESSION)(peer->env, options->model, peer->options, &peer->session));
   check(peer, ORT(Call1, DEFAULT_ALLOCATOR)(&peer->allocator));

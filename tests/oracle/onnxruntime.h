@@ -22,7 +22,8 @@ typedef struct PeerOptions {
   const char *const *dims; /* [dim_count] NAME=N, sizes of open dims */
   int dim_count;
   int threads;
-  bool plain; /* the model as it stands, without optimizations */
+  bool plain;          /* the model as it stands, without optimizations */
+  const char *without; /* an optimization that is not done; NULL: none */
 } PeerOptions;
 
 typedef void (*PeerFunction)(void);
