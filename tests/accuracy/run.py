@@ -43,8 +43,8 @@ def fashion():
 
 
 def cifar():
-    train, train_labels, test, test_labels = pictures.fetch("cifar_train_1", "cifar_train_labels", "cifar_test", "cifar_test_labels")
-    return data.read_rows([train], train_labels), data.read_rows([test], test_labels)
+    *train, train_labels, test, test_labels = pictures.fetch(*(f"cifar_train_{i}" for i in range(1, 6)), "cifar_train_labels", "cifar_test", "cifar_test_labels")
+    return data.read_rows(train, train_labels), data.read_rows([test], test_labels)
 
 
 # name: model, images, shape of an input, percent that floats get right at least
@@ -92,6 +92,7 @@ def measure_network(arguments, folder, name):
     model, read, shape, least = NETWORKS[name]
     (train, _), (test, labels) = read()
     samples, _, drop = FORMS[arguments.form]
+    samples = arguments.pictures or samples
     inputs = lambda images: [image.reshape(shape) for image in images.astype(np.float32) / np.float32(255)]
     libraries = both(arguments, folder, name, TOP / model, [], inputs(train[:: len(train) // samples][:samples]))
     rights = []
