@@ -75,11 +75,12 @@ class Library:
         return f"  {result:>9} {1e3 * self.seconds:8.3f} ms {self.kilobytes:7.0f} KB"
 
 
-def both(arguments, folder, name, model, options, calibration):
-    """The library of the model as it is, and of what is left of it. Zeros are there whether they make it faster or not."""
+def both(arguments, folder, name, model, options, calibration, bound=()):
+    """The library of the model as it is, and of what is left of it, int8 within a bound. Zeros are there whether they make it faster or not."""
     np.save(folder / "calibration.npy", np.concatenate(calibration))
     form = arguments.form
-    lose = [f"--quantize={form}" if form == "int8" else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration), *arguments.option]
+    lose = [f"--quantize={form}" if form == "int8" else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration),
+            *(bound if form == "int8" else ()), *arguments.option]
     whole = Library(arguments.tenon, model, folder / f"{name}.so", options)
     if form != "int8":
         pruned = folder / f"{name}.onnx"
@@ -108,7 +109,7 @@ def measure_pictures(arguments, folder, name):
     dims, calibration, judged, compare, most, alike = pictures.CASES[name]
     options = [part for dim in dims for part in ("--dim", dim)]
     _, samples, drop = FORMS[arguments.form]
-    floats, less = both(arguments, folder, name, *pictures.fetch(name), options, calibration(arguments.pictures or samples))
+    floats, less = both(arguments, folder, name, *pictures.fetch(name), options, calibration(arguments.pictures or samples), pictures.BOUNDS.get(name, ()))
     inputs = judged()
     outputs = floats.outputs(inputs), less.outputs(inputs)
     if arguments.form == "int8":
