@@ -130,10 +130,22 @@ def markdown(result):
 def about(result):
     clock = "processor time of the running thread" if result["clock"] == "cpu" else "wall time"
     text = f"`{result['command'].strip()}` at {result['commit']} on {result['date']}: {machine_text(result)}. Times are {clock}.\n"
+    earlier = {}
+    for row in result["rows"]:
+        earlier.setdefault(row.get("commit", result["commit"]), []).append(row["model"])
+    earlier.pop(result["commit"], None)
+    text += "".join(f"Measured at {commit}, with the same options: {', '.join(names)}.\n" for commit, names in earlier.items())
     if max(result["load_at_start"], result["load_at_end"]) > 1.5:
         text += (f"**The machine was shared** with other work (load average {result['load_at_start']:.1f} before, {result['load_at_end']:.1f} after, "
                  f"on {result['machine']['cores']} cores): absolute times are too long and single ratios uncertain.\n")
     return text
+
+
+def merge(earlier, rows):
+    """The rows of an earlier result, in their order, with those that were measured again in their places, and new ones behind them."""
+    again = {row["model"]: row for row in rows}
+    kept = [again.pop(row["model"], {"commit": earlier["commit"], **row}) for row in earlier["rows"]]
+    return kept + list(again.values())
 
 
 def replace_in(page, command, text):
