@@ -29,6 +29,7 @@ class Model:
     opset: int = 14  # the default of the exporter
     is_quantized: bool = False  # a real model that is
     dims: tuple = ()  # NAME=N, for the open sizes of real models
+    peer_dims: tuple = ()  # those that ONNX Runtime has to be told besides: it does not read "a + b" as a sum
     float_model: str = None  # instead: what is made of it by `how` of quantized.py
     how: str = None
     further: bool = False  # kinds of layers that the main set lacks, with a mean of their own
@@ -113,6 +114,8 @@ MODELS = {
     "gpt2_decode_int4": Model(float_model="gpt2_decode", how="int4", inputs={"ids": words(1, 0, 50257), **PAST}),
     "minilm_l6_v2_q": Model(is_quantized=True, dims=("batch_size=1", "sequence_length=128"),
                             inputs={"input_ids": words(128), "attention_mask": words(128, 1, 2), "token_type_ids": words(128, 0, 2)}),
+    "minimind2_small_q": Model(is_quantized=True, dims=("batch_size=1", "sequence_length=1", "past_sequence_length=128"), peer_dims=("past_sequence_length + sequence_length=129",),
+                               inputs={"input_ids": words(1, 0, 6400), "attention_mask": words(129, 1, 2), "position_ids": words(1, 128, 129)}),
     "efficientwordnet": Model(is_quantized=True),
     "ddddocr_common_old": Model(is_quantized=True, dims=("image_width=96",)),
     "ppocrv4_det": Model(dims=("p2o.DynamicDimension.0=1", "p2o.DynamicDimension.1=160", "p2o.DynamicDimension.2=224")),
