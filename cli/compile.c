@@ -69,13 +69,15 @@ static bool compile(Program *program, Compilation *c) {
                          .kernel = option_text(c->arguments, "kernel"),
                          .header = strcmp(c->emit, "so") == 0 || strcmp(c->emit, "obj") == 0};
   if (program->is_library) return fail(module, "this is a library already");
+  const char *ledger = option_text(c->arguments, "ledger");
   TRY(!c->output || can_write(module, c->output));
+  TRY(!ledger || can_write(module, ledger));
   if (!code.name) code.name = build_name(module, c->path);
   c->model = model_stats(module);
   TRY(build_target(module, c->arguments, &code.target));
   TRY(build_lossy(module, c->arguments, &c->lossy));
   TRY(build_optimise(module, c->arguments, &code.target, &c->lossy));
-  return emit(module, c, &code);
+  return emit(module, c, &code) && ledgers_write(module, c->arguments, &c->lossy);
 }
 
 static void print_summary(const Program *program, const Compilation *c) {

@@ -102,7 +102,8 @@ static bool optimise(Program *program) {
   bool ok = build_run(module, arguments, &pipeline);
   ok = printer_close(printer, ok ? module : NULL) && ok;
   if (ok) lossy_print(&lossy, stderr);
-  return ok && finish(module, arguments, &target, printer != NULL);
+  return ok && ledgers_write(module, arguments, &lossy) &&
+         finish(module, arguments, &target, printer != NULL);
 }
 
 static int run(const Arguments *arguments) {

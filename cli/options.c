@@ -32,13 +32,21 @@ static const Option *find_option(const Verb *verb, const char *name, size_t leng
   return option ? option : find_in(common_options, name, length, letter);
 }
 
+static const Given *last_given(const Arguments *arguments, const Option *option) {
+  for (int i = arguments->given_count - 1; i >= 0; i--)
+    if (arguments->given[i].option == option) return &arguments->given[i];
+  return NULL;
+}
+
 static const Given *find_given(const Arguments *arguments, const char *name, OptionKind kind) {
   const Option *option = find_option(arguments->verb, name, strlen(name), 0);
   assert(option && (option->kind == kind || (kind == OPTION_TEXT && option->kind == OPTION_CHOICE)));
   (void)kind;
-  for (int i = arguments->given_count - 1; i >= 0; i--)
-    if (arguments->given[i].option == option) return &arguments->given[i];
-  return NULL;
+  return last_given(arguments, option);
+}
+
+bool option_given(const Arguments *arguments, const char *name) {
+  return last_given(arguments, find_option(arguments->verb, name, strlen(name), 0));
 }
 
 bool option_flag(const Arguments *arguments, const char *name) {

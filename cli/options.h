@@ -62,6 +62,7 @@ bool arguments_parse(Arguments *arguments, const Verb *verb, int argc, char **ar
 void arguments_free(Arguments *arguments);
 
 /* Names must be in the verb's table (assert). The last one given counts. */
+bool option_given(const Arguments *arguments, const char *name); /* of any kind */
 bool option_flag(const Arguments *arguments, const char *name);
 const char *option_text(const Arguments *arguments, const char *name); /* NULL: not given */
 int64_t option_count(const Arguments *arguments, const char *name, int64_t otherwise);

@@ -114,10 +114,6 @@ static int store_node(Page *page, const Node *node) {
 
 /* ---- stages ---- */
 
-static void write_text(Json *json, const char *key, const char *text) {
-  if (text) json_key(json, key), json_string(json, text);
-}
-
 /* Stages are written one after the other, and meanwhile what is new of their nodes. */
 static void add_stage(Page *page, const Graph *graph, const Pass *pass, const char *why, bool changed) {
   Json *json = &page->json;
@@ -126,9 +122,9 @@ static void add_stage(Page *page, const Graph *graph, const Pass *pass, const ch
   if (!node_is(node, &op_return)) numbers[at++] = store_node(page, node);
   turn_to(page, &page->stages);
   json_begin(json, '{');
-  write_text(json, "pass", pass ? pass->name : "read");
-  write_text(json, "doc", pass ? pass->doc : "the model in core operators");
-  write_text(json, "why", why);
+  json_optional(json, "pass", pass ? pass->name : "read");
+  json_optional(json, "doc", pass ? pass->doc : "the model in core operators");
+  json_optional(json, "why", why);
   json_key(json, "changed");
   json_bool(json, changed);
   json_inputs(json, graph);
@@ -165,9 +161,9 @@ static void write_codes(Json *json, const CodeTexts *texts) {
   json_begin(json, '[');
   for (int i = 0; i < texts->code_count; i++) {
     json_begin(json, '{');
-    write_text(json, "name", texts->codes[i].name);
-    write_text(json, "loops", texts->codes[i].loops);
-    write_text(json, "assembly", texts->codes[i].assembly);
+    json_optional(json, "name", texts->codes[i].name);
+    json_optional(json, "loops", texts->codes[i].loops);
+    json_optional(json, "assembly", texts->codes[i].assembly);
     json_end(json, '}');
   }
   json_end(json, ']');
@@ -188,10 +184,6 @@ static void write_origin(Json *json, const char *origin) {
   json_end(json, ']');
 }
 
-static void write_seconds(Json *json, const char *key, double seconds) {
-  if (seconds > 0) json_key(json, key), json_float(json, seconds);
-}
-
 static void write_steps(Json *json, const CodeTexts *texts, const Measured *measured) {
   json_key(json, "steps");
   json_begin(json, '[');
@@ -200,13 +192,13 @@ static void write_steps(Json *json, const CodeTexts *texts, const Measured *meas
     json_begin(json, '{');
     json_key(json, "result");
     json_mention(json, result(step->node, 0));
-    write_text(json, "name", texts->codes[step->code].name);
+    json_optional(json, "name", texts->codes[step->code].name);
     json_key(json, "kernel");
     json_int(json, step->code);
     if (step->once) json_key(json, "once"), json_bool(json, true);
     write_origin(json, step->node->origin);
-    write_seconds(json, "predicted", step->predicted);
-    if (!step->once && i < measured->count) write_seconds(json, "measured", measured->seconds[i]);
+    json_measure(json, "predicted", step->predicted);
+    if (!step->once && i < measured->count) json_measure(json, "measured", measured->seconds[i]);
     json_end(json, '}');
   }
   json_end(json, ']');
@@ -222,74 +214,14 @@ static void write_plan(Json *json, Graph *graph) {
     json_begin(json, '{');
     json_key(json, "kernel"), json_mention(json, result(row->kernel, 0));
     json_key(json, "value"), json_mention(json, row->value);
-    write_text(json, "type", type_text(graph->module, row->value->type));
-    write_text(json, "memory", row->memory);
+    json_optional(json, "type", type_text(graph->module, row->value->type));
+    json_optional(json, "memory", row->memory);
     json_key(json, "offset"), json_dim(json, row->offset);
     json_key(json, "bytes"), json_dim(json, row->bytes);
     json_key(json, "first"), json_int(json, row->first);
     json_key(json, "last"), json_int(json, row->last);
     json_end(json, '}');
   }
-  json_end(json, ']');
-}
-
-/* ---- the ledger ---- */
-
-static void write_decibels(Json *json, const char *key, double decibels) {
-  if (decibels != 0 && isfinite(decibels)) json_key(json, key), json_float(json, decibels);
-}
-
-static void write_row(Json *json, const LedgerRow *row, const char *precision) {
-  json_begin(json, '{');
-  write_text(json, "name", row->name);
-  write_text(json, "kind", row->kind);
-  write_text(json, "precision", precision);
-  write_text(json, "form", row->form);
-  write_text(json, "reason", row->reason);
-  write_decibels(json, "cut", row->errors[0]);
-  write_decibels(json, "refit", row->errors[1]);
-  write_decibels(json, "sqnr", row->sqnr);
-  json_key(json, "bytes_before"), json_int(json, row->bytes_before);
-  json_key(json, "bytes_after"), json_int(json, row->bytes_after);
-  write_seconds(json, "predicted_before", row->predicted_before);
-  write_seconds(json, "predicted_after", row->predicted_after);
-  write_seconds(json, "measured_before", row->measured_before);
-  write_seconds(json, "measured_after", row->measured_after);
-  json_end(json, '}');
-}
-
-/* precisions: of the rows, too. */
-static void write_ledger(Json *json, const Ledger *ledger, const char *title, bool precisions) {
-  json_begin(json, '{');
-  write_text(json, "title", title);
-  json_key(json, "effects");
-  json_begin(json, '[');
-  for (int i = 0; ledger->effects[i]; i++) json_string(json, ledger->effects[i]);
-  json_end(json, ']');
-  write_text(json, "likeness",
-             (const char *const[]){"labels right", "rows of the same class as before",
-                                   "1 - relative error of the outputs"}[ledger->likeness]);
-  json_key(json, "before"), json_float(json, ledger->before);
-  json_key(json, "after"), json_float(json, ledger->after);
-  write_decibels(json, "sqnr", ledger->sqnr);
-  json_key(json, "samples"), json_int(json, ledger->sample_count);
-  json_key(json, "rows");
-  json_begin(json, '[');
-  for (int i = 0; i < ledger->row_count; i++) {
-    const LedgerRow *row = &ledger->rows[i];
-    write_row(json, row, precisions ? precision_name(row->precision) : NULL);
-  }
-  json_end(json, ']');
-  json_key(json, "total");
-  write_row(json, &ledger->total, NULL);
-  json_end(json, '}');
-}
-
-static void write_ledgers(Json *json, const Lossy *lossy) {
-  json_key(json, "ledgers");
-  json_begin(json, '[');
-  if (lossy->pruning) write_ledger(json, &lossy->pruning->ledger, "Pruning", false);
-  if (lossy->quantization) write_ledger(json, &lossy->quantization->ledger, "Quantization", true);
   json_end(json, ']');
 }
 
@@ -307,8 +239,8 @@ static void write_ports(Json *json, Module *module, const char *key, const Port 
       type = arena_printf(module->arena, "%s%s%s", type, axis ? "," : "[", size);
     }
     json_begin(json, '{');
-    write_text(json, "name", ports[i].name);
-    write_text(json, "type", ports[i].rank > 0 ? arena_printf(module->arena, "%s]", type) : type);
+    json_optional(json, "name", ports[i].name);
+    json_optional(json, "type", ports[i].rank > 0 ? arena_printf(module->arena, "%s]", type) : type);
     json_end(json, '}');
   }
   json_end(json, ']');
@@ -318,10 +250,10 @@ static void write_model(Json *json, const Program *program, const char *name) {
   const tenon_library *library = program->is_library ? program->library : NULL;
   json_key(json, "model");
   json_begin(json, '{');
-  write_text(json, "name", name);
-  write_text(json, "source", library ? library->source : base_name(program->path));
-  write_text(json, "producer", library ? library->producer : program->module->producer);
-  if (library) write_text(json, "cpu", library->cpu);
+  json_optional(json, "name", name);
+  json_optional(json, "source", library ? library->source : base_name(program->path));
+  json_optional(json, "producer", library ? library->producer : program->module->producer);
+  if (library) json_optional(json, "cpu", library->cpu);
   if (library) json_key(json, "weight_bytes"), json_int(json, (int64_t)library->weight_bytes);
   write_ports(json, program->module, "inputs", program->inputs, program->input_count);
   write_ports(json, program->module, "outputs", program->outputs, program->output_count);
@@ -336,7 +268,7 @@ static void write_target(Json *json, Module *module, const Target *target, const
   if (!known) diags_take_back(module, last);
   json_key(json, "target");
   json_begin(json, '{');
-  write_text(json, "cpu", target->cpu);
+  json_optional(json, "cpu", target->cpu);
   json_key(json, "peak_gflops"), json_float(json, known ? roof.gflops : target->peak_gflops);
   json_key(json, "byte_gain"), json_float(json, target->byte_gain);
   json_key(json, "read_gbps");
@@ -351,7 +283,7 @@ static void write_measured(Json *json, const Measured *measured) {
     json_key(json, measured->symbols[i]), json_int(json, measured->values[i]);
   json_end(json, '}');
   json_key(json, "runs"), json_int(json, measured->runs);
-  write_text(json, "note", measured->why);
+  json_optional(json, "note", measured->why);
 }
 
 static void write_ops(const Page *page, Json *json) {
@@ -361,8 +293,8 @@ static void write_ops(const Page *page, Json *json) {
     if (!page->has_op[i]) continue;
     json_key(json, all_ops[i]->name);
     json_begin(json, '{');
-    write_text(json, "family", all_ops[i]->family);
-    write_text(json, "doc", all_ops[i]->doc);
+    json_optional(json, "family", all_ops[i]->family);
+    json_optional(json, "doc", all_ops[i]->doc);
     json_end(json, '}');
   }
   json_end(json, '}');
@@ -408,7 +340,7 @@ static void write_report(Page *page, const Program *program, const Target *targe
   write_codes(json, texts);
   write_steps(json, texts, measured);
   write_plan(json, program->module->main);
-  write_ledgers(json, lossy);
+  json_key(json, "ledgers"), ledgers_json(json, lossy);
   json_end(json, '}');
   stream_close(whole);
 }
@@ -453,10 +385,10 @@ static void write_library_steps(Json *json, const tenon_library *library, const 
     const tenon_kernel_info *info = library->kernels[i];
     json_begin(json, '{');
     json_key(json, "result"), json_int(json, i);
-    write_text(json, "name", info->name);
+    json_optional(json, "name", info->name);
     write_origin(json, info->origin);
     if (info->macs >= 0) json_key(json, "macs"), json_int(json, info->macs);
-    if ((int)i < measured->count) write_seconds(json, "measured", measured->seconds[i]);
+    if ((int)i < measured->count) json_measure(json, "measured", measured->seconds[i]);
     json_end(json, '}');
   }
   json_end(json, ']');

@@ -149,20 +149,15 @@ static void json_number(Json *json, const char *key, double value) {
   json_float(json, strtod(text, NULL));
 }
 
-static void json_text(Json *json, const char *key, const char *text) {
-  json_key(json, key);
-  json_string(json, text);
-}
-
 static void json_schedules(Json *json, const Program *program, const Row *row) {
   TunedSchedule others[RUNNERS_UP];
   int count = runners_up(program, row->node, others);
-  json_text(json, "schedule", node_string(row->node, "schedule"));
+  json_optional(json, "schedule", node_string(row->node, "schedule"));
   json_key(json, "others");
   json_begin(json, '[');
   for (int i = 0; i < count; i++) {
     json_begin(json, '{');
-    json_text(json, "schedule", others[i].schedule);
+    json_optional(json, "schedule", others[i].schedule);
     if (others[i].seconds > 0) json_number(json, "us", 1e6 * others[i].seconds);
     json_end(json, '}');
   }
@@ -171,8 +166,8 @@ static void json_schedules(Json *json, const Program *program, const Row *row) {
 
 static void json_row(Json *json, const Program *program, const Row *row) {
   json_begin(json, '{');
-  json_text(json, "kernel", row->info->name);
-  json_text(json, "origin", row->info->origin);
+  json_optional(json, "kernel", row->info->name);
+  json_optional(json, "origin", row->info->origin);
   json_number(json, "us", 1e6 * row->seconds);
   json_number(json, "macs", row->macs);
   if (row->node) json_number(json, "bytes", row->bytes);

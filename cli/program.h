@@ -25,6 +25,8 @@ typedef struct Port {
   const char *symbols[MAX_RANK]; /* "N", "2*N+1"; NULL for a constant */
 } Port;
 
+struct Json;
+
 /* The tables of passes that the command knows, ending with NULL (pass_tables.c). */
 extern const Pass *const pass_tables[];
 
@@ -83,6 +85,7 @@ typedef struct Program {
       {"distill", 0, OPTION_COUNT, "N", "then go over the samples N times, by gradients"},                   \
       {"max-drop", 0, OPTION_TEXT, "P%",                                                                     \
        "of accuracy, or of agreement with the original: layers stay f32, weights stay until it holds"},      \
+      {"ledger", 0, OPTION_TEXT, "FILE.json", "write what was done to each layer there, too"},               \
       SAMPLE_OPTIONS
 #define INPUT_OPTIONS                                                                                        \
   {"input", 'i', OPTION_LIST, "NAME=FILE",                                                                   \
@@ -163,17 +166,12 @@ int build_tuned(const PipelineOptions *options, const Tuned **tuned);
 bool build_optimise(Module *module, const Arguments *arguments, const Target *target, const Lossy *lossy);
 /* Of --quantize and --prune and what belongs to them. Reads the samples, which build_run frees. */
 bool build_lossy(Module *module, const Arguments *arguments, Lossy *lossy);
-void lossy_print(const Lossy *lossy, FILE *out); /* the ledgers */
 bool build_quantization(Module *module, const Arguments *arguments, Quantization **quantization);
 /* On the samples of the quantization, if there is one. */
 bool build_pruning(Module *module, const Arguments *arguments, const Quantization *quantization,
                    Pruning **pruning);
 /* What both are told; false with a Diag. is_random: there is no --calib. */
 bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bool *is_random);
-void quantization_print(const Quantization *quantization, FILE *out);
-void pruning_print(const Pruning *pruning, FILE *out);
-const char *micros_text(double seconds, char text[32]);
-void likeness_print(const Ledger *ledger, FILE *out);
 /* Whether --emit wants a file for other tools, for which fewer passes run; of verbs that have it.
  */
 bool emits_onnx(const Arguments *arguments);
@@ -207,5 +205,12 @@ void progress_count(int done, int count);
 double seconds_now(void);
 const char *bytes_text(int64_t bytes, char text[32]); /* "4.6 MB"; "depends on the dims" below 0 */
 const char *count_text(int64_t count, char text[32]); /* "101,770" */
+
+/* ---- Ledgers (ledger.c) ---- */
+
+void lossy_print(const Lossy *lossy, FILE *out);          /* tables for people */
+void ledgers_json(struct Json *json, const Lossy *lossy); /* an array, of the two that there are */
+/* That to --ledger, if it is given. */
+bool ledgers_write(Module *module, const Arguments *arguments, const Lossy *lossy);
 
 #endif

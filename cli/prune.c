@@ -1,4 +1,4 @@
-/* prune.c -- --prune: what passes are told, and the ledger for people. */
+/* prune.c -- --prune: what passes are told. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,51 +89,30 @@ bool build_pruning(Module *module, const Arguments *arguments, const Quantizatio
   return false;
 }
 
+/* ---- Both ---- */
+
+/* What does nothing would be taken for something that was done. */
+static bool check_given(Module *module, const Arguments *arguments) {
+  static const struct {
+    const char *option, *of, *or_of;
+  } rows[] = {{"range", "quantize", NULL},       {"recover", "quantize", NULL},
+              {"group", "quantize", NULL},       {"prune-cost", "prune", NULL},
+              {"no-refit", "prune", NULL},       {"distill", "prune", NULL},
+              {"max-drop", "quantize", "prune"}, {"calib", "quantize", "prune"},
+              {"eval", "quantize", "prune"},     {"ledger", "quantize", "prune"}};
+  for (int i = 0; i < COUNT_OF(rows); i++) {
+    bool wanted =
+        option_given(arguments, rows[i].of) || (rows[i].or_of && option_given(arguments, rows[i].or_of));
+    if (option_given(arguments, rows[i].option) && !wanted)
+      return fail(module, "--%s does nothing without --%s%s%s", rows[i].option, rows[i].of,
+                  rows[i].or_of ? " or --" : "", rows[i].or_of ? rows[i].or_of : "");
+  }
+  return true;
+}
+
 bool build_lossy(Module *module, const Arguments *arguments, Lossy *lossy) {
   *lossy = (Lossy){0};
+  TRY(check_given(module, arguments));
   return build_quantization(module, arguments, &lossy->quantization) &&
          build_pruning(module, arguments, lossy->quantization, &lossy->pruning);
-}
-
-/* ---- The ledger ---- */
-
-static const char *decibels_text(double decibels, char text[32]) {
-  if (decibels == 0 || !isfinite(decibels)) return "-";
-  snprintf(text, 32, "%.1f", decibels);
-  return text;
-}
-
-static void print_row(FILE *out, const LedgerRow *row) {
-  enum { WIDTH = 28 };
-  char a[32], b[32], texts[6][32];
-  size_t length = strlen(row->name);
-  const char *name = length > WIDTH ? row->name + length - WIDTH : row->name;
-  fprintf(out, "%-28s %-15s %-24s %6s %6s %9s %9s %8s %8s %8s %8s  %s\n", name, row->kind,
-          row->form ? row->form : "", decibels_text(row->errors[0], texts[0]),
-          decibels_text(row->errors[1], texts[1]), bytes_text(row->bytes_before, a),
-          bytes_text(row->bytes_after, b), micros_text(row->predicted_before, texts[2]),
-          micros_text(row->predicted_after, texts[3]), micros_text(row->measured_before, texts[4]),
-          micros_text(row->measured_after, texts[5]), row->reason ? row->reason : "");
-}
-
-void pruning_print(const Pruning *p, FILE *out) {
-  static const char *const costs[] = {"multiply-accumulates", "bytes", "time"};
-  fprintf(out, "%-28s %-15s %-24s %13s %19s %17s %17s\n", "", "", "", "SQNR dB", "bytes", "predicted us",
-          "measured us");
-  fprintf(out, "%-28s %-15s %-24s %6s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "kept", "cut", "refit",
-          "before", "after", "before", "after", "before", "after");
-  for (int i = 0; i < p->ledger.row_count; i++) print_row(out, &p->ledger.rows[i]);
-  for (int i = 0; p->ledger.effects[i]; i++) fprintf(out, "%s\n", p->ledger.effects[i]);
-  LedgerRow total = p->ledger.total;
-  total.name = "everything";
-  total.kind = "";
-  print_row(out, &total);
-  fprintf(out, "pruned %.1f %% of the %s\n", 100 * p->reached,
-          p->form == PRUNE_CHANNELS ? costs[p->cost] : "weights");
-  likeness_print(&p->ledger, out);
-}
-
-void lossy_print(const Lossy *lossy, FILE *out) {
-  if (lossy->pruning) pruning_print(lossy->pruning, out);
-  if (lossy->quantization) quantization_print(lossy->quantization, out);
 }

@@ -1,4 +1,4 @@
-/* quantize.c -- --quantize: what passes are told, and the ledger for people. */
+/* quantize.c -- --quantize: what passes are told. */
 #include "cli/program.h"
 
 #include <math.h>
@@ -154,53 +154,4 @@ bool build_quantization(Module *module, const Arguments *arguments, Quantization
   if (read_quantization(module, arguments, q)) return true;
   if (q->ledger.samples) samples_free(q->ledger.samples);
   return false;
-}
-
-/* ---- The ledger ---- */
-
-const char *micros_text(double seconds, char text[32]) {
-  if (seconds <= 0) return "-";
-  snprintf(text, 32, "%.*f", seconds < 1e-4 ? 1 : 0, 1e6 * seconds);
-  return text;
-}
-
-static void print_row(FILE *out, const LedgerRow *row, const char *precision, const char *sqnr,
-                      const char *why) {
-  enum { WIDTH = 28 };
-  char a[32], b[32], times[4][32];
-  size_t length = strlen(row->name); /* names differ at their ends */
-  const char *name = length > WIDTH ? row->name + length - WIDTH : row->name;
-  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s  %s\n", name, row->kind, precision, sqnr,
-          bytes_text(row->bytes_before, a), bytes_text(row->bytes_after, b),
-          micros_text(row->predicted_before, times[0]), micros_text(row->predicted_after, times[1]),
-          micros_text(row->measured_before, times[2]), micros_text(row->measured_after, times[3]), why);
-}
-
-void likeness_print(const Ledger *ledger, FILE *out) {
-  static const char *const words[] = {
-      [LIKE_CLASSES] = "the same class as before", [LIKE_ERROR] = "1 - relative error of the outputs"};
-  if (ledger->likeness == LIKE_LABELS)
-    fprintf(out, "accuracy %.2f %% -> %.2f %%", 100 * ledger->before, 100 * ledger->after);
-  else
-    fprintf(out, "%s: %.2f %%", words[ledger->likeness], 100 * ledger->after);
-  fprintf(out, " (%d samples), outputs SQNR %.1f dB\n", ledger->sample_count, ledger->sqnr);
-}
-
-void quantization_print(const Quantization *q, FILE *out) {
-  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %17s %17s\n", "", "", "", "SQNR", "", "bytes", "predicted us",
-          "measured us");
-  fprintf(out, "%-28s %-15s %-5s %6s %9s %9s %8s %8s %8s %8s\n", "layer", "", "", "dB", "before", "after",
-          "before", "after", "before", "after");
-  for (int i = 0; i < q->ledger.row_count; i++) {
-    const LedgerRow *row = &q->ledger.rows[i];
-    char sqnr[32] = "-";
-    if (row->sqnr != 0 && isfinite(row->sqnr)) snprintf(sqnr, sizeof sqnr, "%.1f", row->sqnr);
-    print_row(out, row, precision_name(row->precision), sqnr, row->reason ? row->reason : "");
-  }
-  for (int i = 0; q->ledger.effects[i]; i++) fprintf(out, "%s\n", q->ledger.effects[i]);
-  LedgerRow total = q->ledger.total;
-  total.name = "everything";
-  total.kind = "";
-  print_row(out, &total, "", "", "");
-  likeness_print(&q->ledger, out);
 }

@@ -105,6 +105,14 @@ void json_bool(Json *json, bool value) {
   json_raw(json, value ? "true" : "false");
 }
 
+void json_optional(Json *json, const char *key, const char *text) {
+  if (text) json_key(json, key), json_string(json, text);
+}
+
+void json_measure(Json *json, const char *key, double value) {
+  if (value != 0 && isfinite(value)) json_key(json, key), json_float(json, value);
+}
+
 void json_dim(Json *json, const Dim *dim) {
   Text text = {0};
   if (dim_is_const(dim)) {

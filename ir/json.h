@@ -47,6 +47,9 @@ void json_string(Json *json, const char *string); /* NULL: null */
 void json_int(Json *json, int64_t value);
 void json_float(Json *json, double value); /* "inf", "-inf" and "nan" as strings */
 void json_bool(Json *json, bool value);
+/* With their key, or nothing: of NULL, and of what was not measured (0 or not finite). */
+void json_optional(Json *json, const char *key, const char *text);
+void json_measure(Json *json, const char *key, double value);
 void json_dim(Json *json, const Dim *dim);         /* an integer or text */
 void json_raw(Json *json, const char *text);       /* JSON that was written before */
 void json_mention(Json *json, const Value *value); /* NULL: null */
