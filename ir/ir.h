@@ -415,6 +415,15 @@ bool graph_is_dynamic(const Graph *graph);
 /* A copy of `source` as a new graph of `module`. Constants share their bytes: the module of `source` must
  * live as long. */
 Graph *graph_clone(Module *module, const Graph *source, Node *owner);
+/* What values of a graph are made of, back to others of it, its inputs among them. */
+typedef struct Cone {
+  Value *const *values, **values_there; /* [count]; there: what they are in the copy */
+  int count;
+  Value *const *ends, **ends_there; /* [end_count]; NULL there: it becomes an input, which is put there */
+  int end_count;
+} Cone;
+/* Adds a copy of it; of other modules' constants the bytes are shared. Uses the marks of the source. */
+void graph_add_cone(Graph *graph, const Graph *source, const Cone *cone);
 
 #define FOR_EACH_NODE(node, graph) for (Node *node = (graph)->first; node; node = node->next)
 /* Safe when `node` itself is removed in the body. */

@@ -40,9 +40,8 @@ typedef struct Stage {
   Frontier *frontier;
   Arena *arena;
   Fit *fits;
-  int count;
-  Observer original, thinned;
-  bool has_met; /* what the layers meet is at the frontier: nothing has to run for it */
+  int *numbers, count; /* of the fits' layers */
+  int samples;         /* that are fitted to */
 } Stage;
 
 static bool is_wide(const Layer *layer) {
@@ -81,49 +80,19 @@ static void start_fit(const Stage *stage, Fit *fit) {
   for (int g = 0; g < fit->group_count; g++) fit->moments[g] = moments_new(stage->arena, rows, k);
 }
 
-static Value *met_by(const Stage *stage, int fit) {
-  return operand(stage->pruner->plan.layers[stage->fits[fit].number].node, 0);
-}
-
-static bool observe_stage(Stage *stage) {
-  const Plan *plan = &stage->pruner->plan;
-  Value **given = NEW_ARRAY(stage->arena, Value *, stage->count),
-        **met = NEW_ARRAY(stage->arena, Value *, stage->count);
-  stage->has_met = true;
-  for (int i = 0; i < stage->count; i++) {
-    given[i] = result(plan->layers[stage->fits[i].number].node, 0);
-    met[i] = met_by(stage, i);
-    stage->has_met &= stage->frontier->sample_count > 0 && frontier_kept(stage->frontier, true, 0, met[i]);
-  }
-  return frontier_observe(stage->frontier, false, given, stage->count, &stage->original) &&
-         (stage->has_met || frontier_observe(stage->frontier, true, met, stage->count, &stage->thinned));
-}
-
-static void add_fit(Stage *stage, int number, Node *now) {
-  if (!fits_layer(stage->pruner, number)) return;
-  Fit *fit = &stage->fits[stage->count++];
-  *fit =
-      (Fit){.number = number, .now = layer_of(now), .kept = pruner_kept(stage->arena, stage->pruner, number)};
-  start_fit(stage, fit);
-}
-
-/* The layers as they are without what goes. */
-static bool find_fits(Stage *stage, int first, int end) {
-  Pruner *pruner = stage->pruner;
-  const Plan *plan = &pruner->plan;
-  Observer thinned = {0};
-  Node **nodes = NEW_ARRAY(stage->arena, Node *, plan->layer_count);
-  bool ok = true;
+/* Of the layers as they are without what goes. */
+static void find_fits(Stage *stage, int first, int end) {
   stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
-  for (int i = first; i < end; i++) nodes[i] = plan->layers[i].node;
-  if (pruner->ties) {
-    observer_copy(&thinned, plan->graph, plan->options);
-    pruner_find(pruner, thinned.copy, nodes);
-    ok = ties_remove(pruner->ties, thinned.copy, pruner->removed);
+  stage->numbers = NEW_ARRAY(stage->arena, int, end - first);
+  for (int i = first; i < end; i++) {
+    if (!fits_layer(stage->pruner, i)) continue;
+    Fit *fit = &stage->fits[stage->count];
+    *fit = (Fit){.number = i,
+                 .now = layer_of(stage->frontier->layers[i]),
+                 .kept = pruner_kept(stage->arena, stage->pruner, i)};
+    start_fit(stage, fit);
+    stage->numbers[stage->count++] = i;
   }
-  for (int i = first; ok && i < end; i++) add_fit(stage, i, nodes[i]);
-  observer_close(&thinned);
-  return ok;
 }
 
 static int64_t places_wanted(const Fit *fit) {
@@ -135,7 +104,7 @@ static int64_t places_wanted(const Fit *fit) {
 /* Samples that have as many places as its layers want. */
 static int stage_samples(const Stage *stage) {
   int all = stage->frontier->sample_count;
-  double count = stage->frontier->is_at_end ? FEWEST_SAMPLES : FEWEST_FROM_INPUTS;
+  double count = stage->frontier->goes_on ? FEWEST_SAMPLES : FEWEST_FROM_INPUTS;
   for (int i = 0; i < stage->count; i++) {
     const Fit *fit = &stage->fits[i];
     const Layer *layer = &stage->pruner->plan.layers[fit->number];
@@ -179,30 +148,13 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
   arena_free(arena);
 }
 
-static bool fit_to_sample(Stage *stage, int sample, int number, int count) {
-  Frontier *f = stage->frontier;
-  Arena *arena = arena_new();
-  Tensor *given = NEW_ARRAY(arena, Tensor, stage->count), *met = NEW_ARRAY(arena, Tensor, stage->count);
-  bool ok = frontier_run(f, false, sample, &stage->original, given) &&
-            (stage->has_met || frontier_run(f, true, sample, &stage->thinned, met));
-  for (int k = 0; ok && k < stage->count; k++) {
-    const Tensor *x = stage->has_met ? frontier_kept(f, true, sample, met_by(stage, k)) : &met[k];
-    fit_sample(stage->pruner, &stage->fits[k], x, &given[k], number, count);
-  }
-  seen_free(given, stage->count);
-  seen_free(met, stage->count);
-  arena_free(arena);
-  return ok;
-}
-
-static bool run_stage(Stage *stage) {
+static void fit_to_sample(void *context, int number, const Tensor *const *met, const Tensor *const *given) {
+  Stage *stage = context;
   const Plan *plan = &stage->pruner->plan;
-  int count = stage_samples(stage), all = stage->frontier->sample_count;
-  for (int i = 0; i < count; i++) {
-    plan_report(plan, "fitting", stage->fits[0].number * count + i * stage->count, plan->layer_count * count);
-    TRY(fit_to_sample(stage, (int)((int64_t)i * all / count), i, count));
-  }
-  return true;
+  plan_report(plan, "fitting", stage->numbers[0] * stage->samples + number * stage->count,
+              plan->layer_count * stage->samples);
+  for (int k = 0; k < stage->count; k++)
+    fit_sample(stage->pruner, &stage->fits[k], met[k], given[k], number, stage->samples);
 }
 
 static double decibels(double signal, double noise) {
@@ -281,15 +233,16 @@ static void fit_layer(const Pruner *pruner, const Fit *fit) {
 
 static bool fit_stage(Pruner *pruner, Frontier *frontier, int first, int end) {
   Stage stage = {.pruner = pruner, .frontier = frontier, .arena = arena_new()};
-  bool ok = find_fits(&stage, first, end);
-  if (ok && stage.count > 0)
-    ok = frontier_advance(frontier, pruner->plan.layers[first].node) && observe_stage(&stage) &&
-         run_stage(&stage);
-  observer_close(&stage.original);
-  observer_close(&stage.thinned);
+  bool ok = true;
+  find_fits(&stage, first, end);
+  if (stage.count > 0) {
+    frontier_aim(frontier, first, end);
+    stage.samples = stage_samples(&stage);
+    ok = frontier_run(frontier, stage.numbers, stage.count, stage.samples, fit_to_sample, &stage);
+  }
   for (int i = 0; ok && i < stage.count; i++) fit_layer(pruner, &stage.fits[i]);
   arena_free(stage.arena);
-  return ok;
+  return ok && frontier_thin(frontier, first, end);
 }
 
 /* Behind the layers from `first` on whose x is there before it, as many as there is room for. */
@@ -310,7 +263,8 @@ bool pruner_thin(Pruner *pruner, bool refits) {
   bool loses = false, ok = true;
   for (int i = 0; i < plan->layer_count; i++) TRY(pruner_start(pruner, i, &loses));
   if (!refits) return true;
-  Frontier frontier = frontier_open(pruner, MOST_SAMPLES);
+  Frontier frontier;
+  ok = frontier_open(&frontier, pruner, MOST_SAMPLES);
   for (int first = 0, end; ok && first < plan->layer_count; first = end) {
     end = stage_end(plan, first);
     ok = fit_stage(pruner, &frontier, first, end);

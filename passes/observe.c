@@ -64,6 +64,12 @@ static bool pass_on(Observer *observer, bool ok) {
   return diags_pass_on(observer->copy->module, observer->module, ok);
 }
 
+void observer_begin(Observer *observer, const Graph *graph, const PassOptions *options) {
+  Module *own = module_new(graph->module->file);
+  *observer = (Observer){.module = graph->module, .options = options};
+  observer->copy = own->main = graph_new(own, graph->name, NULL);
+}
+
 void observer_copy(Observer *observer, const Graph *graph, const PassOptions *options) {
   Module *own = module_new(graph->module->file);
   *observer = (Observer){.module = graph->module, .options = options, .output_count = graph->output_count};

@@ -15,6 +15,8 @@ typedef struct Observer {
   int output_count, seen_count; /* the graph's outputs, then the values observed */
 } Observer;
 
+/* Of an empty graph, in place of a copy, that is to be filled. Close it in any case. */
+void observer_begin(Observer *observer, const Graph *graph, const PassOptions *options);
 /* Copies the graph. Close it in any case. */
 void observer_copy(Observer *observer, const Graph *graph, const PassOptions *options);
 /* Makes `values` of the copy outputs, too, optimises it by the default pipeline without quantization, and

@@ -75,8 +75,7 @@ static bool is_zero(const Kept *kept, const double *bias) {
   return true;
 }
 
-/* The node with other weights; it becomes *node. */
-static bool thin_layer(const Pruner *pruner, int number, const Kept *kept, Node **node) {
+bool pruner_put(const Pruner *pruner, int number, const Kept *kept, Node **node) {
   const Thinning *thinning = &pruner->layers[number];
   if (!thinning->weights) return true;
   Builder builder = builder_before(*node);
@@ -107,7 +106,7 @@ bool pruner_apply(const Pruner *pruner, Graph *copy, Node **layers) {
   Kept *kept = NEW_ARRAY(copy->module->arena, Kept, count); /* while the plan's graph still is what it was */
   for (int i = 0; i < count; i++) kept[i] = pruner_kept(copy->module->arena, pruner, i);
   if (pruner->ties) TRY(ties_remove(pruner->ties, copy, pruner->removed));
-  for (int i = 0; i < count; i++) TRY(thin_layer(pruner, i, &kept[i], &layers[i]));
+  for (int i = 0; i < count; i++) TRY(pruner_put(pruner, i, &kept[i], &layers[i]));
   graph_sweep(copy);
   return true;
 }

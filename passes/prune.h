@@ -39,6 +39,8 @@ typedef struct Kept {
 Kept pruner_kept(Arena *arena, const Pruner *pruner, int layer);
 /* Layers of an unchanged copy of the plan's graph. */
 void pruner_find(const Pruner *pruner, const Graph *copy, Node **layers);
+/* The node of a layer gets its weights as they are by then; it becomes *node. */
+bool pruner_put(const Pruner *pruner, int layer, const Kept *kept, Node **node);
 /* Rewrites the copy. */
 bool pruner_apply(const Pruner *pruner, Graph *copy, Node **layers);
 
@@ -75,29 +77,39 @@ bool pruner_judges(const Pruner *pruner, int sample);
 
 /* ---- frontier.c ---- */
 
-/* How far both networks have been gone through. */
+/* One of the two networks, and how far it has been gone through. */
+typedef struct Side {
+  Graph *graph;
+  Value **values; /* what the rest of it reads of that; none: it is at the inputs */
+  int count;
+  Tensor *kept; /* [samples][count] */
+  Value **next; /* where it goes on to; NULL: it stays */
+  int next_count;
+  Tensor *next_kept;
+} Side;
+
 typedef struct Frontier {
   Pruner *pruner;
   Arena *arena;
-  Value **values; /* of the plan's graph, what the rest of it reads; none: it is at the inputs */
-  int count;
+  Side original, thinned;
+  Node **twins, **layers;     /* what nodes and layers of the plan's graph are in the thinned one */
   int *samples, sample_count; /* their numbers */
-  Tensor *original, *thinned; /* [samples][count] */
-  Tensor *inputs;             /* of a run */
-  bool is_at_end;             /* it went as far as it was to go */
+  bool goes_on;               /* else the whole way to what is looked at is gone again */
 } Frontier;
 
 /* At the inputs, with at most so many samples, less those to judge by. Close it in any case. */
-Frontier frontier_open(Pruner *pruner, int most);
+bool frontier_open(Frontier *frontier, Pruner *pruner, int most);
 void frontier_close(Frontier *frontier);
-/* To before a node, with the weights that there are by now; or it stays. False with a Diag. */
-bool frontier_advance(Frontier *frontier, const Node *to);
-/* Opens a copy, the original or thinned, that gives values of the plan's graph behind the frontier. */
-bool frontier_observe(const Frontier *frontier, bool thinned, Value *const *values, int count,
-                      Observer *observer);
-/* What a value of the frontier is; NULL: it is none. */
-const Tensor *frontier_kept(const Frontier *frontier, bool thinned, int sample, const Value *value);
-bool frontier_run(const Frontier *frontier, bool thinned, int sample, Observer *observer, Tensor *seen);
+/* The thinned network is to go on to before layer `first`, the original, whose weights need not be found, to
+ * before layer `end`. */
+void frontier_aim(Frontier *frontier, int first, int end);
+/* Of a sample what some layers meet in the thinned network, and give in the original. */
+typedef void FrontierVisit(void *context, int number, const Tensor *const *met, const Tensor *const *given);
+/* Goes on. So many of the samples, evenly spread, are shown with what the layers of these numbers do. */
+bool frontier_run(Frontier *frontier, const int *layers, int layer_count, int count, FrontierVisit *visit,
+                  void *context);
+/* These layers have found their weights. */
+bool frontier_thin(Frontier *frontier, int first, int end);
 
 /* ---- distill.c ---- */
 
