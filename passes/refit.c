@@ -236,15 +236,28 @@ static int row_blocks(const Sparsity *s) {
   return (s->rows + s->block_rows - 1) / s->block_rows;
 }
 
-static int compare_numbers(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* The number below which `count` of the `all` are; they are sorted. */
+/* The number below which `count` of the `all` are; they change places (Hoare 1961, algorithm 65). */
 static double bound_of(double *numbers, int64_t all, int64_t count) {
-  qsort(numbers, (size_t)all, sizeof *numbers, compare_numbers);
-  return count < all ? numbers[count] : INFINITY;
+  if (count >= all) return INFINITY;
+  for (int64_t first = 0, last = all - 1; first < last;) {
+    double middle = numbers[first + (last - first) / 2];
+    int64_t i = first, j = last;
+    while (i <= j) {
+      while (numbers[i] < middle) i++;
+      while (numbers[j] > middle) j--;
+      if (i > j) break;
+      double number = numbers[i];
+      numbers[i++] = numbers[j];
+      numbers[j--] = number;
+    }
+    if (count <= j)
+      last = j;
+    else if (count >= i)
+      first = i;
+    else
+      break;
+  }
+  return numbers[count];
 }
 
 /* What blocks of rows lose with a column whose weights are v. */
@@ -278,10 +291,10 @@ static int64_t *find_quotas(Arena *arena, const Loss *l) {
     add_costs(l, i, v, 1, costs + i * blocks, 1);
   }
   for (int64_t b = 0; b < blocks; b++) share_costs(s, costs + b, s->k, blocks);
-  double *sorted = arena_copy(arena, costs, sizeof *costs * (size_t)all);
+  double *mixed = arena_copy(arena, costs, sizeof *costs * (size_t)all);
   int64_t wanted = (int64_t)llround(s->share * (double)all), left;
   left = wanted -= wanted % s->block_columns;
-  double bound = bound_of(sorted, all, wanted);
+  double bound = bound_of(mixed, all, wanted);
   for (int64_t i = 0; i < all; i++)
     if (costs[i] < bound && left > 0) quotas[i / blocks / BLOCK]++, left--;
   for (int64_t i = 0; i < all && left > 0; i++)
@@ -327,10 +340,10 @@ static void choose(Arena *arena, const Loss *l, int begin, int width, int64_t qu
     return;
   }
   for (int b = 0; b < blocks; b++) share_costs(s, l->costs + (int64_t)b * BLOCK, width, 1);
-  double *sorted = NEW_ARRAY(arena, double, (int64_t)blocks *width);
+  double *mixed = NEW_ARRAY(arena, double, (int64_t)blocks *width);
   for (int b = 0; b < blocks; b++)
-    memcpy(sorted + (int64_t)b * width, l->costs + (int64_t)b * BLOCK, sizeof *sorted * (size_t)width);
-  double bound = bound_of(sorted, (int64_t)blocks * width, quota);
+    memcpy(mixed + (int64_t)b * width, l->costs + (int64_t)b * BLOCK, sizeof *mixed * (size_t)width);
+  double bound = bound_of(mixed, (int64_t)blocks * width, quota);
   for (int pass = 0; pass < 2; pass++)
     for (int b = 0; b < blocks; b++)
       for (int i = 0; i < width && quota > 0; i++) {
