@@ -36,6 +36,7 @@ typedef struct CodegenOptions {
    * or those that come from a node of the model of this name; NULL: all. */
   const char *kernel;
   int64_t task_ticks; /* 0, or the least work worth a thread (see runtime/model.h); tests make it small */
+  bool is_temporary;  /* the library is only run here and now: it may be larger, if it is made sooner */
 } CodegenOptions;
 
 typedef struct CodegenStats {

@@ -41,7 +41,8 @@ static bool write_llvm(Module *module, LLVMModuleRef llvm, const char *path) {
 static bool emit_module(const Program *program, const Machine *machine, LLVMModuleRef llvm, EmitKind kind,
                         const WorkFolder *folder, const char *path) {
   Module *module = program->module;
-  TRY(object_prepare(module, llvm, machine, program->options->name));
+  bool takes_objects = kind == EMIT_SO && program->options->is_temporary;
+  TRY(object_prepare(module, llvm, machine, program->options->name, !takes_objects));
   if (kind == EMIT_LLVM) return write_llvm(module, llvm, path);
   if (kind != EMIT_SO)
     return write_buffer(

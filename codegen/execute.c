@@ -149,8 +149,10 @@ static void runnable_close(Runnable *runnable) {
 
 static Runnable *runnable_open(void *context, Graph *graph) {
   WorkFolder folder;
-  CodegenOptions options = {
-      .target = *(const Target *)context, .name = "temporary", .source = graph->module->file};
+  CodegenOptions options = {.target = *(const Target *)context,
+                            .name = "temporary",
+                            .source = graph->module->file,
+                            .is_temporary = true};
   Runnable *runnable = calloc(1, sizeof *runnable);
   if (!runnable || !work_folder_open(graph->module, &folder)) return free(runnable), NULL;
   runnable->graph = graph;

@@ -17,8 +17,10 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
                              const char *weights_path);
 
 /* Links the runtime in, hides everything but the interface, and runs the passes that explicit vector code
- * profits from. */
-bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name);
+ * profits from. Together they leave out what the model has no use for. has_runtime false: link_library adds
+ * the runtime, which is compiled already. */
+bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name,
+                    bool has_runtime);
 /* Adds the functions of runtime/kernels/ if the module calls one. */
 bool object_link_kernels(Module *module, LLVMModuleRef llvm, const Machine *machine);
 bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine); /* the passes alone */
@@ -39,7 +41,7 @@ void work_folder_close(WorkFolder *folder);
 char *work_file(Module *module, const WorkFolder *folder, const char *name);
 
 bool file_write(Module *module, const char *path, const void *bytes, size_t size);
-/* Links object_path to a shared library at path with ld.lld. */
+/* Links object_path, and what it lacks of the runtime, to a shared library at path with ld.lld. */
 bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *object_path,
                   const char *path);
 

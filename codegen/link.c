@@ -1,6 +1,7 @@
 /*
  * link.c -- an object file to a shared library, by ld.lld in a child process.
  *
+ * Where the object does not hold the runtime, the linker takes what it calls from an archive.
  * What is linked against stands in for the C library: shared objects that only name its functions, so that no
  * C library of the target is needed, and no version of one is asked for. Nothing in the result depends on
  * where or when it was made.
@@ -111,7 +112,8 @@ bool link_library(Module *module, const Target *target, const WorkFolder *folder
   if (!linker) return false;
   if (!family) return fail(module, "no library can be linked for '%s'", target->triple);
   char *libc = work_file(module, folder, "libc.so"), *libm = work_file(module, folder, "libm.so"),
-       *output = work_file(module, folder, "linker.txt");
+       *archive = work_file(module, folder, "runtime.a"), *output = work_file(module, folder, "linker.txt");
+  TRY(file_write(module, archive, family->archive.bytes, *family->archive.size));
   TRY(file_write(module, libc, family->libc.bytes, *family->libc.size));
   TRY(file_write(module, libm, family->libm.bytes, *family->libm.size));
   const char *base = strrchr(path, '/');
@@ -134,6 +136,7 @@ bool link_library(Module *module, const Target *target, const WorkFolder *folder
                               "--as-needed",
                               "--no-undefined",
                               object_path,
+                              archive,
                               libc,
                               libm,
                               NULL};

@@ -69,12 +69,23 @@ static bool is_interface(const char *symbol, const char *name) {
   return false;
 }
 
-static void hide(LLVMValueRef global, const char *name) {
+/* tenon_model_..., tenon_runtime_...: what model and runtime know of each other. */
+static bool is_ours(const char *symbol) {
+  return strncmp(symbol, "tenon_", 6) == 0;
+}
+
+/* With the runtime in the same module nobody else needs it; else it goes no further than the library. */
+static void hide(LLVMValueRef global, const char *name, bool has_runtime) {
   size_t length;
-  if (LLVMIsDeclaration(global) || LLVMGetLinkage(global) == LLVMPrivateLinkage) return;
-  if (is_interface(LLVMGetValueName2(global, &length), name)) return;
-  LLVMSetVisibility(global, LLVMDefaultVisibility);
-  LLVMSetLinkage(global, LLVMInternalLinkage);
+  const char *symbol = LLVMGetValueName2(global, &length);
+  LLVMLinkage linkage = LLVMGetLinkage(global);
+  if (linkage == LLVMPrivateLinkage || linkage == LLVMInternalLinkage || is_interface(symbol, name)) return;
+  if (!has_runtime && is_ours(symbol)) {
+    LLVMSetVisibility(global, LLVMHiddenVisibility);
+  } else if (!LLVMIsDeclaration(global)) {
+    LLVMSetVisibility(global, LLVMDefaultVisibility);
+    LLVMSetLinkage(global, LLVMInternalLinkage);
+  }
 }
 
 /* Sections of their own, so that the linker can drop what a program does not call. */
@@ -104,19 +115,24 @@ bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine)
   return false;
 }
 
-bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name) {
+static bool link_runtime(Module *module, LLVMModuleRef llvm, const Machine *machine) {
   const RuntimeFamily *family = find_family(module, machine->target);
   if (!family) return false;
   for (int i = 0; i < RUNTIME_PARTS; i++) {
     const RuntimePart *part = &family->parts[i];
     if (!part->caller || has_calls(llvm, part->caller)) TRY(link_part(module, llvm, &part->bitcode));
   }
-  TRY(object_link_kernels(module, llvm, machine));
+  return object_link_kernels(module, llvm, machine);
+}
+
+bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name,
+                    bool has_runtime) {
+  if (has_runtime) TRY(link_runtime(module, llvm, machine));
   for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f)) {
-    hide(f, name);
+    hide(f, name, has_runtime);
     place_in_section(module, f);
   }
-  for (LLVMValueRef g = LLVMGetFirstGlobal(llvm); g; g = LLVMGetNextGlobal(g)) hide(g, name);
+  for (LLVMValueRef g = LLVMGetFirstGlobal(llvm); g; g = LLVMGetNextGlobal(g)) hide(g, name, has_runtime);
   return object_optimise(module, llvm, machine);
 }
 

@@ -22,12 +22,14 @@
 #define PART(part, arch, caller) {{bitcode_##part##_##arch, &bitcode_##part##_##arch##_size}, caller},
 #define DECLARE_FAMILY(arch)                                                                                 \
   PARTS(DECLARE_PART, arch)                                                                                  \
-  extern const unsigned char bitcode_kernels_##arch[], stub_c_##arch[], stub_m_##arch[];                     \
-  extern const size_t bitcode_kernels_##arch##_size, stub_c_##arch##_size, stub_m_##arch##_size;
+  extern const unsigned char bitcode_kernels_##arch[], archive_##arch[], stub_c_##arch[], stub_m_##arch[];   \
+  extern const size_t bitcode_kernels_##arch##_size, archive_##arch##_size, stub_c_##arch##_size,            \
+      stub_m_##arch##_size;
 #define FAMILY(family)                                                                                       \
   {                                                                                                          \
     .arch = #family, .parts = {PARTS(PART, family)},                                                         \
     .kernels = {bitcode_kernels_##family, &bitcode_kernels_##family##_size},                                 \
+    .archive = {archive_##family, &archive_##family##_size},                                                 \
     .libc = {stub_c_##family, &stub_c_##family##_size}, .libm = {                                            \
       stub_m_##family,                                                                                       \
       &stub_m_##family##_size                                                                                \

@@ -24,6 +24,7 @@ typedef struct RuntimeFamily {
   const char *arch; /* as a triple begins: "x86_64" */
   RuntimePart parts[RUNTIME_PARTS];
   Embedded kernels;    /* the functions of kernels/, one module */
+  Embedded archive;    /* all of it as objects, for libraries that are to be made soon */
   Embedded libc, libm; /* shared objects that define the names of the C library's functions and nothing else,
                           so that linking needs no C library of the target, and asks for no version of it */
 } RuntimeFamily;
