@@ -5,18 +5,15 @@ these: what is different, as a number that must not be larger than `most`, and i
 they decide that stays the same, in percent, and in words.
 """
 import pathlib
-import subprocess
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+import faces
+
 SKIMAGE = pathlib.Path("/usr/lib/python3/dist-packages/skimage/data")
 SKLEARN = pathlib.Path("/usr/lib/python3/dist-packages/sklearn/datasets/images")
 FONTS = pathlib.Path("/usr/share/fonts/truetype/dejavu")
-
-
-def fetch(*names):
-    return [pathlib.Path(path) for path in subprocess.check_output([pathlib.Path(__file__).resolve().parents[2] / "scripts/fetch", *names], text=True).split()]
 
 
 # ---- text lines: the same text ----
@@ -62,73 +59,6 @@ def characters_alike(floats, less):
     texts = [(read_text(a), read_text(b)) for a, b in zip(floats, less)]
     all_of_them, changed = sum(len(a) for a, _ in texts), sum(edits(a, b) for a, b in texts)
     return 100 - 100 * changed / all_of_them, f"{changed} of {all_of_them} characters and {sum(a != b for a, b in texts)} lines differ"
-
-
-# ---- faces: the cosine between descriptions ----
-
-LFW, FACES = SKIMAGE / "lfw_subset.npy", 50  # the first 100 pictures are faces, of these the first 50 for judging
-SAME_FACE = 0.363  # the cosine from which on OpenCV takes two descriptions by this network for those of one person
-
-
-def gray(pixels):
-    """[n, n] of 0..255 as the network has it."""
-    return np.repeat(np.asarray(pixels, np.float32)[None, None], 3, axis=1)
-
-
-def enlarged(pixels):
-    return Image.fromarray(pixels.astype(np.uint8)).resize((112, 112), Image.BICUBIC)
-
-
-def face(number):
-    return gray(enlarged(255 * np.load(LFW)[number]))
-
-
-def other_view(number, first, mixes):
-    """One of the 50 faces from `first` on, mirrored or not, moved, turned, larger, brighter; if `mixes` with some of another one."""
-    random, faces = np.random.default_rng(number), np.load(LFW)
-    pixels = faces[first + number % FACES]
-    if mixes and random.random() < 0.5:
-        share = random.uniform(0, 0.5)
-        pixels = (1 - share) * pixels + share * faces[first + random.integers(FACES)]
-    if random.random() < 0.5:
-        pixels = pixels[:, ::-1]
-    scale, turn = random.uniform(0.9, 1.15), random.uniform(-0.1, 0.1)
-    x, y = (112 - 112 / scale) / 2 + random.uniform(-6, 6, 2)
-    moved = enlarged(255 * pixels).transform((112, 112), Image.AFFINE, (1 / scale, turn, x - 56 * turn, -turn, 1 / scale, y + 56 * turn), Image.BICUBIC)
-    pixels = (np.asarray(moved, np.float32) - 128) * random.uniform(0.7, 1.3) + 128 + random.uniform(-25, 25)
-    return gray(np.clip(pixels, 0, 255))
-
-
-def calibration_faces(count):
-    """The other 50 faces; beyond that other views of these, and as many pictures of other things."""
-    views = [face(FACES + i) if i < FACES else other_view(i, FACES, True) for i in range(max(FACES, count // 2))]
-    if count <= FACES:
-        return views[:count]
-    rows = np.asarray(Image.open(*fetch("cifar_train_1")).convert("L")).reshape(-1, 32, 32)
-    things = [gray(enlarged(rows[i])) for i in np.linspace(0, len(rows) - 1, count - len(views)).astype(int)]
-    return [(views + things)[i] for i in np.random.default_rng(0).permutation(count)]
-
-
-def cosines(a, b):
-    a, b = (np.concatenate(x).reshape(len(x), -1).astype(np.float64) for x in (a, b))
-    return (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
-
-
-def largest_angle(floats, less):
-    """Of the 50 faces alone: the other views of them are made up."""
-    worst = 1 - cosines(floats[:FACES], less[:FACES]).diagonal().min()
-    return worst, f"{worst:.4g} 1 - cosine, at most"
-
-
-def faces_alike(floats, less):
-    """Of the 50 faces and other views of them: whether a view is of the same person as a face, those that are counting as much as those that are not, and which
-    face is nearest to a view."""
-    ours, theirs = (cosines(x[FACES:], x[:FACES]) for x in (floats, less))
-    agree, yes = (ours > SAME_FACE) == (theirs > SAME_FACE), ours > SAME_FACE
-    decisions = 50 * (agree[yes].mean() + agree[~yes].mean())
-    nearest = (ours.argmax(1) == theirs.argmax(1)).sum()
-    off = 1 - cosines(floats, less).diagonal()
-    return decisions, f"{decisions:.2f} % decided alike, {nearest} of {len(ours)} views nearest to the same face, 1 - cosine {off.mean():.3f}, at most {off.max():.3f}"
 
 
 # ---- photos: boxes around things ----
@@ -187,8 +117,7 @@ def corners_off(floats, less):
 CASES = {
     "ppocrv4_rec": (["p2o_DynamicDimension_0=1", "p2o_DynamicDimension_1=320"], lambda count: [text_line(i) for i in range(1000, 1000 + count)],
                     lambda: [text_line(i) for i in range(50)], other_lines, 0, characters_alike),
-    "sface": ([], calibration_faces, lambda: [face(i) for i in range(FACES)] + [other_view(i, 0, False) for i in range(FACES)],
-              largest_angle, 0.01, faces_alike),
+    "sface": ([], faces.calibration, faces.judged, faces.largest_angle, 0.01, faces.alike),
     "yolov8n_b": ([], calibration_photos, lambda: [photo(SKIMAGE / f"{name}.png") for name in ("astronaut", "coffee", "chelsea", "motorcycle_left")],
                   corners_off, 2, None),
 }

@@ -20,6 +20,7 @@ import numpy as np
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "examples/images"), str(TOP / "tests/states")]
 import data  # noqa: E402
+import faces  # noqa: E402
 import pictures  # noqa: E402
 from session import Session  # noqa: E402
 
@@ -35,7 +36,7 @@ FORMS = {
 
 
 def mnist():
-    return data.read_idx_set(*pictures.fetch("mnist_train_images", "mnist_train_labels", "mnist_t10k_images", "mnist_t10k_labels"))
+    return data.read_idx_set(*faces.fetch("mnist_train_images", "mnist_train_labels", "mnist_t10k_images", "mnist_t10k_labels"))
 
 
 def fashion():
@@ -43,7 +44,7 @@ def fashion():
 
 
 def cifar():
-    *train, train_labels, test, test_labels = pictures.fetch(*(f"cifar_train_{i}" for i in range(1, 6)), "cifar_train_labels", "cifar_test", "cifar_test_labels")
+    *train, train_labels, test, test_labels = faces.fetch(*(f"cifar_train_{i}" for i in range(1, 6)), "cifar_train_labels", "cifar_test", "cifar_test_labels")
     return data.read_rows(train, train_labels), data.read_rows([test], test_labels)
 
 
@@ -109,7 +110,7 @@ def measure_pictures(arguments, folder, name):
     dims, calibration, judged, compare, most, alike = pictures.CASES[name]
     options = [part for dim in dims for part in ("--dim", dim)]
     _, samples, drop = FORMS[arguments.form]
-    floats, less = both(arguments, folder, name, *pictures.fetch(name), options, calibration(arguments.pictures or samples), pictures.BOUNDS.get(name, ()))
+    floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), pictures.BOUNDS.get(name, ()))
     inputs = judged()
     outputs = floats.outputs(inputs), less.outputs(inputs)
     if arguments.form == "int8":
