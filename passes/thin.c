@@ -24,18 +24,35 @@ static Spread spread_new(Arena *arena, int64_t channels) {
   return (Spread){NEW_ARRAY(arena, double, channels), NEW_ARRAY(arena, double, channels), channels, 0};
 }
 
+/* What lies side by side, in lanes that do not wait for each other. */
+static void add_run(const float *x, int64_t count, double *sum, double *square) {
+  enum { LANES = 16 };
+  double sums[LANES] = {0}, squares[LANES] = {0};
+  for (; count >= LANES; count -= LANES, x += LANES)
+    for (int l = 0; l < LANES; l++) {
+      sums[l] += x[l];
+      squares[l] += (double)x[l] * x[l];
+    }
+  for (int l = 0; l < LANES; l++) {
+    double last = l < count ? x[l] : 0;
+    *sum += sums[l] + last;
+    *square += squares[l] + last * last;
+  }
+}
+
 static void spread_add(Spread *spread, const Tensor *x, int axis) {
   const float *at = x->data;
-  int64_t behind = 1, count = tensor_count(x);
+  int64_t behind = 1, channels = spread->channels, count = tensor_count(x);
   for (int i = axis + 1; i < x->rank; i++) behind *= x->dims[i];
-  for (int64_t i = 0; i < count; i += behind) {
-    int64_t channel = i / behind % spread->channels;
-    for (int64_t j = i; j < i + behind; j++) {
-      spread->sums[channel] += at[j];
-      spread->squares[channel] += (double)at[j] * at[j];
-    }
-  }
-  spread->count += count / spread->channels;
+  for (int64_t i = 0; i < count; i += behind * channels)
+    for (int64_t c = 0; c < channels; c++)
+      if (behind > 1) {
+        add_run(at + i + c * behind, behind, &spread->sums[c], &spread->squares[c]);
+      } else {
+        spread->sums[c] += at[i + c];
+        spread->squares[c] += (double)at[i + c] * at[i + c];
+      }
+  spread->count += count / channels;
 }
 
 /* Of what a bias cannot make up for; without a bias the mean of squares. */
