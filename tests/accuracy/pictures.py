@@ -22,10 +22,27 @@ WORDS = """ledger Quantity 2024 invoice total 17.50 Street apt. kernel measured 
 compiler channel 0.25 bright Number (see p. 12) address summer 42 quick brown fox jumps over lazy dog AB-1047 No. 7 street: west & east""".split()
 
 
-def text_line(number):
+def some_words(random):
+    return random.choice(WORDS, 3)
+
+
+def made_up_word(random):
+    """Letters as a word, a name, a heading or a code has them, or a number, perhaps with a mark."""
+    letters = "".join(random.choice(list("abcdefghijklmnopqrstuvwxyz"), random.integers(2, 10)))
+    digits = "".join(random.choice(list("0123456789"), random.integers(1, 5)))
+    numbers = [digits, digits + random.choice(list(".,-/:")) + digits[::-1], letters[:2].upper() + "-" + digits]
+    word = random.choice([letters, letters, letters.title(), letters.upper(), *numbers])
+    return random.choice(["{}", "{}", "{}", "{}.", "{},", "({})", "{}:", "{} &", "#{}", "{}%"]).format(word)
+
+
+def made_up_words(random):
+    return [made_up_word(random) for _ in range(3)]
+
+
+def text_line(number, words):
     """Three words, black on white or the other way round, 48 x 320 pixels of 8 bits as -1..1."""
     random = np.random.default_rng(number)
-    text = " ".join(random.choice(WORDS, 3))
+    text = " ".join(words(random))
     font = ImageFont.truetype(str(FONTS / random.choice(["DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf"])), int(random.integers(18, 30)))
     line = Image.new("L", (320, 48), 255)
     ImageDraw.Draw(line).text((int(random.integers(2, 10)), int(random.integers(4, 14))), text, font=font, fill=int(random.integers(0, 90)))
@@ -115,8 +132,8 @@ def corners_off(floats, less):
 
 # name: dims, pictures to calibrate with, pictures to judge by, compare, most, alike
 CASES = {
-    "ppocrv4_rec": (["p2o_DynamicDimension_0=1", "p2o_DynamicDimension_1=320"], lambda count: [text_line(i) for i in range(1000, 1000 + count)],
-                    lambda: [text_line(i) for i in range(50)], other_lines, 0, characters_alike),
+    "ppocrv4_rec": (["p2o_DynamicDimension_0=1", "p2o_DynamicDimension_1=320"], lambda count: [text_line(i, made_up_words) for i in range(1000, 1000 + count)],
+                    lambda: [text_line(i, some_words) for i in range(50)], other_lines, 0, characters_alike),
     "sface": ([], faces.calibration, faces.judged, faces.largest_angle, 0.01, faces.alike),
     "yolov8n_b": ([], calibration_photos, lambda: [photo(SKIMAGE / f"{name}.png") for name in ("astronaut", "coffee", "chelsea", "motorcycle_left")],
                   corners_off, 2, None),
