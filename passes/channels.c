@@ -4,9 +4,10 @@
  * A unit (ties.h) matters as much as what the layers that read it lose without it: of each the share of its
  * results' variance that the channels which are left then cannot make up for; of what no layer reads, such as
  * the queries of attention, the share in the variance of those that make it. It is worth what it
- * saves: of the layer's cost its share of the rows, and of what is left its share of the channels. Units go
- * in the order of what they lose for what they save, until enough is saved. Of those that stand side by side
- * along an axis a number is left that fills vectors; where that saves more than enough, some come back.
+ * saves: of the layer's cost its share of the rows, and of what is left its share of the channels. Those that
+ * stand side by side along an axis, a family, go by whole vectors, in bundles: first those that lose least
+ * for what they save. Bundles go in the order of what they lose for what they save, until enough is saved;
+ * where the last saves more than that, some come back.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,14 +19,22 @@ typedef struct Unit {
   double loss, saving;
   bool is_read; /* by a layer */
   int family;   /* a unit of the axis along which it stands; the root is its own */
-  int rank;     /* in the order in which they go */
 } Unit;
+
+/* Units of a family that go at once. */
+typedef struct Bundle {
+  int first, size; /* in Channels.order */
+  int family;
+  double loss, saving;
+} Bundle;
 
 typedef struct Channels {
   Pruner *pruner;
   Unit *units;
-  int *order; /* [units]: the first to go first */
+  int *order; /* [units]: by families, in each those first that go first */
   int count;
+  Bundle *bundles; /* in the order in which they go */
+  int bundle_count;
   double *costs; /* [layers] */
 } Channels;
 
@@ -165,30 +174,24 @@ static double kept_cost(const Channels *c) {
 
 static const Unit *sorted_units; /* of the sort that runs */
 
-static int compare_units(const void *a, const void *b) {
-  const Unit *x = &sorted_units[*(const int *)a], *y = &sorted_units[*(const int *)b];
-  double left = x->loss * y->saving, right = y->loss * x->saving; /* loss / saving; a saving may be 0 */
-  if (left != right) return left < right ? -1 : 1;
-  return *(const int *)a - *(const int *)b;
+/* Of what is lost for what is saved, which may be nothing. */
+static int compare_worth(double x_loss, double x_saving, double y_loss, double y_saving) {
+  double left = x_loss * y_saving, right = y_loss * x_saving;
+  return (left > right) - (left < right);
 }
 
-static Channels weigh(Pruner *pruner) {
-  Arena *arena = pruner->plan.graph->module->arena;
-  int count = pruner->ties->unit_count, layers = pruner->plan.layer_count;
-  Channels c = {.pruner = pruner,
-                .units = NEW_ARRAY(arena, Unit, count),
-                .order = NEW_ARRAY(arena, int, count),
-                .count = count,
-                .costs = NEW_ARRAY(arena, double, layers)};
-  for (int unit = 0; unit < count; unit++) c.units[unit].family = c.order[unit] = unit;
-  for (int i = 0; i < layers; i++) c.costs[i] = layer_cost(pruner, i);
-  for (int i = 0; i < layers; i++) add_read(&c, i);
-  for (int i = 0; i < layers; i++) add_made(&c, i);
-  for (int i = 0; i < layers; i++) add_savings(&c, i);
-  sorted_units = c.units;
-  qsort(c.order, (size_t)count, sizeof *c.order, compare_units);
-  for (int i = 0; i < count; i++) c.units[c.order[i]].rank = i;
-  return c;
+static int compare_units(const void *a, const void *b) {
+  int i = *(const int *)a, j = *(const int *)b;
+  const Unit *x = &sorted_units[i], *y = &sorted_units[j];
+  if (x->family != y->family) return x->family - y->family;
+  int worth = compare_worth(x->loss, x->saving, y->loss, y->saving);
+  return worth ? worth : i - j;
+}
+
+static int compare_bundles(const void *a, const void *b) {
+  const Bundle *x = a, *y = b;
+  int worth = compare_worth(x->loss, x->saving, y->loss, y->saving);
+  return worth ? worth : x->first - y->first;
 }
 
 /* Channels that stay side by side are a multiple of this. */
@@ -198,58 +201,72 @@ static int step_of(const Pruner *pruner, int size) {
   return size >= 4 * lanes ? lanes : size >= 2 * lanes ? lanes / 2 : size >= lanes ? lanes / 4 : 1;
 }
 
-/* The first `count` in the order go, but for what fills up a family's last step. */
-static void choose_first(Channels *c, int count) {
+/* All but one step of the family order[begin .. end). */
+static void add_bundles(Channels *c, int begin, int end) {
+  int step = step_of(c->pruner, end - begin), size = (end - begin) % step;
+  if (size == 0) size = step;
+  for (int first = begin; first + size < end; first += size, size = step) {
+    Bundle *bundle = &c->bundles[c->bundle_count++];
+    *bundle = (Bundle){.first = first, .size = size, .family = c->units[c->order[first]].family};
+    for (int i = first; i < first + size; i++) {
+      bundle->loss += c->units[c->order[i]].loss;
+      bundle->saving += c->units[c->order[i]].saving;
+    }
+  }
+}
+
+static void find_bundles(Channels *c) {
+  for (int unit = 0; unit < c->count; unit++) {
+    c->units[unit].family = root_of(c->units, unit);
+    c->order[unit] = unit;
+  }
+  sorted_units = c->units;
+  qsort(c->order, (size_t)c->count, sizeof *c->order, compare_units);
+  for (int begin = 0, end; begin < c->count; begin = end) {
+    for (end = begin + 1; end < c->count; end++)
+      if (c->units[c->order[end]].family != c->units[c->order[begin]].family) break;
+    add_bundles(c, begin, end);
+  }
+  qsort(c->bundles, (size_t)c->bundle_count, sizeof *c->bundles, compare_bundles);
+}
+
+static Channels weigh(Pruner *pruner) {
+  Arena *arena = pruner->plan.graph->module->arena;
+  int count = pruner->ties->unit_count, layers = pruner->plan.layer_count;
+  Channels c = {.pruner = pruner,
+                .units = NEW_ARRAY(arena, Unit, count),
+                .order = NEW_ARRAY(arena, int, count),
+                .bundles = NEW_ARRAY(arena, Bundle, count),
+                .count = count,
+                .costs = NEW_ARRAY(arena, double, layers)};
+  for (int unit = 0; unit < count; unit++) c.units[unit].family = unit;
+  for (int i = 0; i < layers; i++) c.costs[i] = layer_cost(pruner, i);
+  for (int i = 0; i < layers; i++) add_read(&c, i);
+  for (int i = 0; i < layers; i++) add_made(&c, i);
+  for (int i = 0; i < layers; i++) add_savings(&c, i);
+  find_bundles(&c);
+  return c;
+}
+
+static void set_removed(const Channels *c, const Bundle *bundle, bool removed) {
+  for (int i = 0; i < bundle->size; i++) c->pruner->removed[c->order[bundle->first + i]] = removed;
+}
+
+static void choose_first(const Channels *c, int count) {
+  for (int i = 0; i < c->bundle_count; i++) set_removed(c, &c->bundles[i], i < count);
+}
+
+/* Of the first `count`, which are gone, those that went last come back where what is left still saves enough.
+ */
+static void give_back(const Channels *c, int count, double most_cost) {
   Arena *arena = arena_new();
-  int *sizes = NEW_ARRAY(arena, int, c->count), *going = NEW_ARRAY(arena, int, c->count);
-  bool *removed = c->pruner->removed;
-  for (int i = 0; i < c->count; i++) {
-    int family = root_of(c->units, c->order[i]);
-    sizes[family]++;
-    going[family] += i < count;
-  }
-  for (int family = 0; family < c->count; family++) {
-    if (sizes[family] == 0) continue;
-    int step = step_of(c->pruner, sizes[family]), kept = sizes[family] - going[family];
-    kept = (kept + step / 2) / step * step;
-    kept = kept < step ? step : kept > sizes[family] ? sizes[family] : kept;
-    if (going[family] == 0 || kept > sizes[family]) kept = sizes[family];
-    going[family] = sizes[family] - kept;
-  }
-  for (int i = 0; i < c->count; i++) {
-    int family = root_of(c->units, c->order[i]);
-    removed[c->order[i]] = going[family]-- > 0;
-  }
-  arena_free(arena);
-}
-
-/* units[most]: those of the family that went last, up to place `last` of the order. Their number. */
-static int find_last(const Channels *c, int family, int last, int most, int *units) {
-  int count = 0;
-  for (int i = last; i >= 0 && count < most; i--) {
-    int unit = c->order[i];
-    if (c->pruner->removed[unit] && root_of(c->units, unit) == family) units[count++] = unit;
-  }
-  return count;
-}
-
-static void set_removed(const Channels *c, const int *units, int count, bool removed) {
-  for (int i = 0; i < count; i++) c->pruner->removed[units[i]] = removed;
-}
-
-/* Whole steps save more than was asked for: those that went last come back where that still is enough. */
-static void give_back(Channels *c, double most_cost) {
-  Arena *arena = arena_new();
-  int *sizes = NEW_ARRAY(arena, int, c->count), *units = NEW_ARRAY(arena, int, c->count);
   bool *done = NEW_ARRAY(arena, bool, c->count); /* families */
-  for (int unit = 0; unit < c->count; unit++) sizes[root_of(c->units, unit)]++;
-  for (int i = c->count - 1; i >= 0; i--) {
-    int family = root_of(c->units, c->order[i]), step = step_of(c->pruner, sizes[family]);
-    if (!c->pruner->removed[c->order[i]] || done[family]) continue;
-    int count = find_last(c, family, i, step, units);
-    set_removed(c, units, count, false);
-    done[family] = kept_cost(c) > most_cost;
-    set_removed(c, units, count, done[family]);
+  for (int i = count - 1; i >= 0; i--) {
+    const Bundle *bundle = &c->bundles[i];
+    if (done[bundle->family]) continue;
+    set_removed(c, bundle, false);
+    done[bundle->family] = kept_cost(c) > most_cost;
+    set_removed(c, bundle, done[bundle->family]);
   }
   arena_free(arena);
 }
@@ -273,7 +290,7 @@ bool channels_choose(Pruner *pruner, double share) {
   Channels c = weigh(pruner);
   double all = 0;
   for (int i = 0; i < pruner->plan.layer_count; i++) all += c.costs[i];
-  int low = 0, high = c.count;
+  int low = 0, high = c.bundle_count;
   choose_first(&c, high);
   double most = all > 0 ? 1 - kept_cost(&c) / all : 0;
   const double most_cost = (1 - share) * all;
@@ -290,7 +307,7 @@ bool channels_choose(Pruner *pruner, double share) {
       low = middle + 1;
   }
   choose_first(&c, high);
-  give_back(&c, most_cost);
+  give_back(&c, high, most_cost);
   pruner->pruning->reached = 1 - kept_cost(&c) / all;
   return true;
 }
