@@ -4,7 +4,8 @@
  * Before: plain ops. After: only constants, views (reshape), kernels and `return` stand in the graph; each
  * kernel has a unique `name` and one of these bodies:
  *   - an anchor (an op with a nest: conv, gemm, pooling, reduction, softmax), the element ops behind it up to
- * one result of the anchor's shape, and, before a reduction or softmax, element ops on what it reads;
+ * one result of the anchor's shape, and, before a reduction or softmax, element ops on what it reads, before
+ * a mean of windows what makes floats of bytes;
  *   - element ops alone, up to one result.
  * Every output of the graph is the result of a kernel of its own (directly or through views): what was an
  * input, a constant or another output is copied.
@@ -113,14 +114,29 @@ static bool ends_anchor(const Node *node, int depth) {
   return false;
 }
 
+/* Makes floats of bytes: what reads it had better read those. */
+static bool widens(const Node *node) {
+  const Value *x = operand(node, 0);
+  return x && dtype_is_byte(x->type->dtype) && dtype_is_float(result(node, 0)->type->dtype);
+}
+
+/* A mean of windows of bytes less a zero point, which it adds (codegen/kernels/pool.c). */
+static bool adds_bytes(const Node *node) {
+  const Node *real = node_is(node, &op_average_pool) ? operand(node, 0)->def : NULL;
+  double scale;
+  return node_is(real, &op_dequantize) && widens(real) && value_scalar(operand(real, 1), &scale) &&
+         scale == 1;
+}
+
 /* Pointwise nodes, as long as they are one chain and of the size of operand 0; an anchor before them has the
  * first claim. */
 static bool may_precede(const Node *node, const Cluster *cluster) {
   const Node *anchor = cluster->anchor, *user = result(node, 0)->uses->node;
-  if (!node_is_pointwise(node) || !value_has_one_use(result(node, 0)) || ends_anchor(node, MAX_MEMBERS))
-    return false;
+  if (!node_is_pointwise(node) || !value_has_one_use(result(node, 0))) return false;
+  if (!widens(node) && ends_anchor(node, MAX_MEMBERS)) return false;
   if (!type_same_shape(result(node, 0)->type, operand(anchor, 0)->type)) return false;
   if (user == anchor && operand(anchor, 0) != result(node, 0)) return false;
+  if (user == anchor && adds_bytes(anchor)) return true;
   return is_reduction(anchor) || (is_row_op(anchor) && node->op->traits & TRAIT_CHEAP);
 }
 
@@ -345,9 +361,41 @@ static bool outputs_separate(Graph *graph) {
   return changed;
 }
 
+/* ---- bytes ---- */
+
+static bool takes_bytes(const Node *reader) {
+  return node_is_pointwise(reader) || is_reduction(reader) || is_row_op(reader) || adds_bytes(reader);
+}
+
+static Value *copy_before(Node *reader, const Node *node) {
+  Builder builder = builder_before(reader);
+  Value **operands = NEW_ARRAY(builder.graph->module->arena, Value *, node->operand_count);
+  for (int i = 0; i < node->operand_count; i++) operands[i] = operand(node, i);
+  return node_try(node_like(&builder, node, operands), NULL);
+}
+
+/* Bytes that several nodes read as floats become floats in each of them. */
+static bool widen_in_readers(Graph *graph) {
+  bool changed = false;
+  FOR_EACH_NODE(node, graph) {
+    Value *y = node_is_pointwise(node) && widens(node) ? result(node, 0) : NULL;
+    if (!y || value_has_one_use(y)) continue;
+    for (Use *use = y->uses, *next; use; use = next) {
+      next = use->next;
+      if (!takes_bytes(use->node)) continue;
+      Value *copy = copy_before(use->node, node);
+      if (!copy) return changed;
+      operand_set(use->node, (int)(use - use->node->operands), copy);
+      changed = true;
+    }
+  }
+  return changed;
+}
+
 bool pass_fuse(Graph *graph, const PassOptions *options) {
   (void)options;
   bool changed = outputs_separate(graph);
+  changed |= widen_in_readers(graph);
   graph_sweep(graph);
   Clusters clusters = clusters_grow(graph);
   for (int i = clusters.count - 1; i >= 0; i--) {

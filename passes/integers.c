@@ -451,6 +451,21 @@ static Value *pick_before_dequantize(Node *node) {
   return picked ? build_dequantize(&builder, &x, picked) : NULL;
 }
 
+/* mean(dequantize(q, s, z)) -> mean(dequantize(q, 1, z)) * s: whole numbers are added, which is exact */
+static Value *scale_behind_mean(Node *node) {
+  bool adds =
+      node_is(node, &op_average_pool) || node_is(node, &op_reduce_mean) || node_is(node, &op_reduce_sum);
+  Quantized x;
+  if (!adds || !node_is(operand(node, 0)->def, &op_dequantize) || !read_single(operand(node, 0), &x))
+    return NULL;
+  if (x.scale->type->rank > 0 || constant_is(x.scale, 1)) return NULL;
+  Builder builder = builder_before(node);
+  Quantized whole = {x.q, build_scalar(&builder, DTYPE_F32, 1), x.zero};
+  Value *real = whole.scale ? build_dequantize(&builder, &whole, x.q) : NULL;
+  Value *mean = real ? node_try(node_like(&builder, node, &real), result(node, 0)->type) : NULL;
+  return mean ? build_binary(&builder, &op_mul, mean, x.scale) : NULL;
+}
+
 /* ---- quantize ---- */
 
 static Value *quantized_like(Builder *builder, const Node *quantize, Value *x, Value *scale) {
@@ -588,6 +603,7 @@ static bool dequantize_per_use(Graph *graph) {
 static Value *node_to_integers(Node *node) {
   if (!node_is(node, &op_quantize)) {
     Value *better = pick_before_dequantize(node);
+    if (!better) better = scale_behind_mean(node);
     return better ? better : product_to_integers(node);
   }
   Value *better = quantize_of_dequantize(node);

@@ -99,6 +99,46 @@ static void add_byte_pool(Check *check, int64_t channels, int64_t pad) {
        NAME("byte_pool_c%d_p%d", (int)channels, (int)pad));
 }
 
+typedef struct MeanCase {
+  int64_t h, w, c, kernel, stride, before, after, zero;
+  bool ceil, include, is_signed;
+} MeanCase;
+
+/* Sums in 16 bits and, of more than 256 elements, in 32. */
+static void add_byte_mean(Check *check, const MeanCase *c) {
+  Builder *builder = &check->builder;
+  Value *q = byte_input(check, 4, (int64_t[]){2, c->h, c->w, c->c});
+  if (q && c->is_signed) {
+    q = build_cast(builder,
+                   build_binary(builder, &op_sub, build_cast(builder, q, DTYPE_I32),
+                                build_scalar(builder, DTYPE_I32, 128)),
+                   DTYPE_I8);
+  }
+  Value *zero = build_scalar(builder, c->is_signed ? DTYPE_I8 : DTYPE_U8, (double)c->zero);
+  Value *x = build_op(builder, &op_dequantize, (Value *[]){q, build_scalar(builder, DTYPE_F32, 1), zero}, 3);
+  Node *node = node_new(builder, &op_average_pool, &x, 1);
+  node_set_string(node, "layout", "nhwc");
+  node_set_ints(node, "kernel", (int64_t[]){c->kernel, c->kernel}, 2);
+  node_set_ints(node, "strides", (int64_t[]){c->stride, c->stride}, 2);
+  node_set_ints(node, "pads", (int64_t[]){c->before, c->after, c->after, c->before}, 4);
+  node_set_bool(node, "ceil", c->ceil);
+  node_set_bool(node, "include_pad", c->include);
+  done(check, node_finish(node) ? result(node, 0) : NULL,
+       NAME("byte_mean_%dx%d_c%d_k%d_s%d_p%d_%d_z%d_%d%d%d", (int)c->h, (int)c->w, (int)c->c, (int)c->kernel,
+            (int)c->stride, (int)c->before, (int)c->after, (int)c->zero, c->ceil, c->include, c->is_signed));
+}
+
+static void mean_cases(Check *check) {
+  static const MeanCase cases[] = {
+      {7, 35, 32, 3, 1, 1, 1, 0, false, true, false},     {8, 9, 17, 3, 2, 1, 0, 9, true, true, false},
+      {9, 10, 64, 2, 2, 0, 0, 255, false, false, false},  {5, 13, 48, 5, 3, 2, 1, 128, true, false, false},
+      {6, OPEN, 20, 3, 2, 1, 1, 77, false, true, false},  {7, 11, 33, 3, 1, 1, 2, -128, false, false, true},
+      {17, 19, 3, 17, 1, 0, 0, 5, false, false, false},   {30, 28, 5, 25, 1, 12, 12, 200, false, true, false},
+      {16, 16, 16, 16, 16, 0, 0, -3, false, false, true}, {3, 2, 65, 2, 1, 1, 1, 127, false, true, true},
+      {4, 1, 128, 3, 3, 2, 2, 1, false, false, false}};
+  for (int i = 0; i < COUNT_OF(cases); i++) add_byte_mean(check, &cases[i]);
+}
+
 void integer_cases(Check *check) {
   const int64_t ms[] = {1, 3, 14, 29}, ks[] = {1, 4, 7, 64, 130}, ns[] = {1, 8, 16, 33, 100};
   for (int i = 0; i < COUNT_OF(ms); i++)
@@ -119,6 +159,7 @@ void integer_cases(Check *check) {
     for (int variant = 0; variant < 3; variant++) add_integer_conv(check, &cases[i], variant);
   const int64_t channels[] = {1, 3, 16, 32, 64, 65, 128};
   for (int i = 0; i < COUNT_OF(channels); i++) add_byte_pool(check, channels[i], i % 2);
+  mean_cases(check);
 }
 
 /* ---- 16-bit floats: small whole numbers, so that every order of summing gives the same */
