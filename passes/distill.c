@@ -13,7 +13,8 @@
 
 #include "passes/student.h"
 
-enum { BATCH = 32 };
+/* Few samples go in small batches: it takes steps to get anywhere. */
+enum { LARGEST_BATCH = 32, SMALLEST_BATCH = 8, FEWEST_BATCHES = 128 };
 
 /* What Adam knows of a knob. */
 typedef struct Walker {
@@ -162,18 +163,20 @@ static void start_again(Walk *walk) {
   }
 }
 
-/* All rounds; *least becomes what is nearest. */
-static bool walk_rounds(Walk *walk, double rate, double *least) {
-  double now;
+/* All rounds, or, unless it is patient, one that leads away; *least becomes what is nearest. */
+static bool walk_rounds(Walk *walk, double rate, bool is_patient, double *least) {
+  const double before = *least;
   for (int epoch = 0; epoch < walk->student->pruner->pruning->epochs; epoch++) {
+    double now;
     TRY(walk_round(walk, rate) && judge(walk, &now));
     if (now < *least) keep(walk);
     *least = fmin(*least, now);
+    if (!is_patient && !(*least < before)) break;
   }
   return true;
 }
 
-/* Where few steps only led away, because they were too long, again with shorter ones. */
+/* Where the first round leads away, because steps are too long, again with shorter ones. */
 static bool walk_all(Student *s) {
   const double longest = 0.01, shortest = 0.001;
   Walk walk = walk_open(s);
@@ -183,7 +186,7 @@ static bool walk_all(Student *s) {
   keep(&walk);
   for (double rate = longest; rate >= shortest && !(least < before); rate /= 3) {
     start_again(&walk);
-    TRY(walk_rounds(&walk, rate, &least));
+    TRY(walk_rounds(&walk, rate, rate / 3 < shortest, &least));
   }
   bool better = least < before;
   float **best = NEW_ARRAY(s->arena, float *, s->knob_count);
@@ -194,10 +197,16 @@ static bool walk_all(Student *s) {
   return true;
 }
 
+static int batch_of(int samples) {
+  int batch = LARGEST_BATCH;
+  while (batch > SMALLEST_BATCH && samples / batch < FEWEST_BATCHES) batch /= 2;
+  return batch;
+}
+
 bool pruner_distill(Pruner *pruner) {
   Student student;
   const char *why = NULL;
-  bool ok = student_open(&student, pruner, BATCH, &why);
+  bool ok = student_open(&student, pruner, batch_of(pruner->plan.ledger->samples->count), &why);
   if (ok && why) plan_note(&pruner->plan, "not distilled: %s", why);
   if (ok && !why) ok = walk_all(&student);
   student_close(&student);

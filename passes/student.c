@@ -99,7 +99,7 @@ static double bytes_between(const Graph *graph) {
 }
 
 static bool open_teacher(Student *s) {
-  static const double most_bytes = 1 << 29;
+  static const double most_bytes = 1 << 30;
   const Plan *plan = &s->pruner->plan;
   observer_copy(&s->teacher, plan->graph, plan->options);
   TRY((s->batch == 1 || are_alike(samples_of(s))) && graph_batch(s->teacher.copy, s->batch));
