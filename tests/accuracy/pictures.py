@@ -132,7 +132,7 @@ def corners_off(floats, less):
 
 # name: dims, pictures to calibrate with, pictures to judge by, compare, most, alike
 CASES = {
-    "ppocrv4_rec": (["p2o_DynamicDimension_0=1", "p2o_DynamicDimension_1=320"], lambda count: [text_line(i, made_up_words) for i in range(1000, 1000 + count)],
+    "ppocrv4_rec": (["p2o_DynamicDimension_1=320"], lambda count: [text_line(i, made_up_words) for i in range(1000, 1000 + count)],
                     lambda: [text_line(i, some_words) for i in range(50)], other_lines, 0, characters_alike),
     "sface": ([], faces.calibration, faces.judged, faces.largest_angle, 0.01, faces.alike),
     "yolov8n_b": ([], calibration_photos, lambda: [photo(SKIMAGE / f"{name}.png") for name in ("astronaut", "coffee", "chelsea", "motorcycle_left")],
@@ -141,3 +141,6 @@ CASES = {
 
 # What int8 may lose on the pictures to calibrate with, where the default is not enough. Equalization of yolov8n_b is tried and not done: left out, it takes no time.
 BOUNDS = {"yolov8n_b": ["--max-drop=10%", "--recover=bias,gptq"]}
+
+# How many pictures a run takes: this stays open while the model is pruned, as distillation takes several at once.
+BATCH = {"ppocrv4_rec": "p2o_DynamicDimension_0=1"}

@@ -76,18 +76,18 @@ class Library:
         return f"  {result:>9} {1e3 * self.seconds:8.3f} ms {self.kilobytes:7.0f} KB"
 
 
-def both(arguments, folder, name, model, options, calibration, bound=()):
+def both(arguments, folder, name, model, options, calibration, bound=(), batch=()):
     """The library of the model as it is, and of what is left of it, int8 within a bound. Zeros are there whether they make it faster or not."""
     np.save(folder / "calibration.npy", np.concatenate(calibration))
     form = arguments.form
     lose = [f"--quantize={form}" if form == "int8" else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration),
             *(bound if form == "int8" else ()), *arguments.option]
-    whole = Library(arguments.tenon, model, folder / f"{name}.so", options)
+    whole = Library(arguments.tenon, model, folder / f"{name}.so", [*options, *batch])
     if form != "int8":
         pruned = folder / f"{name}.onnx"
         subprocess.run([str(part) for part in (arguments.tenon, "compile", model, "-o", pruned, "--emit", "onnx", "-q", *options, *lose)], check=True)
         model, options, lose = pruned, [], []  # what --dim has fixed is fixed in it
-    return whole, Library(arguments.tenon, model, folder / f"{name}_less.so", options + lose)
+    return whole, Library(arguments.tenon, model, folder / f"{name}_less.so", [*options, *batch, *lose])
 
 
 def measure_network(arguments, folder, name):
@@ -108,9 +108,10 @@ def measure_network(arguments, folder, name):
 
 def measure_pictures(arguments, folder, name):
     dims, calibration, judged, compare, most, alike = pictures.CASES[name]
-    options = [part for dim in dims for part in ("--dim", dim)]
+    options, batch = [part for dim in dims for part in ("--dim", dim)], ["--dim", pictures.BATCH[name]] if name in pictures.BATCH else []
+    bound = pictures.BOUNDS.get(name, ())
     _, samples, drop = FORMS[arguments.form]
-    floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), pictures.BOUNDS.get(name, ()))
+    floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), bound, batch)
     inputs = judged()
     outputs = floats.outputs(inputs), less.outputs(inputs)
     if arguments.form == "int8":
