@@ -127,12 +127,6 @@ def cosines(a, b):
     return (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
 
 
-def largest_angle(floats, less):
-    """Of the small faces themselves."""
-    worst = 1 - cosines(floats[:FACES], less[:FACES]).diagonal().min()
-    return worst, f"{worst:.4g} 1 - cosine, at most"
-
-
 def decisions_alike(floats, less):
     """Of faces and as many views of them: whether a view is of the same person as a face, those that are counting as much as those that are not, and which face
     is nearest to a view."""
@@ -150,3 +144,9 @@ def alike(floats, less):
     kinds = {"small": slice(0, 2 * FACES), "photos": slice(2 * FACES, None)}
     parts = {kind: decisions_alike(floats[of], less[of]) for kind, of in kinds.items()}
     return min(share for share, _ in parts.values()), "; ".join(f"{kind}: {words}" for kind, (_, words) in parts.items())
+
+
+def largest_angle(floats, less):
+    """Of the small faces themselves; what all that means is told, too."""
+    worst = 1 - cosines(floats[:FACES], less[:FACES]).diagonal().min()
+    return worst, f"{worst:.4g} 1 - cosine, at most; {alike(floats, less)[1]}"
