@@ -3,7 +3,7 @@
 
     tests/accuracy/run.py [--tenon PROGRAM] [--form FORM] [--option OPTION]... [--pictures COUNT] [NAME...]        default: int8, all of them
 
-Each model is compiled twice, as it is and with --quantize=int8 or --prune=FORM and pictures to calibrate with, and both libraries run on other pictures:
+Each model is compiled twice, as it is and with --quantize=FORM (int8, bf16) or --prune=FORM and pictures to calibrate with, and both libraries run on other pictures:
     mnist_dense mnist fashion cifar the networks of examples/ on their whole test sets: fewer may be right, by at most so many points as FORMS says
     ppocrv4_rec sface yolov8n_b     real models (from npm): what must be alike is in pictures.py; yolov8n_b for int8 alone
 Prints a row for each: what floats and integers give, seconds of a run, size of the library. --option is passed on to the second compilation.
@@ -27,6 +27,7 @@ from session import Session  # noqa: E402
 # form: samples to calibrate with, pictures at most, points that may be lost
 FORMS = {
     "int8": (128, 64, 0.2),
+    "bf16": (128, 64, 0.2),
     "channels:0.3": (10000, 1024, 0.5),
     "channels:0.5": (10000, 1024, 1.5),
     "any:0.8": (10000, 1024, 1.0),
@@ -47,6 +48,8 @@ def cifar():
     *train, train_labels, test, test_labels = faces.fetch(*(f"cifar_train_{i}" for i in range(1, 6)), "cifar_train_labels", "cifar_test", "cifar_test_labels")
     return data.read_rows(train, train_labels), data.read_rows([test], test_labels)
 
+
+QUANTIZED = ("int8", "bf16")
 
 # name: model, images, shape of an input, percent that floats get right at least
 NETWORKS = {
@@ -80,10 +83,10 @@ def both(arguments, folder, name, model, options, calibration, bound=(), batch=(
     """The library of the model as it is, and of what is left of it, int8 within a bound. Zeros are there whether they make it faster or not."""
     np.save(folder / "calibration.npy", np.concatenate(calibration))
     form = arguments.form
-    lose = [f"--quantize={form}" if form == "int8" else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration),
-            *(bound if form == "int8" else ()), *arguments.option]
+    lose = [f"--quantize={form}" if form in QUANTIZED else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration),
+            *(bound if form in QUANTIZED else ()), *arguments.option]
     whole = Library(arguments.tenon, model, folder / f"{name}.so", [*options, *batch])
-    if form != "int8":
+    if form not in QUANTIZED:
         pruned = folder / f"{name}.onnx"
         subprocess.run([str(part) for part in (arguments.tenon, "compile", model, "-o", pruned, "--emit", "onnx", "-q", *options, *lose)], check=True)
         model, options, lose = pruned, [], []  # what --dim has fixed is fixed in it
@@ -114,7 +117,7 @@ def measure_pictures(arguments, folder, name):
     floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), bound, batch)
     inputs = judged()
     outputs = floats.outputs(inputs), less.outputs(inputs)
-    if arguments.form == "int8":
+    if arguments.form in QUANTIZED:
         difference, words = compare(*outputs)
         ok = difference <= most
     else:
@@ -133,7 +136,7 @@ def main():
     arguments = parser.parse_args()
     passed = failed = 0
     print(f"{'':12}{'f32':^34}{arguments.form:^34}")
-    judged = [name for name, case in pictures.CASES.items() if case[-1] or arguments.form == "int8"]
+    judged = [name for name, case in pictures.CASES.items() if case[-1] or arguments.form in QUANTIZED]
     for name in arguments.names or [*NETWORKS, *judged]:
         with tempfile.TemporaryDirectory() as folder:
             ok, line = (measure_network if name in NETWORKS else measure_pictures)(arguments, pathlib.Path(folder), name)
