@@ -11,12 +11,12 @@
  * behind. What a conv pads with is z. Integers of other types or with other zero points are shifted until
  * they are u8 and i8; where weights keep a zero point d, a matrix product's sums get - d * (the sum of q -
  * z). dequantize moves behind ops that only pick elements, quantize before them, so that these move bytes;
- * and where the one meets the other with the same scale both are gone. A quantize behind a product divides
- * its factor instead of its result, and takes over bounds that it has itself. First of all i8 activations
- * become u8 (unsigned.c); what lies between two quantized values at last becomes a table where that is worth
- * it (tables.c). Requires nothing, but must see
- * weights before they are folded to floats. Keeps: all integers as they are in the model, but for results on
- * the edge between two, as (x * m) / s and x * (m / s) round differently.
+ * and where the one meets the other with the same scale both are gone. Of a sum or mean the scale moves
+ * behind it, so that whole numbers are added. A quantize behind a product divides its factor instead of its
+ * result, and takes over bounds that it has itself. First of all i8 activations become u8 (unsigned.c); what
+ * lies between two quantized values at last becomes a table where that is worth it (tables.c). Requires
+ * nothing, but must see weights before they are folded to floats. Keeps: all integers as they are in the
+ * model, but for results on the edge between two, as (x * m) / s and x * (m / s) round differently.
  */
 #include "passes/rewrite.h"
 

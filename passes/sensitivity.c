@@ -4,7 +4,8 @@
  * Two compiled copies of the graph. In one every layer is also computed narrowly, from what it reads in the
  * original, and the difference is shown: its error. The other has an input beside every layer, which is added
  * to its result. Errors of a layer put in there, and zeros elsewhere, show what the outputs are off by on its
- * account, with all that later layers do to it.
+ * account, with all that later layers do to it. Of a large graph, of which one sample is tried, only one of
+ * the two is there at a time.
  */
 #include "passes/quantize.h"
 #include "passes/rewrite.h"
@@ -120,15 +121,23 @@ static void add_squares(Sensitivity *s) {
   }
 }
 
+/* What the errors of a sample do to the outputs. */
+static bool add_errors(Sensitivity *s, const Tensor *inputs, int sample, int samples) {
+  void *zeros = NULL;
+  if (sample + 1 == samples) observer_close(&s->errors);
+  if (!s->adding.copy) TRY(open_adding(s));
+  bool ok = make_inputs(s, inputs, &zeros) && try_layers(s, sample, samples);
+  free(zeros);
+  return ok;
+}
+
 /* The samples that are tried are evenly spread. */
-static bool try_sample(Sensitivity *s, int sample, int samples) {
+static bool try_sample(Sensitivity *s, int sample, int samples, bool adds) {
   const Samples *all = s->plan->ledger->samples;
   const Tensor *inputs = &all->tensors[sample * all->count / samples * all->input_count];
-  void *zeros = NULL;
   TRY(observer_run(&s->errors, inputs, s->shown));
   add_squares(s);
-  bool ok = !s->adding.copy || (make_inputs(s, inputs, &zeros) && try_layers(s, sample, samples));
-  free(zeros);
+  bool ok = !adds || add_errors(s, inputs, sample, samples);
   seen_free(s->shown, s->plan->graph->output_count + s->count);
   return ok;
 }
@@ -147,9 +156,9 @@ static void open_tensors(Sensitivity *s) {
 static bool run(Sensitivity *s, bool adds) {
   TRY(open_errors(s));
   if (s->count == 0) return true;
-  TRY(!adds || open_adding(s));
   open_tensors(s);
-  for (int sample = 0, count = sample_count(s); sample < count; sample++) TRY(try_sample(s, sample, count));
+  for (int sample = 0, count = sample_count(s); sample < count; sample++)
+    TRY(try_sample(s, sample, count, adds));
   return true;
 }
 

@@ -8,8 +8,11 @@
  * made. Where the width is open, or a window too wide for registers, outputs are made one by one and both
  * loops are clipped by their bounds.
  *
+ * A mean of bytes less a zero point (integers.c) adds bytes as they are, in 16 bits if these hold the sum.
+ *
  * Traffic: x and the result once. Measured on Zen 4, 3x3 with stride 2: 64 channels at 112x112 66 us, 49 GB/s
- * of x from L3; at 56x56 14 us, 57 GB/s from L2.
+ * of x from L3; at 56x56 14 us, 57 GB/s from L2. Means of bytes, 3x3 with stride 1, of 192 channels at 35x35:
+ * 45 us with a quantize behind, most of it what is done for each result.
  */
 #include "codegen/kernels/lanes.h"
 #include "codegen/kernels/tiles.h"
@@ -26,17 +29,17 @@ static Bytes bytes_added(const Node *pool) {
   const Node *real = operand(pool, 0)->def;
   double scale, zero = 0;
   int count;
-  if (!node_is(pool, &op_average_pool) || !node_is(real, &op_dequantize)) return (Bytes){NULL};
+  if (!node_is(pool, &op_average_pool) || !node_is(real, &op_dequantize)) return (Bytes){.q = NULL};
   const Value *z = operand(real, 2);
-  if (!value_scalar(operand(real, 1), &scale) || scale != 1) return (Bytes){NULL};
-  if (z && !(dtype_is_byte(z->type->dtype) && value_scalar(z, &zero))) return (Bytes){NULL};
+  if (!value_scalar(operand(real, 1), &scale) || scale != 1) return (Bytes){.q = NULL};
+  if (z && !(dtype_is_byte(z->type->dtype) && value_scalar(z, &zero))) return (Bytes){.q = NULL};
   Bytes bytes = {operand(real, 0), (int64_t)zero, 1};
   const int64_t *kernel = node_ints(pool, "kernel", &count), most = (1 << 24) / UINT8_MAX;
   for (int i = 0; i < count; i++) {
-    if (kernel[i] > most / bytes.taps) return (Bytes){NULL};
+    if (kernel[i] > most / bytes.taps) return (Bytes){.q = NULL};
     bytes.taps *= kernel[i];
   }
-  return dtype_is_byte(bytes.q->type->dtype) ? bytes : (Bytes){NULL};
+  return dtype_is_byte(bytes.q->type->dtype) ? bytes : (Bytes){.q = NULL};
 }
 
 static bool pool_match(const Node *node, const Node *anchor, const Target *target) {
