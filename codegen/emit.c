@@ -1,7 +1,7 @@
 /*
  * emit.c -- codegen_emit: a graph to a library, an object, or one of the texts on the way.
  */
-#include "codegen/library.h"
+#include "codegen/parts.h"
 
 #include <errno.h>
 #include <llvm-c/ErrorHandling.h>
@@ -16,18 +16,15 @@
  * only global state, and only of this thread: LLVM's handler takes no context. */
 static _Thread_local const char *model_in_work;
 
+void object_last_words(const char *model) {
+  model_in_work = model;
+}
+
 static void last_words(const char *reason) {
   fprintf(stderr, "tenon: LLVM gave up on model '%s': %s\n", model_in_work ? model_in_work : "?", reason);
 }
 
 /* ---- texts ---- */
-
-static bool write_buffer(Module *module, LLVMMemoryBufferRef buffer, const char *path) {
-  if (!buffer) return false;
-  bool ok = file_write(module, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-  LLVMDisposeMemoryBuffer(buffer);
-  return ok;
-}
 
 static bool write_llvm(Module *module, LLVMModuleRef llvm, const char *path) {
   char *text = LLVMPrintModuleToString(llvm);
@@ -38,19 +35,28 @@ static bool write_llvm(Module *module, LLVMModuleRef llvm, const char *path) {
 
 /* ---- machine code ---- */
 
-static bool emit_module(const Program *program, const Machine *machine, LLVMModuleRef llvm, EmitKind kind,
-                        const WorkFolder *folder, const char *path) {
+/* The main object while threads make those of the parts, and all of them together. */
+static bool emit_library(const Program *program, const Machine *machine, LLVMModuleRef llvm, Parts *parts,
+                         const WorkFolder *folder, const char *path) {
   Module *module = program->module;
-  bool takes_objects = kind == EMIT_SO && program->options->is_temporary;
-  TRY(object_prepare(module, llvm, machine, program->options->name, !takes_objects));
+  const char **objects = NEW_ARRAY(module->arena, const char *, parts->count + 1);
+  objects[0] = work_file(module, folder, "model.o");
+  for (int i = 0; i < parts->count; i++) objects[i + 1] = parts->parts[i].path;
+  parts_start(parts, module->arena);
+  TRY(object_prepare(module, llvm, machine, program->options->name, !program->options->is_temporary, parts));
+  TRY(object_write(module, object_emit(module, llvm, machine, LLVMObjectFile), objects[0]));
+  TRY(parts_finish(parts, module));
+  return link_library(module, machine->target, folder, objects, parts->count + 1, path);
+}
+
+static bool emit_module(const Program *program, const Machine *machine, LLVMModuleRef llvm, EmitKind kind,
+                        const char *path) {
+  Module *module = program->module;
+  const Parts none = {.count = 0};
+  TRY(object_prepare(module, llvm, machine, program->options->name, true, &none));
   if (kind == EMIT_LLVM) return write_llvm(module, llvm, path);
-  if (kind != EMIT_SO)
-    return write_buffer(
-        module, object_emit(module, llvm, machine, kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile),
-        path);
-  char *object = work_file(module, folder, "model.o");
-  TRY(write_buffer(module, object_emit(module, llvm, machine, LLVMObjectFile), object));
-  return link_library(module, machine->target, folder, object, path);
+  LLVMCodeGenFileType type = kind == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+  return object_write(module, object_emit(module, llvm, machine, type), path);
 }
 
 static bool emit_code(const Program *program, const Machine *machines, EmitKind kind,
@@ -63,12 +69,17 @@ static bool emit_code(const Program *program, const Machine *machines, EmitKind 
     weights = work_file(program->module, folder, "weights");
     TRY(program_write_weights(program, weights));
   }
+  Parts parts;
   LLVMContextRef context = LLVMContextCreate();
-  LLVMModuleRef llvm = library_module(context, program, machines, weights);
-  bool ok = llvm && emit_module(program, machines, llvm, kind, folder, path);
+  bool ok = parts_open(&parts, program, kind == EMIT_SO ? machines : NULL, folder);
+  LLVMModuleRef llvm = ok ? library_module(context, program, machines, weights, &parts) : NULL;
+  if (llvm)
+    ok = kind == EMIT_SO ? emit_library(program, machines, llvm, &parts, folder, path)
+                         : emit_module(program, machines, llvm, kind, path);
   if (llvm) LLVMDisposeModule(llvm);
+  parts_close(&parts);
   LLVMContextDispose(context);
-  return ok;
+  return llvm && ok;
 }
 
 static bool emit_in_folder(const Program *program, const Machine *machines, EmitKind kind, const char *path) {
@@ -220,7 +231,7 @@ bool codegen_emit(Graph *graph, const CodegenOptions *options, EmitKind kind, co
     return fail(graph->module, "the name '%s' is taken: names with tenon_ belong to the runtime",
                 options->name);
   TRY(program_build(&program, graph, options));
-  model_in_work = options->source ? options->source : options->name;
+  object_last_words(options->source ? options->source : options->name);
   LLVMInstallFatalErrorHandler(last_words);
   bool as_texts = kind == EMIT_LOOPS || (options->kernel && (kind == EMIT_LLVM || kind == EMIT_ASM));
   bool ok = as_texts ? emit_texts(&program, kind, path) : emit_with_machines(&program, kind, path);

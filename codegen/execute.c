@@ -7,7 +7,6 @@
 #include "runtime/tenon.h"
 
 #include <dlfcn.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,9 +77,7 @@ static int runnable_times(Runnable *runnable, const KernelTime **times) {
 }
 
 static void runnable_spread(Runnable *runnable) {
-  cpu_set_t processors;
-  int count = sched_getaffinity(0, sizeof processors, &processors) == 0 ? CPU_COUNT(&processors) : 1;
-  runnable->library->session_set_threads(runnable->session, (uint32_t)count, NULL, NULL);
+  runnable->library->session_set_threads(runnable->session, (uint32_t)processor_count(), NULL, NULL);
 }
 
 static bool runnable_run(Runnable *runnable, const Tensor *inputs, Tensor *outputs) {

@@ -77,9 +77,7 @@ static void define_parallel(LLVMModuleRef llvm) {
 static bool write_code(Module *module, LLVMModuleRef llvm, const Machine *machine, LLVMCodeGenFileType type,
                        const char *path) {
   LLVMModuleRef copy = LLVMCloneModule(llvm); /* making code changes the module */
-  LLVMMemoryBufferRef buffer = object_emit(module, copy, machine, type);
-  bool ok = buffer && file_write(module, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
-  if (buffer) LLVMDisposeMemoryBuffer(buffer);
+  bool ok = object_write(module, object_emit(module, copy, machine, type), path);
   LLVMDisposeModule(copy);
   return ok;
 }
@@ -92,7 +90,7 @@ static bool emit(Module *module, LLVMModuleRef llvm, const Machine *machine, con
   TRY(work_folder_open(module, &folder));
   char *object = work_file(module, &folder, "kernels.o");
   bool ok = write_code(module, llvm, machine, LLVMObjectFile, object) &&
-            link_library(module, machine->target, &folder, object, path);
+            link_library(module, machine->target, &folder, (const char *const[]){object}, 1, path);
   work_folder_close(&folder);
   return ok;
 }

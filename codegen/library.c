@@ -9,6 +9,7 @@
  */
 #include "codegen/library_parts.h"
 #include "codegen/math.h"
+#include "codegen/parts.h"
 
 #include "runtime/model.h"
 
@@ -672,7 +673,7 @@ static void declare_weights(Library *library, const char *path) {
 
 /* ---- all of it ---- */
 
-static bool define_kernels(Library *library) {
+static bool define_kernels(Library *library, const Parts *parts) {
   const Program *program = library->program;
   int count = program->target_count * program->code_count;
   bool ok = true;
@@ -683,15 +684,26 @@ static bool define_kernels(Library *library) {
     Kernel *kernel = code->kernels[target];
     if (!kernel_verify(kernel)) return false;
     loops_expand_math(kernel);
-    library->kernels[i] = llvm_kernel(library->llvm, &library->machines[target], kernel, kernel->name,
-                                      program->symbols, program->symbol_count, code->in_place);
-    ok = ok && library->kernels[i];
+    LLVMModuleRef part = parts_module(parts, i);
+    LLVMValueRef function =
+        llvm_kernel(part ? part : library->llvm, &library->machines[target], kernel, kernel->name,
+                    program->symbols, program->symbol_count, code->in_place);
+    ok = ok && function;
+    library->kernels[i] =
+        part && function ? parts_share(library->module->arena, library->llvm, function) : function;
   }
   return ok;
 }
 
+void library_set_target(LLVMModuleRef llvm, const Machine *machine) {
+  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine->ref);
+  LLVMSetTarget(llvm, machine->target->triple);
+  LLVMSetModuleDataLayout(llvm, layout);
+  LLVMDisposeTargetData(layout);
+}
+
 LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machines,
-                             const char *weights_path) {
+                             const char *weights_path, const Parts *parts) {
   Library library = {.program = program, .machines = machines, .module = program->module, .context = context};
   library.llvm = LLVMModuleCreateWithNameInContext(program->options->name, context);
   library.builder = LLVMCreateBuilderInContext(context);
@@ -701,11 +713,8 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
   library.i64 = LLVMInt64TypeInContext(context);
   library.pointer = LLVMPointerTypeInContext(context, 0);
   library.nothing = LLVMVoidTypeInContext(context);
-  LLVMSetTarget(library.llvm, machines->target->triple);
-  LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machines->ref);
-  LLVMSetModuleDataLayout(library.llvm, layout);
-  LLVMDisposeTargetData(layout);
-  bool ok = define_kernels(&library);
+  library_set_target(library.llvm, machines);
+  bool ok = define_kernels(&library, parts);
   if (ok) {
     if (weights_path) declare_weights(&library, weights_path);
     define_scratch_size(&library);

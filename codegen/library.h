@@ -10,23 +10,35 @@
 
 #include <llvm-c/Core.h>
 
-/* Kernels, the functions of runtime/model.h, the table, and the calls that carry the model's name. machines:
- * of the program's targets. weights_path: the packed file to .incbin, NULL when there is none. NULL with a
- * Diag. */
+typedef struct Parts Parts; /* parts.h */
+
+/* Kernels that no part has, the functions of runtime/model.h, the table, and the calls that carry the model's
+ * name; the other kernels in their parts. machines: of the program's targets. weights_path: the packed file
+ * to .incbin, NULL when there is none. NULL with a Diag. */
 LLVMModuleRef library_module(LLVMContextRef context, const Program *program, const Machine *machines,
-                             const char *weights_path);
+                             const char *weights_path, const Parts *parts);
+void library_set_target(LLVMModuleRef llvm, const Machine *machine);
 
 /* Links the runtime in, hides everything but the interface, and runs the passes that explicit vector code
  * profits from. Together they leave out what the model has no use for. has_runtime false: link_library adds
  * the runtime, which is compiled already. */
 bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name,
-                    bool has_runtime);
+                    bool has_runtime, const Parts *parts);
 /* Adds the functions of runtime/kernels/ if the module calls one. */
 bool object_link_kernels(Module *module, LLVMModuleRef llvm, const Machine *machine);
+/* Functions get sections of their own, so that the linker can drop what a program does not call. */
+void object_place(Module *module, LLVMModuleRef llvm);
 bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine); /* the passes alone */
 /* Object code or assembler text; the caller disposes of the buffer. NULL with a Diag. */
 LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machine *machine,
                                 LLVMCodeGenFileType type);
+/* Disposes of the buffer, which may be NULL: then something failed before. */
+bool object_write(Module *module, LLVMMemoryBufferRef buffer, const char *path);
+/* The model that this thread now compiles, for LLVM's last words. */
+void object_last_words(const char *model);
+
+/* Processors that this process may use. */
+int processor_count(void);
 
 /* The code of one kernel after the passes of LLVM, in its text form or in that of the assembler
  * (kernels_only.c). */
@@ -41,8 +53,8 @@ void work_folder_close(WorkFolder *folder);
 char *work_file(Module *module, const WorkFolder *folder, const char *name);
 
 bool file_write(Module *module, const char *path, const void *bytes, size_t size);
-/* Links object_path, and what it lacks of the runtime, to a shared library at path with ld.lld. */
-bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *object_path,
-                  const char *path);
+/* Links objects, and what they lack of the runtime, to a shared library at path with ld.lld. */
+bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *const *objects,
+                  int object_count, const char *path);
 
 #endif

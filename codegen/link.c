@@ -105,8 +105,8 @@ static const RuntimeFamily *family_of(const Target *target) {
   return NULL;
 }
 
-bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *object_path,
-                  const char *path) {
+bool link_library(Module *module, const Target *target, const WorkFolder *folder, const char *const *objects,
+                  int object_count, const char *path) {
   const RuntimeFamily *family = family_of(target);
   const char *linker = find_linker(module);
   if (!linker) return false;
@@ -117,29 +117,31 @@ bool link_library(Module *module, const Target *target, const WorkFolder *folder
   TRY(file_write(module, libc, family->libc.bytes, *family->libc.size));
   TRY(file_write(module, libm, family->libm.bytes, *family->libm.size));
   const char *base = strrchr(path, '/');
-  const char *const args[] = {linker,
-                              "-shared",
-                              "-soname",
-                              base ? base + 1 : path,
-                              "-o",
-                              path,
-                              "--gc-sections",
-                              "-z",
-                              "noexecstack",
-                              "-z",
-                              "relro",
-                              "-z",
-                              "now",
-                              "--build-id=none",
-                              "--hash-style=gnu",
-                              "--strip-all",
-                              "--as-needed",
-                              "--no-undefined",
-                              object_path,
-                              archive,
-                              libc,
-                              libm,
-                              NULL};
+  const char *const options[] = {"-shared",
+                                 "--gc-sections",
+                                 "-z",
+                                 "noexecstack",
+                                 "-z",
+                                 "relro",
+                                 "-z",
+                                 "now",
+                                 "--build-id=none",
+                                 "--hash-style=gnu",
+                                 "--strip-all",
+                                 "--as-needed",
+                                 "--no-undefined",
+                                 "-soname",
+                                 base ? base + 1 : path,
+                                 "-o",
+                                 path};
+  const char **args = NEW_ARRAY(module->arena, const char *, COUNT_OF(options) + object_count + 5);
+  int count = 0;
+  args[count++] = linker;
+  for (int i = 0; i < COUNT_OF(options); i++) args[count++] = options[i];
+  for (int i = 0; i < object_count; i++) args[count++] = objects[i];
+  args[count++] = archive;
+  args[count++] = libc;
+  args[count++] = libm;
   int code = run((char *const *)args, output);
   return code == 0 || report(module, linker, output, code);
 }

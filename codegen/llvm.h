@@ -33,6 +33,8 @@ typedef struct Machine {
 
 /* The machine of target; false with a Diag. Freed by machine_close. */
 bool machine_open(Module *module, const Target *target, Machine *machine);
+/* Another for the same, for another thread. */
+bool machine_twin(Module *module, const Machine *machine, Machine *twin);
 void machine_close(Machine *machine);
 
 /* The parameters behind those of the kernel, all pointers: the values of the symbols (i64s, in the order of

@@ -6,7 +6,7 @@
  * out of loops, dead code. The optimisation pipelines of LLVM cost five times as much and gain nothing on
  * such code.
  */
-#include "codegen/library.h"
+#include "codegen/parts.h"
 #include "runtime/embedded.h"
 
 #include <llvm-c/Analysis.h>
@@ -74,13 +74,14 @@ static bool is_ours(const char *symbol) {
   return strncmp(symbol, "tenon_", 6) == 0;
 }
 
-/* With the runtime in the same module nobody else needs it; else it goes no further than the library. */
-static void hide(LLVMValueRef global, const char *name, bool has_runtime) {
+/* With the runtime in the same module nobody but a part needs it; else it goes no further than the library.
+ */
+static void hide(LLVMValueRef global, const char *name, bool has_runtime, const Parts *parts) {
   size_t length;
   const char *symbol = LLVMGetValueName2(global, &length);
   LLVMLinkage linkage = LLVMGetLinkage(global);
   if (linkage == LLVMPrivateLinkage || linkage == LLVMInternalLinkage || is_interface(symbol, name)) return;
-  if (!has_runtime && is_ours(symbol)) {
+  if (is_ours(symbol) && (!has_runtime || parts_call(parts, symbol))) {
     LLVMSetVisibility(global, LLVMHiddenVisibility);
   } else if (!LLVMIsDeclaration(global)) {
     LLVMSetVisibility(global, LLVMDefaultVisibility);
@@ -88,11 +89,11 @@ static void hide(LLVMValueRef global, const char *name, bool has_runtime) {
   }
 }
 
-/* Sections of their own, so that the linker can drop what a program does not call. */
-static void place_in_section(Module *module, LLVMValueRef function) {
+void object_place(Module *module, LLVMModuleRef llvm) {
   size_t length;
-  if (LLVMIsDeclaration(function)) return;
-  LLVMSetSection(function, arena_printf(module->arena, ".text.%s", LLVMGetValueName2(function, &length)));
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f))
+    if (!LLVMIsDeclaration(f))
+      LLVMSetSection(f, arena_printf(module->arena, ".text.%s", LLVMGetValueName2(f, &length)));
 }
 
 static bool verify(Module *module, LLVMModuleRef llvm) {
@@ -115,24 +116,25 @@ bool object_optimise(Module *module, LLVMModuleRef llvm, const Machine *machine)
   return false;
 }
 
-static bool link_runtime(Module *module, LLVMModuleRef llvm, const Machine *machine) {
+static bool link_runtime(Module *module, LLVMModuleRef llvm, const Machine *machine, const Parts *parts) {
   const RuntimeFamily *family = find_family(module, machine->target);
   if (!family) return false;
   for (int i = 0; i < RUNTIME_PARTS; i++) {
     const RuntimePart *part = &family->parts[i];
-    if (!part->caller || has_calls(llvm, part->caller)) TRY(link_part(module, llvm, &part->bitcode));
+    bool needed = !part->caller || has_calls(llvm, part->caller) || parts_call(parts, part->caller);
+    if (needed) TRY(link_part(module, llvm, &part->bitcode));
   }
   return object_link_kernels(module, llvm, machine);
 }
 
 bool object_prepare(Module *module, LLVMModuleRef llvm, const Machine *machine, const char *name,
-                    bool has_runtime) {
-  if (has_runtime) TRY(link_runtime(module, llvm, machine));
-  for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f)) {
-    hide(f, name, has_runtime);
-    place_in_section(module, f);
-  }
-  for (LLVMValueRef g = LLVMGetFirstGlobal(llvm); g; g = LLVMGetNextGlobal(g)) hide(g, name, has_runtime);
+                    bool has_runtime, const Parts *parts) {
+  if (has_runtime) TRY(link_runtime(module, llvm, machine, parts));
+  for (LLVMValueRef f = LLVMGetFirstFunction(llvm); f; f = LLVMGetNextFunction(f))
+    hide(f, name, has_runtime, parts);
+  for (LLVMValueRef g = LLVMGetFirstGlobal(llvm); g; g = LLVMGetNextGlobal(g))
+    hide(g, name, has_runtime, parts);
+  object_place(module, llvm);
   return object_optimise(module, llvm, machine);
 }
 
@@ -146,4 +148,11 @@ LLVMMemoryBufferRef object_emit(Module *module, LLVMModuleRef llvm, const Machin
   fail(module, "LLVM made no machine code: %s", message);
   LLVMDisposeMessage(message);
   return NULL;
+}
+
+bool object_write(Module *module, LLVMMemoryBufferRef buffer, const char *path) {
+  if (!buffer) return false;
+  bool ok = file_write(module, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+  LLVMDisposeMemoryBuffer(buffer);
+  return ok;
 }

@@ -140,19 +140,28 @@ static LLVMTargetMachineRef create_machine(LLVMTargetRef llvm_target, const Targ
                                  LLVMCodeModelDefault);
 }
 
-bool machine_open(Module *module, const Target *target, Machine *machine) {
+static bool open_ref(Module *module, const Target *target, LLVMTargetMachineRef *ref) {
   LLVMTargetRef llvm_target;
   char *message = NULL;
-  initialize_llvm();
-  *machine = (Machine){.target = target, .task_ticks = TASK_TICKS};
   if (LLVMGetTargetFromTriple(target->triple, &llvm_target, &message)) {
     fail(module, "no code can be made for '%s': %s", target->triple, message);
     LLVMDisposeMessage(message);
     return false;
   }
-  machine->ref = create_machine(llvm_target, target);
-  if (!machine->ref)
-    return fail(module, "LLVM makes no code for '%s', cpu '%s'", target->triple, target->cpu);
+  *ref = create_machine(llvm_target, target);
+  return *ref || fail(module, "LLVM makes no code for '%s', cpu '%s'", target->triple, target->cpu);
+}
+
+bool machine_twin(Module *module, const Machine *machine, Machine *twin) {
+  *twin = *machine;
+  twin->ref = NULL;
+  return open_ref(module, machine->target, &twin->ref);
+}
+
+bool machine_open(Module *module, const Target *target, Machine *machine) {
+  initialize_llvm();
+  *machine = (Machine){.target = target, .task_ticks = TASK_TICKS};
+  TRY(open_ref(module, target, &machine->ref));
   if (strncmp(target->triple, "x86_64", 6) != 0) return true;
   if (!all_mentioned(target->features, &machine->features)) machine->features = find_features(machine);
   bool vl = has(machine, "avx512vl");

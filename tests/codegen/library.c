@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 
 /* A graph on its way through a library. */
 typedef struct Built {
@@ -473,8 +474,7 @@ TEST(exports_and_needs) {
   drop(&built);
 }
 
-TEST(same_bytes_again) {
-  Built a = build(mlp), b = build(mlp);
+static void check_same(Built a, Built b) {
   if (CHECK(a.ok && b.ok)) {
     char command[TEMPORARY_SIZE + 64];
     snprintf(command, sizeof command, "cmp %s %%s && echo same", a.so);
@@ -482,6 +482,42 @@ TEST(same_bytes_again) {
   }
   drop(&a);
   drop(&b);
+}
+
+TEST(same_bytes_again) {
+  check_same(build(mlp), build(mlp));
+}
+
+/* Enough kernels that they are compiled in parts. */
+static const char many[] = "graph many(%x: f32[N,256]) -> (%y: f32[N,256]) {\n"
+                           "  const %w: f32[256,256] = splat 0.01\n"
+                           "  %0: f32[N,256] = matmul %x, %w\n"
+                           "  %1: f32[N,256] = exp %0\n"
+                           "  %2: f32[N,256] = tanh %1\n"
+                           "  %3: f32[N,256] = add %2, %x\n"
+                           "  %4: f32[N,256] = relu %3\n"
+                           "  %5: f32[N,256] = mul %4, %1\n"
+                           "  %6: f32[N,256] = sigmoid %5\n"
+                           "  %7: f32[N,256] = sub %6, %0\n"
+                           "  %8: f32[N,256] = abs %7\n"
+                           "  %9: f32[N,256] = softmax %8, axis=-1\n"
+                           "  %y: f32[N,256] = neg %9\n"
+                           "  return %y\n"
+                           "}\n";
+
+TEST(parts) {
+  CHECK(agrees(many, 5));
+  CHECK(agrees(many, 0));
+  Built built = build(many);
+  if (CHECK(built.ok)) CHECK_STRING(output_of("nm -D --defined-only %s | wc -l", built.so), "5\n");
+  cpu_set_t all, one;
+  CHECK_INT(sched_getaffinity(0, sizeof all, &all), 0);
+  CPU_ZERO(&one);
+  for (int i = 0; CPU_COUNT(&one) == 0 && i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+  CHECK_INT(sched_setaffinity(0, sizeof one, &one), 0);
+  check_same(built, build(many));
+  CHECK_INT(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 TEST(header_compiles) {
@@ -660,6 +696,7 @@ int main(void) {
   RUN(threads);
   RUN(exports_and_needs);
   RUN(same_bytes_again);
+  RUN(parts);
   RUN(header_compiles);
   RUN(lesser_cpu_is_refused);
   RUN(only_kernels_use_the_target);
