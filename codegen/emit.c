@@ -39,14 +39,20 @@ static bool write_llvm(Module *module, LLVMModuleRef llvm, const char *path) {
 static bool emit_library(const Program *program, const Machine *machine, LLVMModuleRef llvm, Parts *parts,
                          const WorkFolder *folder, const char *path) {
   Module *module = program->module;
-  const char **objects = NEW_ARRAY(module->arena, const char *, parts->count + 1);
-  objects[0] = work_file(module, folder, "model.o");
-  for (int i = 0; i < parts->count; i++) objects[i + 1] = parts->parts[i].path;
+  const char **objects = NEW_ARRAY(module->arena, const char *, parts->count + 2);
+  const char *model = work_file(module, folder, "model.o"), *weights = work_file(module, folder, "weights.o");
+  int count = 0;
   parts_start(parts, module->arena);
   TRY(object_prepare(module, llvm, machine, program->options->name, !program->options->is_temporary, parts));
-  TRY(object_write(module, object_emit(module, llvm, machine, LLVMObjectFile), objects[0]));
+  TRY(object_write(module, object_emit(module, llvm, machine, LLVMObjectFile), model));
+  if (program->weight_bytes > 0) {
+    TRY(weights_object(program, model, weights));
+    objects[count++] = weights; /* first: what stands before would be filled up to their alignment */
+  }
   TRY(parts_finish(parts, module));
-  return link_library(module, machine->target, folder, objects, parts->count + 1, path);
+  objects[count++] = model;
+  for (int i = 0; i < parts->count; i++) objects[count++] = parts->parts[i].path;
+  return link_library(module, machine->target, folder, objects, count, path);
 }
 
 static bool emit_module(const Program *program, const Machine *machine, LLVMModuleRef llvm, EmitKind kind,
@@ -62,12 +68,12 @@ static bool emit_module(const Program *program, const Machine *machine, LLVMModu
 static bool emit_code(const Program *program, const Machine *machines, EmitKind kind,
                       const WorkFolder *folder, const char *path) {
   char *weights = NULL;
-  if (program->weight_bytes > 0) {
-    if (program->weight_bytes > INT32_MAX - (64 << 20))
-      return fail(program->module, "%lld bytes of weights: over 2 GB do not fit into one library",
-                  (long long)program->weight_bytes);
+  if (program->weight_bytes > INT32_MAX - (64 << 20))
+    return fail(program->module, "%lld bytes of weights: over 2 GB do not fit into one library",
+                (long long)program->weight_bytes);
+  if (program->weight_bytes > 0 && kind != EMIT_SO) {
     weights = work_file(program->module, folder, "weights");
-    TRY(program_write_weights(program, weights));
+    TRY(weights_file(program, weights));
   }
   Parts parts;
   LLVMContextRef context = LLVMContextCreate();

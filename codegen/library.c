@@ -4,8 +4,8 @@
  *
  * The functions here are compiled for the oldest processor of the family, only kernels for the targets, so
  * that a lesser processor gets as far as being refused. With several targets kernels are called through the
- * table of those for this processor (runtime/cpu.c); everything else is there once. Weights come in through
- * .incbin: they never become LLVM constants.
+ * table of those for this processor (runtime/cpu.c); everything else is there once. Weights come from an
+ * object of their own or through .incbin: they never become LLVM constants.
  */
 #include "codegen/library_parts.h"
 #include "codegen/math.h"
@@ -649,24 +649,17 @@ static void define_named_calls(const Library *library) {
 
 /* ---- weights ---- */
 
-/* Weights of several huge pages begin at one, in the file and in memory: where the system keeps files in
- * large pieces it then maps them so, and they stream up to a quarter faster. */
-static int64_t weight_alignment(const Program *program) {
-  const int64_t huge_page = 2 << 20;
-  bool is_hosted = strstr(program->options->target.triple, "linux") != NULL;
-  return is_hosted && program->weight_bytes >= 4 * huge_page ? huge_page : 64;
-}
-
 static void declare_weights(Library *library, const char *path) {
   const Program *program = library->program;
-  const char *name = prefixed(library, "weights");
+  const char *name = weights_symbol(program);
   library->weights = LLVMAddGlobal(library->llvm, library->i8, name);
   LLVMSetVisibility(library->weights, LLVMHiddenVisibility);
   LLVMSetGlobalConstant(library->weights, true);
+  if (!path) return;
   const char *text = arena_printf(library->module->arena,
                                   ".section .rodata.%s,\"a\",%%progbits\n.balign %lld\n.hidden %s\n.globl "
                                   "%s\n%s:\n.incbin \"%s\"\n.size %s, %lld\n.text\n",
-                                  name, (long long)weight_alignment(program), name, name, name, path, name,
+                                  name, (long long)weights_alignment(program), name, name, name, path, name,
                                   (long long)program->weight_bytes);
   LLVMAppendModuleInlineAsm(library->llvm, text, strlen(text));
 }
@@ -716,7 +709,7 @@ LLVMModuleRef library_module(LLVMContextRef context, const Program *program, con
   library_set_target(library.llvm, machines);
   bool ok = define_kernels(&library, parts);
   if (ok) {
-    if (weights_path) declare_weights(&library, weights_path);
+    if (program->weight_bytes > 0) declare_weights(&library, weights_path);
     define_scratch_size(&library);
     define_guard(&library);
     define_dims(&library, "tenon_model_input_dims", program->graph->input_count, input_type);

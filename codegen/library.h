@@ -44,6 +44,18 @@ int processor_count(void);
  * (kernels_only.c). */
 bool kernel_print_code(Kernel *kernel, const Machine *machine, bool in_place, bool is_asm, FILE *out);
 
+/* ---- Weights (weights.c) ---- */
+
+/* Weights of several huge pages begin at one, in the file and in memory: where the system keeps files in
+ * large pieces it then maps them so, and they stream up to a quarter faster. */
+int64_t weights_alignment(const Program *program);
+const char *weights_symbol(const Program *program);
+bool weights_file(const Program *program, const char *path); /* alone, for .incbin */
+/* An object that defines the symbol, for the processor of the object `like`. */
+bool weights_object(const Program *program, const char *like, const char *path);
+
+/* ---- Files and the linker (link.c) ---- */
+
 /* A folder for one compilation, removed with what is in it. */
 typedef struct WorkFolder {
   char path[256];

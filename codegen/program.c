@@ -773,11 +773,8 @@ static bool write_weight(const Weight *weight, FILE *out) {
   return written == size && fwrite(zeros, 1, padding, out) == padding;
 }
 
-bool program_write_weights(const Program *program, const char *path) {
-  FILE *out = fopen(path, "wb");
-  bool ok = out != NULL;
+bool program_put_weights(const Program *program, FILE *out) {
+  bool ok = true;
   for (int i = 0; ok && i < program->weight_count; i++) ok = write_weight(&program->weights[i], out);
-  if (out && fclose(out) != 0) ok = false;
-  return ok || fail(program->module, "cannot write the weights, %lld bytes, to '%s'",
-                    (long long)program->weight_bytes, path);
+  return ok;
 }

@@ -144,7 +144,7 @@ const char *kernel_neutral_text(Kernel *kernel);
 /* Bytes of scratch and of the weights when no symbol matters, else -1. */
 int64_t program_scratch_bytes(const Program *program);
 /* Writes all weights into a file that .incbin can take. */
-bool program_write_weights(const Program *program, const char *path);
+bool program_put_weights(const Program *program, FILE *out);
 
 /* ---- C names (header.c) ---- */
 
