@@ -97,7 +97,7 @@ static void find_fits(Stage *stage, int first, int end) {
 
 static int64_t places_wanted(const Fit *fit) {
   if (fit->pairs) return fit->pairs->room;
-  int64_t wanted = PLACES_OF_COLUMN * fit->now.k;
+  int64_t wanted = PLACES_OF_COLUMN * fit->now.k * layer_phases(&fit->now);
   return wanted < FEWEST_PLACES ? FEWEST_PLACES : wanted;
 }
 
@@ -108,7 +108,8 @@ static int stage_samples(const Stage *stage) {
   for (int i = 0; i < stage->count; i++) {
     const Fit *fit = &stage->fits[i];
     const Layer *layer = &stage->pruner->plan.layers[fit->number];
-    double places = stage->pruner->layers[fit->number].macs / (double)(layer->rows * layer->k);
+    double macs = stage->pruner->layers[fit->number].macs * (double)layer_phases(layer),
+           places = macs / (double)(layer->rows * layer->k);
     count = fmax(count, (double)places_wanted(fit) / fmax(places, 1));
   }
   return count < all ? (int)count : all;

@@ -22,28 +22,40 @@ static bool is_lookup(const Node *node) {
          !value_data(w)->splat && node_axis(node, "axis", 2) == 0 && type_static_count(w->type) >= FEWEST;
 }
 
-static bool is_layer(const Node *node, Precision precision) {
+static bool is_transposed(const Node *node) {
+  return node_is(node, &op_conv_transpose);
+}
+
+static bool is_layer(const Plan *plan, const Node *node) {
+  Precision precision = plan_precision(plan);
   if (is_lookup(node)) return precision == PRECISION_W8 || precision == PRECISION_W4;
-  if (!is_product(node) || result(node, 0)->type->dtype != DTYPE_F32) return false;
+  bool is_pruned = !plan->quantization && is_transposed(node) && node_int(node, "group") == 1;
+  if (!(is_pruned || is_product(node)) || result(node, 0)->type->dtype != DTYPE_F32) return false;
   const Value *w = operand(node, 1);
   const Data *data = value_data(w);
   if (!data || data->splat || type_static_count(w->type) <= 0) return false;
+  if (is_pruned) return true;
   if (node_is(node, &op_conv)) return !node_int(node, "packed") && w->type->rank >= 3;
   return w->type->rank == 2 && !node_int(node, "packed") &&
          !(node_is(node, &op_gemm) && node_bool(node, "trans_a"));
 }
 
+static bool is_conv(const Node *node) {
+  return node_is(node, &op_conv) || is_transposed(node);
+}
+
 static int channel_axis(const Node *node) {
   int rank = operand(node, 1)->type->rank;
-  if (node_is(node, &op_conv)) return node_string_is(node, "layout", "nhwc") ? rank - 1 : 0;
+  if (is_conv(node)) return node_string_is(node, "layout", "nhwc") ? rank - 1 : is_transposed(node);
   return node_is(node, &op_gemm) && node_bool(node, "trans_b") ? 0 : 1;
 }
 
 static const char *kind_of(const Node *node) {
   Arena *arena = node->graph->module->arena;
-  if (!node_is(node, &op_conv)) return node->op->name;
+  if (!is_conv(node)) return node->op->name;
   Window window = node_window(node);
-  char *text = arena_printf(arena, window.group == 1            ? "conv "
+  char *text = arena_printf(arena, is_transposed(node)          ? "transposed conv "
+                                   : window.group == 1          ? "conv "
                                    : window.group_channels == 1 ? "depthwise "
                                                                 : "grouped conv ");
   for (int i = 0; i < window.rank; i++)
@@ -68,7 +80,7 @@ static void name_layer(const Plan *plan, Node *node) {
 
 static int64_t channels_of(const Node *node) {
   const Type *x = operand(node, 0)->type;
-  const Dim *channels = x->dims[node_is(node, &op_conv) ? node_window(node).channel_axis : x->rank - 1];
+  const Dim *channels = x->dims[is_conv(node) ? node_window(node).channel_axis : x->rank - 1];
   return dim_is_const(channels) ? channels->value : 0;
 }
 
@@ -89,7 +101,7 @@ static void add_activation(Plan *plan, Layer *layer, int number) {
   layer->activation = activation_of(plan, operand(node, 0), number);
   Activation *x = &plan->activations[layer->activation];
   x->is_read = true;
-  x->is_image |= node_is(node, &op_conv);
+  x->is_image |= is_conv(node);
   x->channels = channels_of(node);
 }
 
@@ -101,7 +113,8 @@ Layer layer_of(Node *node) {
   layer.behind = w->rank - 1 - axis;
   for (int i = axis + 1; i < w->rank; i++) layer.inner *= w->dims[i]->value;
   layer.k = type_static_count(w) / layer.rows;
-  layer.is_conv = node_is(node, &op_conv);
+  layer.is_conv = is_conv(node);
+  layer.is_transposed = is_transposed(node);
   if (layer.is_conv) layer.window = node_window(node);
   layer.group_rows = layer.rows / (layer.is_conv ? layer.window.group : 1);
   layer.group = layer.k;
@@ -146,12 +159,11 @@ static void add_summand(Plan *plan, const Node *add) {
 
 void plan_find(Plan *plan, Graph *graph) {
   Arena *arena = graph->module->arena;
-  Precision precision = plan_precision(plan);
   plan->graph = graph;
   plan->layer_count = plan->activation_count = 0;
   int count = 0, adds = 0;
   FOR_EACH_NODE(node, graph) {
-    count += is_layer(node, precision);
+    count += is_layer(plan, node);
     adds += node_is(node, &op_add);
   }
   plan->layers = NEW_ARRAY(arena, Layer, count);
@@ -159,7 +171,7 @@ void plan_find(Plan *plan, Graph *graph) {
   plan->ledger->rows = NEW_ARRAY(arena, LedgerRow, count);
   plan->ledger->row_count = count;
   FOR_EACH_NODE(node, graph)
-  if (is_layer(node, precision)) add_layer(plan, node, &plan->ledger->rows[plan->layer_count]);
+  if (is_layer(plan, node)) add_layer(plan, node, &plan->ledger->rows[plan->layer_count]);
   FOR_EACH_NODE(node, graph)
   if (node_is(node, &op_add)) add_summand(plan, node);
   plan_find_parts(plan);
@@ -196,6 +208,12 @@ int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
 
 int64_t layer_groups(const Layer *layer) {
   return layer->rows / layer->group_rows;
+}
+
+int64_t layer_phases(const Layer *layer) {
+  int64_t phases = 1;
+  for (int i = 0; layer->is_transposed && i < layer->window.rank; i++) phases *= layer->window.stride[i];
+  return phases;
 }
 
 void plan_report(const Plan *plan, const char *what, int done, int count) {

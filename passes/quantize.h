@@ -28,7 +28,7 @@ typedef struct Activation {
 } Activation;
 
 /* A conv or gemm with constant weights of static shape, or, where weights alone can be narrow, a gather from
- * such. They are a matrix [rows, k]. */
+ * such, or, where weights go, a conv_transpose without groups. They are a matrix [rows, k]. */
 typedef struct Layer {
   Node *node;
   int activation;     /* number of what it multiplies; -1: a gather multiplies nothing */
@@ -36,12 +36,13 @@ typedef struct Layer {
   int behind;         /* axes of the weights behind that of the rows, */
   int64_t inner;      /* and their elements */
   int64_t group_rows; /* rows of a group */
-  bool is_conv;
-  Window window; /* of a conv */
-  int64_t group; /* columns that share a step */
-  int8_t *q;     /* [rows, k] */
-  float *step;   /* [rows, k / group] */
-  double *shift; /* [rows], added to the results; NULL: nothing */
+  bool is_conv;       /* or a conv_transpose, */
+  bool is_transposed; /* then k columns meet what any of its results may be made of, most of it zeros */
+  Window window;      /* of both */
+  int64_t group;      /* columns that share a step */
+  int8_t *q;          /* [rows, k] */
+  float *step;        /* [rows, k / group] */
+  double *shift;      /* [rows], added to the results; NULL: nothing */
   double
       *noise;   /* [parts]: of the outputs if it alone is narrow, in parts of their signal; NULL: not known */
   double error; /* sum of squares of what its own results are off by then */
@@ -96,6 +97,8 @@ float *layer_weights(Arena *arena, const Layer *layer);
 int64_t layer_channel(const Layer *layer, int64_t row, int64_t column);
 
 int64_t layer_groups(const Layer *layer);
+/* How many places of a conv_transpose meet all columns together: their phases. Else 1. */
+int64_t layer_phases(const Layer *layer);
 
 /* ---- windows.c ---- */
 

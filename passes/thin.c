@@ -111,7 +111,7 @@ static void look_at_sample(const Pruner *pruner, const Look *look, int sample, i
     const Tensor *x = &seen[layer->activation], *y = &seen[plan->activation_count + i];
     spread_add(&look->x[i], x, channel_axis(layer, x));
     spread_add(&look->y[i], y, channel_axis(layer, y));
-    look->places[i] += tensor_count(y) / layer->rows;
+    look->places[i] += tensor_count(y) / layer->rows / layer_phases(layer);
   }
 }
 

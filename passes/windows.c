@@ -2,7 +2,9 @@
  * windows.c -- what the weights of a layer meet at each place where it has results: a row of k numbers.
  *
  * For a product of matrices these are the rows of x. For a convolution they are the elements under the
- * kernel, in the order of the weights, zeros where it lies over padding, for one group of channels.
+ * kernel, in the order of the weights, zeros where it lies over padding, for one group of channels. For a
+ * conv_transpose they are the elements whose copies of the kernel reach the place, each where that of the
+ * kernel is that lies on it, and zeros for the others: every result is a sum of some of k products.
  */
 #include "passes/quantize.h"
 
@@ -49,13 +51,21 @@ static void find_place(const Windows *windows, int64_t place, int64_t *batch, in
   *batch = place;
 }
 
+/* Where along an axis an element of the kernel meets x; it may be outside. */
+static int64_t source_of(const Windows *windows, int s, int64_t place, int64_t element) {
+  const Window *w = &windows->layer->window;
+  if (!windows->layer->is_transposed) return place * w->stride[s] - w->before[s] + element * w->dilation[s];
+  int64_t at = place + w->before[s] - element * w->dilation[s];
+  return at % w->stride[s] == 0 ? at / w->stride[s] : -1;
+}
+
 /* Of what an element of the kernel meets, in channel 0; -1: padding. */
 static int64_t pixel_offset(const Windows *windows, int64_t element, int64_t batch, const int64_t *place) {
   const Window *w = &windows->layer->window;
   const Tensor *x = windows->x;
   int64_t offset = batch * stride_of(x, 0);
   for (int s = w->rank - 1; s >= 0; s--) {
-    int64_t at = place[s] * w->stride[s] - w->before[s] + element % w->kernel[s] * w->dilation[s];
+    int64_t at = source_of(windows, s, place[s], element % w->kernel[s]);
     element /= w->kernel[s];
     if (at < 0 || at >= x->dims[w->spatial_axis + s]) return -1;
     offset += at * stride_of(x, w->spatial_axis + s);
