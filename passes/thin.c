@@ -131,6 +131,13 @@ static void start_look(const Pruner *pruner, Look *look) {
   }
 }
 
+static bool varies(const Pruner *pruner) {
+  for (int i = 0; i < pruner->plan.layer_count; i++)
+    for (int64_t row = 0; row < pruner->plan.layers[i].rows; row++)
+      if (pruner->layers[i].y_variance[row] > 0) return true;
+  return false;
+}
+
 bool pruner_look(Pruner *pruner) {
   Plan *plan = &pruner->plan;
   Arena *arena = plan->graph->module->arena;
@@ -156,7 +163,10 @@ bool pruner_look(Pruner *pruner) {
     thinning->macs = (double)look.places[i] / count * (double)(layer->rows * layer->k);
   }
   observer_close(&plan->observed);
-  return true;
+  return varies(pruner) ||
+         fail(plan->graph->module,
+              "the samples say nothing about which weights matter: no layer's results differ "
+              "within them or between them; give more with --calib");
 }
 
 /* ---- the share of each layer ---- */
