@@ -16,14 +16,15 @@
 /* Noise of the outputs that needs no care: 50 dB. */
 static const double FINE = 1e-5;
 
-/* Layers that are slower with integers go back; whether there were any. */
+/* Layers that are slower with integers go back; whether there were any. What is part of another kernel in
+ * f32, as a gather before a sum, has no time of its own there, and takes none that counts. */
 static bool give_back_slow(Plan *plan) {
   bool changed = false, measured = plan->ledger->times_decide;
   for (int i = 0; i < plan->layer_count; i++) {
     LedgerRow *row = plan->layers[i].row;
     double before = measured ? row->measured_before : row->predicted_before;
     double after = measured ? row->measured_after : row->predicted_after;
-    if (row->precision == PRECISION_F32 || after <= before) continue;
+    if (row->precision == PRECISION_F32 || before == 0 || after <= before) continue;
     row->precision = PRECISION_F32;
     row->reason = "slower";
     changed = true;
