@@ -1,6 +1,6 @@
 /*
- * library.h -- a program as an LLVM module (library.c), a module as bytes (object.c), bytes as a shared
- * library (link.c).
+ * library.h -- a program as an LLVM module (library.c) and those of its parts (parts.h), a module as bytes
+ * (object.c), weights as an object (weights.c), objects as a shared library (link.c).
  */
 #ifndef TENON_CODEGEN_LIBRARY_H
 #define TENON_CODEGEN_LIBRARY_H

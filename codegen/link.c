@@ -1,7 +1,7 @@
 /*
- * link.c -- an object file to a shared library, by ld.lld in a child process.
+ * link.c -- object files to a shared library, by ld.lld in a child process.
  *
- * Where the object does not hold the runtime, the linker takes what it calls from an archive.
+ * Where they do not hold the runtime, the linker takes what it calls from an archive.
  * What is linked against stands in for the C library: shared objects that only name its functions, so that no
  * C library of the target is needed, and no version of one is asked for. Nothing in the result depends on
  * where or when it was made.
