@@ -120,11 +120,11 @@ static void write_row(Json *json, const LedgerRow *row, const char *precision) {
   json_end(json, '}');
 }
 
-/* pruned: the share that went, 0 of a quantization, whose rows have precisions. */
-static void write_ledger(Json *json, const Ledger *ledger, const char *title, double pruned) {
+/* pruning: whose ledger it is; NULL: a quantization's, whose rows have precisions. */
+static void write_ledger(Json *json, const Ledger *ledger, const Pruning *pruning) {
   json_begin(json, '{');
-  json_optional(json, "title", title);
-  json_measure(json, "pruned", pruned);
+  json_optional(json, "title", pruning ? "Pruning" : "Quantization");
+  if (pruning) json_measure(json, "pruned", pruning->reached);
   json_key(json, "effects");
   json_begin(json, '[');
   for (int i = 0; ledger->effects[i]; i++) json_string(json, ledger->effects[i]);
@@ -140,7 +140,7 @@ static void write_ledger(Json *json, const Ledger *ledger, const char *title, do
   json_begin(json, '[');
   for (int i = 0; i < ledger->row_count; i++) {
     const LedgerRow *row = &ledger->rows[i];
-    write_row(json, row, pruned > 0 ? NULL : precision_name(row->precision));
+    write_row(json, row, pruning ? NULL : precision_name(row->precision));
   }
   json_end(json, ']');
   json_key(json, "total");
@@ -150,8 +150,8 @@ static void write_ledger(Json *json, const Ledger *ledger, const char *title, do
 
 void ledgers_json(Json *json, const Lossy *lossy) {
   json_begin(json, '[');
-  if (lossy->pruning) write_ledger(json, &lossy->pruning->ledger, "Pruning", lossy->pruning->reached);
-  if (lossy->quantization) write_ledger(json, &lossy->quantization->ledger, "Quantization", 0);
+  if (lossy->pruning) write_ledger(json, &lossy->pruning->ledger, lossy->pruning);
+  if (lossy->quantization) write_ledger(json, &lossy->quantization->ledger, NULL);
   json_end(json, ']');
 }
 
