@@ -235,11 +235,28 @@ TEST(lists) {
   module_free(module);
 }
 
+TEST(pipes) {
+  static const struct {
+    const char *cpu;
+    int count;
+    double gflops;
+  } cases[] = {{"x86-64-v3", 2, 115.2}, {"x86-64-v4", 1, 115.2}, {"znver4", 1, 115.2}, {"znver5", 2, 230.4}};
+  Module *module = module_new("pipes");
+  for (int i = 0; i < COUNT_OF(cases); i++) {
+    Target target = {0};
+    CHECK(target_describe(module, "x86_64", cases[i].cpu, &target));
+    CHECK_INT(target.fma_pipes, cases[i].count);
+    CHECK(fabs(target.peak_gflops - cases[i].gflops) < 0.1);
+  }
+  module_free(module);
+}
+
 int main(void) {
   RUN(each_of_several_runs);
   RUN(too_good_ones_are_passed_over);
   RUN(kernels_of_each);
   RUN(schedules);
   RUN(lists);
+  RUN(pipes);
   return tests_finish();
 }
