@@ -116,11 +116,15 @@ bool build_ledger(Module *module, const Arguments *arguments, Ledger *ledger, bo
   ledger->samples = NEW(module->arena, Samples);
   ledger->progress = show_progress;
   TRY(read_drop(module, arguments, &ledger->max_drop));
+  ledger->asks_drop = ledger->max_drop >= 0;
   TRY(samples_from_options(module, arguments, ledger->samples));
   warn_same(ledger->samples);
   *is_random = ledger->samples->count == 0;
   return !*is_random || random_samples(module, ledger->samples);
 }
+
+/* Of a part of the outputs int8 may lose so much, as errors; random samples do not say. */
+static const double DROP_BY_DEFAULT = 0.1;
 
 /* With samples; without, biases alone make up for something. */
 static unsigned recovery_by_default(Precision precision) {
@@ -134,6 +138,7 @@ static bool read_quantization(Module *module, const Arguments *arguments, Quanti
   TRY(build_ledger(module, arguments, &q->ledger, &is_random));
   if (is_random) return warn_random(q);
   warn_few(q);
+  if (!q->ledger.asks_drop && q->precision == PRECISION_INT8) q->ledger.max_drop = DROP_BY_DEFAULT;
   q->recovery |= option_text(arguments, "recover") ? 0 : recovery_by_default(q->precision);
   return true;
 }

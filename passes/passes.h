@@ -154,8 +154,9 @@ typedef enum Likeness {
 
 /* What a pass that changes results is given to judge itself by, and what it tells people of what it did. */
 typedef struct Ledger {
-  Samples *samples;  /* whoever made them frees them */
-  double max_drop;   /* of the likeness; below 0: any */
+  Samples *samples; /* whoever made them frees them */
+  double max_drop;  /* of the likeness; below 0: any */
+  bool asks_drop; /* a user: it must be met; else it is for errors alone, and met if no layer stays narrow */
   bool times_decide; /* those measured, instead of those predicted */
   void (*progress)(void *context, const char *what, int done, int count); /* NULL: silent */
   void *context;

@@ -5,8 +5,8 @@
  * noise into the outputs (sensitivity.c), and that of all is about the sum. It can be had without, at f32, or
  * with less where 16 bits are fast, and costs time. Moves to wider numbers are made in the order of what they
  * take away for their time: those that take away a far larger share of the noise than they add to the time,
- * or, with a bound on what may be lost (Ledger.max_drop), as few as it takes. Shares are those of each part
- * of the outputs, in the mean, so that none is forgotten for its numbers being small.
+ * or, where more is lost then than may be (Ledger.max_drop), as few as it takes. Shares are those of each
+ * part of the outputs, in the mean, so that none is forgotten for its numbers being small.
  */
 #include "passes/quantize.h"
 
@@ -102,7 +102,9 @@ static bool price_refuge(Places *places) {
   return true;
 }
 
+/* Once, while all layers are narrow that may be. */
 static bool open_places(Places *places, Plan *plan) {
+  if (places->plan) return true;
   bool measured = plan->ledger->times_decide;
   *places = (Places){.plan = plan,
                      .list = NEW_ARRAY(plan->graph->module->arena, Place, plan->layer_count),
@@ -210,15 +212,14 @@ static bool is_noisy(const Plan *plan) {
 }
 
 /* Where nobody says what may be lost; *changed: whether layers went back. */
-static bool give_back_noisy(Plan *plan, bool *changed) {
+static bool give_back_noisy(Plan *plan, Places *places, bool *changed) {
   const double bound = 6, least = 0.01;
-  if (plan->ledger->max_drop >= 0 || plan->quantization->precision != PRECISION_INT8 || !is_noisy(plan))
+  if (plan->ledger->asks_drop || plan->quantization->precision != PRECISION_INT8 || !is_noisy(plan))
     return true;
-  Places places;
-  TRY(open_places(&places, plan));
-  Move *moves = new_moves(&places);
-  int count = find_moves(&places, FINE, least, bound, moves);
-  make_moves(&places, moves, count, "noisy");
+  TRY(open_places(places, plan));
+  Move *moves = new_moves(places);
+  int count = find_moves(places, FINE, least, bound, moves);
+  make_moves(places, moves, count, "noisy");
   *changed |= count > 0;
   return true;
 }
@@ -227,6 +228,11 @@ static bool give_back_noisy(Plan *plan, bool *changed) {
 
 static bool holds(const Ledger *ledger) {
   return ledger->before - ledger->after <= ledger->max_drop;
+}
+
+/* Classes that nobody asked for may be any. */
+static bool has_bound(const Ledger *ledger) {
+  return ledger->max_drop >= 0 && (ledger->asks_drop || ledger->likeness == LIKE_ERROR);
 }
 
 /* The least number of moves that are enough, by bisection; all of them: even one fewer is too few. False: an
@@ -248,25 +254,34 @@ static bool find_enough(const Places *places, const Move *moves, int count, int 
   return true;
 }
 
-static bool choose_by_loss(Plan *plan) {
-  Ledger *ledger = plan->ledger;
-  if (ledger->max_drop < 0 || holds(ledger)) return true;
-  double drop = ledger->before - ledger->after, least = drop;
-  Places places;
-  TRY(open_places(&places, plan));
-  for (int by_noise = 0; by_noise < 2; by_noise++) { /* the last layer by the one may be first by the other */
-    Move *moves = new_moves(&places);
-    places.by_noise = by_noise;
-    for (int i = 0; i < places.count; i++) places.list[i].at = places.narrow;
-    int enough, count = find_moves(&places, 0, 0, 0, moves);
-    TRY(find_enough(&places, moves, count, &enough, &least));
-    if (enough < count) return plan_predict(plan) && plan_evaluate(plan);
+/* Whether fewer than all are enough, in one order or the other, as the last layer by the one may be first by
+ * the other: *reached; else all go back. *least gets the smallest drop that was met. */
+static bool give_back_sensitive(Places *places, bool *reached, double *least) {
+  Move *moves = new_moves(places);
+  *reached = false;
+  for (int by_noise = 0; by_noise < 2 && !*reached; by_noise++) {
+    places->by_noise = by_noise;
+    for (int i = 0; i < places->count; i++) places->list[i].at = places->narrow;
+    int enough, count = find_moves(places, 0, 0, 0, moves);
+    TRY(find_enough(places, moves, count, &enough, least));
+    *reached = enough < count;
   }
-  return fail(
-      plan->graph->module,
-      "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
-      "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
-      precision_name(places.narrow), 100 * drop, places.count, 100 * least, 100 * ledger->max_drop);
+  return true;
+}
+
+static bool choose_by_loss(Plan *plan, Places *places) {
+  Ledger *ledger = plan->ledger;
+  if (!has_bound(ledger) || holds(ledger)) return true;
+  double drop = ledger->before - ledger->after, least = drop;
+  bool reached;
+  TRY(open_places(places, plan) && give_back_sensitive(places, &reached, &least));
+  if (!reached && ledger->asks_drop)
+    return fail(
+        plan->graph->module,
+        "with %s the drop is %.3g %%, and with only the least sensitive of %d products still %.3g %%, over "
+        "--max-drop %.3g %%: allow more, try --recover or another --range, or give more or better samples",
+        precision_name(places->narrow), 100 * drop, places->count, 100 * least, 100 * ledger->max_drop);
+  return plan_predict(plan) && plan_evaluate(plan);
 }
 
 static void count_bytes(Plan *plan) {
@@ -278,8 +293,9 @@ bool plan_judge(Plan *plan) {
   TRY(plan_predict(plan));
   bool changed = plan->options->preference != PREFER_SIZE && give_back_slow(plan);
   TRY(plan_find_sensitivity(plan));
-  TRY(give_back_noisy(plan, &changed));
-  TRY((!changed || plan_predict(plan)) && plan_evaluate(plan) && choose_by_loss(plan));
+  Places places = {0};
+  TRY(give_back_noisy(plan, &places, &changed));
+  TRY((!changed || plan_predict(plan)) && plan_evaluate(plan) && choose_by_loss(plan, &places));
   count_bytes(plan);
   return true;
 }

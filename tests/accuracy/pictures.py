@@ -139,8 +139,5 @@ CASES = {
                   corners_off, 2, None),
 }
 
-# What int8 may lose on the pictures to calibrate with, where the default is not enough. Equalization of yolov8n_b is tried and not done: left out, it takes no time.
-BOUNDS = {"yolov8n_b": ["--max-drop=10%", "--recover=bias,gptq"]}
-
 # How many pictures a run takes: this stays open while the model is pruned, as distillation takes several at once.
 BATCH = {"ppocrv4_rec": "p2o_DynamicDimension_0=1"}

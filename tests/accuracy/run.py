@@ -79,12 +79,12 @@ class Library:
         return f"  {result:>9} {1e3 * self.seconds:8.3f} ms {self.kilobytes:7.0f} KB"
 
 
-def both(arguments, folder, name, model, options, calibration, bound=(), batch=()):
-    """The library of the model as it is, and of what is left of it, int8 within a bound. Zeros are there whether they make it faster or not."""
+def both(arguments, folder, name, model, options, calibration, batch=()):
+    """The library of the model as it is, and of what is left of it. Zeros are there whether they make it faster or not."""
     np.save(folder / "calibration.npy", np.concatenate(calibration))
     form = arguments.form
     lose = [f"--quantize={form}" if form in QUANTIZED else f"--prune={form}", "--calib", folder / "calibration.npy", "--calib-samples", len(calibration),
-            *(bound if form in QUANTIZED else ()), *arguments.option]
+            *arguments.option]
     whole = Library(arguments.tenon, model, folder / f"{name}.so", [*options, *batch])
     if form not in QUANTIZED:
         pruned = folder / f"{name}.onnx"
@@ -112,9 +112,8 @@ def measure_network(arguments, folder, name):
 def measure_pictures(arguments, folder, name):
     dims, calibration, judged, compare, most, alike = pictures.CASES[name]
     options, batch = [part for dim in dims for part in ("--dim", dim)], ["--dim", pictures.BATCH[name]] if name in pictures.BATCH else []
-    bound = pictures.BOUNDS.get(name, ())
     _, samples, drop = FORMS[arguments.form]
-    floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), bound, batch)
+    floats, less = both(arguments, folder, name, *faces.fetch(name), options, calibration(arguments.pictures or samples), batch)
     inputs = judged()
     outputs = floats.outputs(inputs), less.outputs(inputs)
     if arguments.form in QUANTIZED:
