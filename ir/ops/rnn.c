@@ -235,11 +235,19 @@ static bool cell_infer(Node *node) {
   return true;
 }
 
+/* Also of open sizes, as exporters make the states of a batch that is open. */
+static bool is_zeros(const Value *x) {
+  static const Op *const movements[] = {&op_broadcast, &op_reshape, &op_slice, &op_transpose};
+  for (int i = 0; i < COUNT_OF(movements); i++)
+    if (node_is(x->def, movements[i])) return is_zeros(operand(x->def, 0));
+  return value_is_splat(x, 0);
+}
+
 /* States and a bias of zeros are none. */
 static Value *cell_simplify(Node *node) {
   bool changed = false;
   for (int i = CELL_H0; i < node->operand_count; i++) {
-    if (i == CELL_LENGTHS || !operand(node, i) || !value_is_splat(operand(node, i), 0)) continue;
+    if (i == CELL_LENGTHS || !operand(node, i) || !is_zeros(operand(node, i))) continue;
     operand_set(node, i, NULL);
     changed = true;
   }
