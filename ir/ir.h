@@ -602,9 +602,21 @@ typedef struct AxisLink {
 } AxisLink;
 AxisLink axis_link(AxisRole role, int axis);
 
-struct Lower; /* loop.h: the lowering of one kernel */
-struct Index; /* loop.h: a position along one axis */
-struct Reg;   /* loop.h: a value of the loop IR */
+/*
+ * A product of operand 1, [k, columns], with what is no operand of its node: of a recurrence with the state
+ * before each step. What is multiplied and what that gives, over all places, are values that operators behind
+ * the node make of its operands and results.
+ */
+typedef struct InnerProduct {
+  int groups;    /* equal ones of the columns, side by side, each of which meets its own part of x */
+  Value *x, *y;  /* [.., groups * k], [.., columns] */
+  Value *counts; /* bool, for each place whether there is one; NULL: for all */
+} InnerProduct;
+
+struct Builder; /* below */
+struct Lower;   /* loop.h: the lowering of one kernel */
+struct Index;   /* loop.h: a position along one axis */
+struct Reg;     /* loop.h: a value of the loop IR */
 
 /*
  * Everything about an operator, in one place. Exactly one of element, nest, expand and call gives its
@@ -639,6 +651,11 @@ struct Op {
   /* expand: an equivalent value per result, built before `node`. */
   bool (*expand)(Node *node, Value **results);
   const char *call; /* a function of runtime/kernels/ on the operands and results (lower_call.c) */
+  /* The product inside; NULL: there is none. Without a builder only the groups. False: it cannot be told, or
+   * a Diag. */
+  bool (*inner)(const Node *node, struct Builder *builder, InnerProduct *inner);
+  /* Changes the operands of a node so that [columns] is added to that product everywhere. */
+  bool (*inner_add)(const Node *node, struct Builder *builder, Value *addend, Value **operands);
   /* Multiply-accumulates for one execution, as a Dim; NULL: zero. */
   const Dim *(*macs)(const Node *node);
   /* Element-wise ops (element is elementwise_element) only give the function of one element of every operand:

@@ -56,6 +56,7 @@ static int row_unit(const Pruner *pruner, const Layer *layer, int64_t row) {
 }
 
 static int channel_unit(const Pruner *pruner, const Layer *layer, int64_t channel) {
+  if (layer->is_inner) return ties_unit(pruner->ties, layer_constant(layer), 0, channel % layer->k);
   return ties_unit(pruner->ties, operand(layer->node, 0), x_axis(layer), channel);
 }
 

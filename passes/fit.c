@@ -5,7 +5,8 @@
  * network as it is by then, with all that goes gone and the layers before fitted, they meet other x; these,
  * and what the layers gave in the original, are the moments (refit.c) or pairs (wide.c) from which weights
  * and bias follow. So a layer makes up for its own losses and for those of all before it, and for nothing
- * twice.
+ * twice. A product inside of a recurrence is fitted to what is left of the original's states, as those of the
+ * network as it is by then would be made by the weights that are looked for.
  */
 #include <math.h>
 #include <string.h>
@@ -60,10 +61,11 @@ static int64_t fit_bytes(const Layer *layer) {
 }
 
 /* A layer that meets the original's x and loses nothing has nothing to make up for. */
-static bool fits_layer(const Pruner *pruner, int number) {
+static bool fits_layer(const Pruner *pruner, int number, const Kept *kept) {
   const Layer *layer = &pruner->plan.layers[number];
-  const Value *bias = operand(layer->node, 2);
+  const Value *bias = layer_bias(layer);
   if (is_wide(layer) && layer_groups(layer) > 1) return false;
+  if (layer->is_inner && kept->column_count == layer->k) return false;
   return pruner->layers[number].weights && (!bias || pruner->layers[number].has_bias);
 }
 
@@ -85,11 +87,10 @@ static void find_fits(Stage *stage, int first, int end) {
   stage->fits = NEW_ARRAY(stage->arena, Fit, end - first);
   stage->numbers = NEW_ARRAY(stage->arena, int, end - first);
   for (int i = first; i < end; i++) {
-    if (!fits_layer(stage->pruner, i)) continue;
+    Kept kept = pruner_kept(stage->arena, stage->pruner, i);
+    if (!fits_layer(stage->pruner, i, &kept)) continue;
     Fit *fit = &stage->fits[stage->count];
-    *fit = (Fit){.number = i,
-                 .now = layer_of(stage->frontier->layers[i]),
-                 .kept = pruner_kept(stage->arena, stage->pruner, i)};
+    *fit = (Fit){.number = i, .now = layer_of(stage->frontier->layers[i]), .kept = kept};
     start_fit(stage, fit);
     stage->numbers[stage->count++] = i;
   }
@@ -121,17 +122,28 @@ static int64_t place_count(const Fit *fit, int64_t all, int samples) {
   return all < count ? all : count;
 }
 
-/* x is what it meets now, y what it gave. */
-static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Tensor *y, int sample,
-                       int samples) {
+/* The places that are looked at; *count becomes how many there are. */
+static int64_t *find_places(Arena *arena, const Fit *fit, const Tensor *counts, int64_t all, int sample,
+                            int samples, int64_t *count) {
+  int64_t wanted = place_count(fit, all, samples), *places = NEW_ARRAY(arena, int64_t, wanted);
+  *count = 0;
+  for (int64_t i = 0; i < wanted; i++) {
+    int64_t place = pruner_place(i, wanted, all, sample);
+    if (!counts || ((const uint8_t *)counts->data)[place]) places[(*count)++] = place;
+  }
+  return places;
+}
+
+static void fit_sample(const Pruner *pruner, Fit *fit, const Sight *sight, int sample, int samples) {
   Arena *arena = arena_new();
   const Thinning *thinning = &pruner->layers[fit->number];
-  Windows now = windows_of(arena, &fit->now, x, y);
-  int64_t count = place_count(fit, now.count, samples), rows = fit->now.group_rows, k = fit->now.k;
+  Windows now = windows_of(arena, &fit->now, sight->met, sight->given);
+  int64_t count, rows = fit->now.group_rows, k = fit->now.k;
+  int64_t *places = find_places(arena, fit, sight->counts, now.count, sample, samples, &count);
   float *all = NEW_ARRAY(arena, float, now.rows), *ys = NEW_ARRAY(arena, float, count * fit->now.rows);
   float *xs = NEW_ARRAY(arena, float, count *k);
   for (int64_t i = 0; i < count; i++) {
-    windows_read_results(&now, pruner_place(i, count, now.count, sample), all);
+    windows_read_results(&now, places[i], all);
     for (int64_t r = 0; r < fit->now.rows; r++) {
       int row = fit->kept.rows[r];
       ys[(r / rows * count + i) * rows + r % rows] =
@@ -139,8 +151,7 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
     }
   }
   for (int g = 0; g < fit->group_count; g++) {
-    for (int64_t i = 0; i < count; i++)
-      windows_read(&now, pruner_place(i, count, now.count, sample), g, xs + i * k);
+    for (int64_t i = 0; i < count; i++) windows_read(&now, places[i], g, xs + i * k);
     if (fit->pairs)
       pairs_add(fit->pairs, xs, ys, count);
     else
@@ -149,13 +160,13 @@ static void fit_sample(const Pruner *pruner, Fit *fit, const Tensor *x, const Te
   arena_free(arena);
 }
 
-static void fit_to_sample(void *context, int number, const Tensor *const *met, const Tensor *const *given) {
+static void fit_to_sample(void *context, int number, const Sight *sights) {
   Stage *stage = context;
   const Plan *plan = &stage->pruner->plan;
   plan_report(plan, "fitting", stage->numbers[0] * stage->samples + number * stage->count,
               plan->layer_count * stage->samples);
   for (int k = 0; k < stage->count; k++)
-    fit_sample(stage->pruner, &stage->fits[k], met[k], given[k], number, stage->samples);
+    fit_sample(stage->pruner, &stage->fits[k], &sights[k], number, stage->samples);
 }
 
 static double decibels(double signal, double noise) {
@@ -254,7 +265,8 @@ static int stage_end(const Plan *plan, int first) {
   for (; end < plan->layer_count; end++) {
     const Node *maker = operand(plan->layers[end].node, 0)->def;
     bytes += fit_bytes(&plan->layers[end]);
-    if (bytes > MOMENT_BYTES || (maker && maker->mark >= plan->layers[first].node->mark)) break;
+    bool waits = !plan->layers[end].is_inner && maker && maker->mark >= plan->layers[first].node->mark;
+    if (bytes > MOMENT_BYTES || waits) break;
   }
   return end;
 }

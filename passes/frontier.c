@@ -77,12 +77,19 @@ void frontier_aim(Frontier *f, int first, int end) {
 
 /* ---- a piece of both networks ---- */
 
+/* Where what it meets, gives and counts is seen; 0: nowhere. */
+typedef struct Inner {
+  int met, given, counts;
+} Inner;
+
 typedef struct Piece {
   Arena *arena;
   Observer observer;
   Value **wanted[2]; /* of the original, of the thinned network */
   int count[2];
-  Tensor *inputs, *seen; /* of a run: the sample's, then what is kept of both; [count[0] + count[1]] */
+  Inner *inner;          /* [layers]: of a product inside of a node */
+  int all;               /* that are seen: count[0], count[1], then these */
+  Tensor *inputs, *seen; /* of a run: the sample's, then what is kept of both; [all] */
 } Piece;
 
 static int number_of(Value *const *values, int count, const Value *value) {
@@ -101,6 +108,10 @@ static const Tensor *seen_of(const Piece *piece, int side, const Value *value) {
   return &piece->seen[(side ? piece->count[0] : 0) + number];
 }
 
+static bool is_inner(const Frontier *f, int layer) {
+  return f->pruner->plan.layers[layer].is_inner;
+}
+
 static Value *given_by(const Frontier *f, int layer) {
   return result(f->pruner->plan.layers[layer].node, 0);
 }
@@ -114,7 +125,8 @@ static void find_wanted(const Frontier *f, Piece *piece, const int *layers, int 
   for (int s = 0; s < 2; s++) {
     int next = sides[s]->next ? sides[s]->next_count : 0;
     piece->wanted[s] = NEW_ARRAY(piece->arena, Value *, layer_count + next);
-    for (int i = 0; i < layer_count; i++) want(piece, s, s ? met_by(f, layers[i]) : given_by(f, layers[i]));
+    for (int i = 0; i < layer_count; i++)
+      if (!s || !is_inner(f, layers[i])) want(piece, s, s ? met_by(f, layers[i]) : given_by(f, layers[i]));
     for (int i = 0; i < next; i++) want(piece, s, sides[s]->next[i]);
   }
 }
@@ -130,19 +142,56 @@ static void add_cone(const Side *side, Piece *piece, int number, Value **inputs,
   for (int i = 0; i < given; i++) inputs[i] = there[i];
 }
 
+/* Of [.., groups * k] what is left of each k. */
+static Value *kept_of(const Frontier *f, int layer, Value *x, Builder *builder) {
+  const Layer *whole = &f->pruner->plan.layers[layer];
+  Kept kept = pruner_kept(f->arena, f->pruner, layer);
+  int count = (int)layer_groups(whole) * kept.column_count;
+  int64_t *indices = NEW_ARRAY(f->arena, int64_t, count);
+  for (int i = 0; i < count; i++)
+    indices[i] = i / kept.column_count * whole->k + kept.columns[i % kept.column_count];
+  Node *gather = node_new(builder, &op_gather, (Value *[]){x, build_ints(builder, indices, count)}, 2);
+  node_set_int(gather, "axis", x->type->rank - 1);
+  return node_finish(gather) ? result(gather, 0) : NULL;
+}
+
+static int show_too(Piece *piece, Value **found, Value *value) {
+  found[piece->all] = value;
+  return piece->all++;
+}
+
+/* What layers meet and give inside of nodes of the original, which are in the piece by now. */
+static bool add_inner(const Frontier *f, Piece *piece, const int *layers, int layer_count, Value **found) {
+  Builder builder = builder_at_end(piece->observer.copy);
+  piece->all = piece->count[0] + piece->count[1];
+  piece->inner = NEW_ARRAY(piece->arena, Inner, layer_count);
+  for (int i = 0; i < layer_count; i++) {
+    if (!is_inner(f, layers[i])) continue;
+    LayerValues values;
+    int node = number_of(piece->wanted[0], piece->count[0], given_by(f, layers[i]));
+    TRY(layer_values(found[node]->def, &values));
+    Value *met = kept_of(f, layers[i], values.x, &builder);
+    TRY(met);
+    piece->inner[i] = (Inner){show_too(piece, found, met), show_too(piece, found, values.y),
+                              values.counts ? show_too(piece, found, values.counts) : 0};
+  }
+  return true;
+}
+
 /* Close it in any case. */
 static bool open_piece(const Frontier *f, Piece *piece, const int *layers, int layer_count) {
   const Plan *plan = &f->pruner->plan;
   *piece = (Piece){.arena = arena_new()};
   find_wanted(f, piece, layers, layer_count);
-  int all = piece->count[0] + piece->count[1], inputs = plan->graph->input_count;
-  Value **found = NEW_ARRAY(piece->arena, Value *, all), **given = NEW_ARRAY(piece->arena, Value *, inputs);
+  int most = piece->count[0] + piece->count[1] + 3 * layer_count, inputs = plan->graph->input_count;
+  Value **found = NEW_ARRAY(piece->arena, Value *, most), **given = NEW_ARRAY(piece->arena, Value *, inputs);
   observer_begin(&piece->observer, plan->graph, plan->options);
   add_cone(&f->original, piece, 0, given, found);
   add_cone(&f->thinned, piece, 1, given, found + piece->count[0]);
   piece->inputs = NEW_ARRAY(piece->arena, Tensor, inputs + f->original.count + f->thinned.count);
-  piece->seen = NEW_ARRAY(piece->arena, Tensor, all);
-  return observer_build_values(&piece->observer, found, all);
+  piece->seen = NEW_ARRAY(piece->arena, Tensor, most);
+  return add_inner(f, piece, layers, layer_count, found) &&
+         observer_build_values(&piece->observer, found, piece->all);
 }
 
 static void close_piece(Piece *piece) {
@@ -166,13 +215,17 @@ static bool run_piece(const Frontier *f, Piece *piece, int sample) {
 static void show(const Frontier *f, const Piece *piece, const int *layers, int layer_count, int number,
                  FrontierVisit *visit, void *context) {
   Arena *arena = arena_new();
-  const Tensor **met = NEW_ARRAY(arena, const Tensor *, layer_count),
-               **given = NEW_ARRAY(arena, const Tensor *, layer_count);
+  Sight *sights = NEW_ARRAY(arena, Sight, layer_count);
   for (int i = 0; i < layer_count; i++) {
-    met[i] = seen_of(piece, 1, met_by(f, layers[i]));
-    given[i] = seen_of(piece, 0, given_by(f, layers[i]));
+    const Inner *inner = &piece->inner[i];
+    if (is_inner(f, layers[i]))
+      sights[i] = (Sight){&piece->seen[inner->met], &piece->seen[inner->given],
+                          inner->counts ? &piece->seen[inner->counts] : NULL};
+    else
+      sights[i] =
+          (Sight){seen_of(piece, 1, met_by(f, layers[i])), seen_of(piece, 0, given_by(f, layers[i])), NULL};
   }
-  visit(context, number, met, given);
+  visit(context, number, sights);
   arena_free(arena);
 }
 
@@ -218,7 +271,7 @@ static bool run_samples(Frontier *f, Piece *piece, const int *layers, int layer_
     if (is_shown) show(f, piece, layers, layer_count, number++, visit, context);
     take_next(&f->original, piece, 0, sample);
     take_next(&f->thinned, piece, 1, sample);
-    seen_free(piece->seen, piece->count[0] + piece->count[1]);
+    seen_free(piece->seen, piece->all);
   }
   return true;
 }

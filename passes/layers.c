@@ -26,10 +26,17 @@ static bool is_transposed(const Node *node) {
   return node_is(node, &op_conv_transpose);
 }
 
+/* Groups of the product inside of it; 0: there is none. */
+static int inner_groups(const Node *node) {
+  InnerProduct inner;
+  return node->op->inner && node->op->inner(node, NULL, &inner) ? inner.groups : 0;
+}
+
 static bool is_layer(const Plan *plan, const Node *node) {
   Precision precision = plan_precision(plan);
   if (is_lookup(node)) return precision == PRECISION_W8 || precision == PRECISION_W4;
-  bool is_pruned = !plan->quantization && is_transposed(node) && node_int(node, "group") == 1;
+  bool is_pruned =
+      !plan->quantization && (inner_groups(node) || (is_transposed(node) && node_int(node, "group") == 1));
   if (!(is_pruned || is_product(node)) || result(node, 0)->type->dtype != DTYPE_F32) return false;
   const Value *w = operand(node, 1);
   const Data *data = value_data(w);
@@ -86,7 +93,7 @@ static int64_t channels_of(const Node *node) {
 
 static int activation_of(Plan *plan, Value *value, int layer) {
   int i = 0;
-  while (i < plan->activation_count && plan->activations[i].value != value) i++;
+  while (i < plan->activation_count && (!value || plan->activations[i].value != value)) i++;
   if (i == plan->activation_count)
     plan->activations[plan->activation_count++] = (Activation){.value = value, .layer = layer};
   return i;
@@ -98,11 +105,11 @@ const Value *layer_constant(const Layer *layer) {
 
 static void add_activation(Plan *plan, Layer *layer, int number) {
   Node *node = layer->node;
-  layer->activation = activation_of(plan, operand(node, 0), number);
+  layer->activation = activation_of(plan, layer->is_inner ? NULL : operand(node, 0), number);
   Activation *x = &plan->activations[layer->activation];
   x->is_read = true;
   x->is_image |= is_conv(node);
-  x->channels = channels_of(node);
+  x->channels = layer->is_inner ? layer_groups(layer) * layer->k : channels_of(node);
 }
 
 Layer layer_of(Node *node) {
@@ -116,13 +123,19 @@ Layer layer_of(Node *node) {
   layer.is_conv = is_conv(node);
   layer.is_transposed = is_transposed(node);
   if (layer.is_conv) layer.window = node_window(node);
-  layer.group_rows = layer.rows / (layer.is_conv ? layer.window.group : 1);
+  int groups = is_table ? 0 : inner_groups(node);
+  layer.is_inner = groups > 0;
+  layer.group_rows = layer.rows / (layer.is_conv ? layer.window.group : groups ? groups : 1);
   layer.group = layer.k;
   return layer;
 }
 
 int layer_row_axis(const Layer *layer) {
   return layer->activation < 0 ? 0 : channel_axis(layer->node);
+}
+
+Value *layer_bias(const Layer *layer) {
+  return layer->is_inner ? NULL : operand(layer->node, 2);
 }
 
 bool layer_takes_bias(const Layer *layer, const Value *bias) {
@@ -177,14 +190,44 @@ void plan_find(Plan *plan, Graph *graph) {
   plan_find_parts(plan);
 }
 
+bool layer_values(Node *node, LayerValues *values) {
+  *values = (LayerValues){operand(node, 0), result(node, 0), NULL};
+  if (!node->op->inner) return true;
+  Builder builder = builder_before(node->next);
+  InnerProduct inner;
+  TRY(node->op->inner(node, &builder, &inner));
+  *values = (LayerValues){inner.x, inner.y, inner.counts};
+  return true;
+}
+
+/* values[activations + layers] of an unchanged copy: what is multiplied, and what layers give. */
+static bool find_observed(const Plan *plan, const Graph *copy, Value **values) {
+  int activations = plan->activation_count;
+  Value **sources = NEW_ARRAY(copy->module->arena, Value *, activations + plan->layer_count);
+  for (int i = 0; i < activations + plan->layer_count; i++) {
+    Value *value = i < activations ? plan->activations[i].value : NULL;
+    int layer = i < activations ? plan->activations[i].layer : i - activations;
+    sources[i] = value ? value : result(plan->layers[layer].node, 0);
+  }
+  values_in_copy(plan->graph, sources, activations + plan->layer_count, copy, values);
+  for (int i = 0; i < plan->layer_count; i++) {
+    LayerValues found;
+    if (!plan->layers[i].is_inner) continue;
+    TRY(layer_values(values[activations + i]->def, &found));
+    values[plan->layers[i].activation] = found.x;
+    values[activations + i] = found.y;
+  }
+  return true;
+}
+
 bool plan_observe(Plan *plan) {
   bool wants_results = !plan->quantization || plan->quantization->recovery & RECOVER_GPTQ;
-  int activations = plan->activation_count, count = activations + (wants_results ? plan->layer_count : 0);
-  Value **values = NEW_ARRAY(plan->graph->module->arena, Value *, count);
-  for (int i = 0; i < count; i++)
-    values[i] = i < activations ? plan->activations[i].value : result(plan->layers[i - activations].node, 0);
+  int activations = plan->activation_count, all = activations + plan->layer_count;
+  Value **values = NEW_ARRAY(plan->graph->module->arena, Value *, all);
   plan_report(plan, "compiling", 0, 1);
-  return observer_open(&plan->observed, plan->graph, plan->options, values, count);
+  observer_copy(&plan->observed, plan->graph, plan->options);
+  return find_observed(plan, plan->observed.copy, values) &&
+         observer_build(&plan->observed, values, wants_results ? all : activations);
 }
 
 float *layer_weights(Arena *arena, const Layer *layer) {
@@ -199,7 +242,7 @@ float *layer_weights(Arena *arena, const Layer *layer) {
 }
 
 int64_t layer_channel(const Layer *layer, int64_t row, int64_t column) {
-  if (!layer->is_conv) return column;
+  if (!layer->is_conv) return row / layer->group_rows * layer->k + column;
   Window window = layer->window;
   int64_t kernel = layer->k / window.group_channels;
   int64_t inside = window.channels_last ? column % window.group_channels : column / kernel;

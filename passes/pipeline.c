@@ -69,7 +69,7 @@ const PipelineStep default_pipeline[] = {
 
 /* As far as other tools can follow: before integers, layouts, panels and kernels of a processor's. */
 static const char portable_pipeline[] =
-    "expand,simplify,fold,simplify,fold,cse,dce,prune,quantize,fold,cse,dce";
+    "expand,simplify,fold,simplify,fold,cse,dce,prune,simplify,fold,quantize,fold,cse,dce";
 
 enum { MAX_STEPS = 256 };
 

@@ -75,20 +75,34 @@ static bool is_zero(const Kept *kept, const double *bias) {
   return true;
 }
 
+bool layer_rebuild(Builder *builder, Node **node, Value *w, Value *bias) {
+  Node *old = *node;
+  Value **operands = NEW_ARRAY(old->graph->module->arena, Value *, old->op->operand_count);
+  int count = old->op->operand_count;
+  for (int i = 0; i < count; i++) operands[i] = operand(old, i);
+  operands[1] = w;
+  if (bias && layer_of(old).is_inner)
+    TRY(old->op->inner_add(old, builder, bias, operands));
+  else if (bias)
+    operands[2] = bias;
+  while (!operands[count - 1]) count--;
+  *node = node_like_on(builder, old, operands, count);
+  TRY(node_finish(*node));
+  for (int i = 1; i < old->result_count; i++) value_hand_over(result(old, i), result(*node, i));
+  node_replace(old, result(*node, 0));
+  return true;
+}
+
 bool pruner_put(const Pruner *pruner, int number, const Kept *kept, Node **node) {
   const Thinning *thinning = &pruner->layers[number];
   if (!thinning->weights) return true;
   Builder builder = builder_before(*node);
   Layer now = layer_of(*node);
   Value *w = build_weights(&builder, &now, pruner->plan.layers[number].k, kept, thinning->weights);
-  bool shifts = thinning->has_bias && (operand(*node, 2) || !is_zero(kept, thinning->bias));
-  Value *bias = shifts ? build_bias(&builder, &now, kept, thinning->bias) : operand(*node, 2);
+  bool shifts = thinning->has_bias && (layer_bias(&now) || !is_zero(kept, thinning->bias));
+  Value *bias = shifts ? build_bias(&builder, &now, kept, thinning->bias) : NULL;
   TRY(w && (bias || !shifts));
-  Node *by = node_like_on(&builder, *node, (Value *[]){operand(*node, 0), w, bias}, bias ? 3 : 2);
-  TRY(node_finish(by));
-  node_replace(*node, result(by, 0));
-  *node = by;
-  return true;
+  return layer_rebuild(&builder, node, w, bias);
 }
 
 void pruner_find(const Pruner *pruner, const Graph *copy, Node **layers) {
@@ -163,6 +177,7 @@ static const char *refusal(const Pruner *pruner, const Layer *layer) {
   PruneForm form = pruner->pruning->form;
   int64_t channels = layer->is_conv ? layer->window.group_channels : layer->k;
   if (form == PRUNE_CHANNELS) return NULL;
+  if (layer->is_inner) return "recurrent"; /* no kernel leaves its zeros out */
   if (layer->k < FEWEST_COLUMNS) return "small";
   if (form == PRUNE_2_OF_4 && channels % QUARTET) return "channels not by fours";
   return form == PRUNE_BLOCKS && layer->group_rows < BLOCK ? "few channels" : NULL;

@@ -39,7 +39,10 @@ typedef struct Kept {
 Kept pruner_kept(Arena *arena, const Pruner *pruner, int layer);
 /* Layers of an unchanged copy of the plan's graph. */
 void pruner_find(const Pruner *pruner, const Graph *copy, Node **layers);
-/* The node of a layer gets its weights as they are by then; it becomes *node. */
+/* The node of a layer gets other weights, and, unless it is NULL, a bias; it becomes *node. That of a product
+ * inside of a node is added to it, others replace the one that is there. */
+bool layer_rebuild(Builder *builder, Node **node, Value *w, Value *bias);
+/* It gets its weights as they are by then. */
 bool pruner_put(const Pruner *pruner, int layer, const Kept *kept, Node **node);
 /* Rewrites the copy. */
 bool pruner_apply(const Pruner *pruner, Graph *copy, Node **layers);
@@ -103,8 +106,14 @@ void frontier_close(Frontier *frontier);
 /* The thinned network is to go on to before layer `first`, the original, whose weights need not be found, to
  * before layer `end`. */
 void frontier_aim(Frontier *frontier, int first, int end);
-/* Of a sample what some layers meet in the thinned network, and give in the original. */
-typedef void FrontierVisit(void *context, int number, const Tensor *const *met, const Tensor *const *given);
+/* Of a sample what a layer is fitted to. A product inside of a recurrence meets what is left of the
+ * original's states: its own are made by the weights that are looked for. */
+typedef struct Sight {
+  const Tensor *met, *given; /* in the thinned network, in the original */
+  const Tensor *counts;      /* which places count; NULL: all */
+} Sight;
+/* Of some layers. */
+typedef void FrontierVisit(void *context, int number, const Sight *sights);
 /* Goes on. So many of the samples, evenly spread, are shown with what the layers of these numbers do. */
 bool frontier_run(Frontier *frontier, const int *layers, int layer_count, int count, FrontierVisit *visit,
                   void *context);

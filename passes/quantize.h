@@ -11,9 +11,9 @@
 #include "passes/calibrate.h"
 #include "passes/observe.h"
 
-/* A value that is rounded to integers. */
+/* A value that layers multiply, or that is rounded to integers. */
 typedef struct Activation {
-  Value *value;
+  Value *value;     /* NULL: it is inside of its layer's node */
   int layer;        /* the first that reads it; that it is the result of, if none does */
   bool is_read;     /* by a layer */
   bool is_image;    /* then whatever reads it reads the integers, so that the floats are not stored */
@@ -28,14 +28,16 @@ typedef struct Activation {
 } Activation;
 
 /* A conv or gemm with constant weights of static shape, or, where weights alone can be narrow, a gather from
- * such, or, where weights go, a conv_transpose without groups. They are a matrix [rows, k]. */
+ * such, or, where weights go, a conv_transpose without groups or the product inside of a recurrence. They are
+ * a matrix [rows, k]. */
 typedef struct Layer {
   Node *node;
   int activation;     /* number of what it multiplies; -1: a gather multiplies nothing */
-  int64_t rows, k;    /* of a conv with groups: k of one group */
+  int64_t rows, k;    /* with groups: k of one group */
   int behind;         /* axes of the weights behind that of the rows, */
   int64_t inner;      /* and their elements */
   int64_t group_rows; /* rows of a group */
+  bool is_inner;      /* its product is inside of the node (InnerProduct) */
   bool is_conv;       /* or a conv_transpose, */
   bool is_transposed; /* then k columns meet what any of its results may be made of, most of it zeros */
   Window window;      /* of both */
@@ -87,8 +89,15 @@ void plan_note(Plan *plan, const char *format, ...) __attribute__((format(printf
 /* Of a product with constant weights: what its weights are, and nothing else. */
 Layer layer_of(Node *node);
 const Value *layer_constant(const Layer *layer);
+Value *layer_bias(const Layer *layer); /* NULL: it has none */
 /* Whether a constant with a number for each row can stand in for its bias; NULL: it has none. */
 bool layer_takes_bias(const Layer *layer, const Value *bias);
+/* What a layer multiplies and gives, and which places of that count; NULL: all. */
+typedef struct LayerValues {
+  Value *x, *y, *counts;
+} LayerValues;
+/* Of its node in any copy of the graph; those of a product inside of it are built behind it. */
+bool layer_values(Node *node, LayerValues *values);
 /* The axis of the weights that is that of the results' channels. */
 int layer_row_axis(const Layer *layer);
 /* [rows, k] of floats. */

@@ -108,13 +108,15 @@ Value *node_try(Node *node, const Type *shape) {
   return NULL;
 }
 
-void node_replace(Node *node, Value *by) {
-  Value *old = result(node, 0);
+void value_hand_over(Value *old, Value *by) {
   const char *name = old->name;
   value_replace(old, by);
+  if (!name || !by->def || by->name) return;
+  value_set_name(old, NULL); /* free for its heir */
+  value_set_name(by, name);
+}
+
+void node_replace(Node *node, Value *by) {
+  value_hand_over(result(node, 0), by);
   node_remove(node);
-  if (name && by->def && !by->name) {
-    old->name = NULL; /* free for its heir */
-    value_set_name(by, name);
-  }
 }

@@ -67,8 +67,9 @@ Value *build_permuted(Builder *builder, Value *value, const int64_t *perm);
 /* node_finish for a rewrite that may turn out not to type: result 0, or NULL, no Diag, and the node gone.
  * `shape` is what it must have; NULL: any. */
 Value *node_try(Node *node, const Type *shape);
-/* Uses of node's result 0, and it has no others, become uses of `by`, which inherits the name; the node goes.
- */
+/* All uses of `old` become uses of `by`, which inherits the name. */
+void value_hand_over(Value *old, Value *by);
+/* That of node's result 0, and the others have no uses; the node goes. */
 void node_replace(Node *node, Value *by);
 /* Removes every node whose results are unused, to the end of each chain. */
 bool graph_sweep(Graph *graph);

@@ -170,19 +170,18 @@ static Value *add_input(Student *s, Graph *graph, Knob knob, int rank, const int
   return graph_add_input(graph, name, type_static(graph->module, DTYPE_F32, rank, sizes));
 }
 
-static Value *add_shift(Student *s, int number, Value *y, int axis) {
+/* [rows], and so many axes of size 1 behind. */
+static Value *add_shift(Student *s, int number, Graph *graph, int64_t rows, int behind) {
   const Thinning *thinning = &s->pruner->layers[number];
-  int64_t sizes[MAX_RANK] = {y->type->dims[axis]->value}, rows = s->pruner->plan.layers[number].rows;
+  int64_t sizes[MAX_RANK] = {rows}, all = s->pruner->plan.layers[number].rows;
   double variance = 0;
-  for (int i = 1; i < y->type->rank - axis; i++) sizes[i] = 1;
-  for (int64_t r = 0; r < rows; r++) variance += thinning->y_variance[r] / (double)rows;
+  for (int i = 1; i <= behind; i++) sizes[i] = 1;
+  for (int64_t r = 0; r < all; r++) variance += thinning->y_variance[r] / (double)all;
   Knob knob = {.layer = number, .kind = KNOB_SHIFT, .unit = (float)sqrt(variance)};
-  Value *input = add_input(s, y->graph, knob, y->type->rank - axis, sizes);
-  Builder builder = builder_before(y->def->next);
-  return input ? build_binary(&builder, &op_add, y, input) : NULL;
+  return add_input(s, graph, knob, 1 + behind, sizes);
 }
 
-static bool add_weights(Student *s, int number, Node *node) {
+static Value *add_weights(Student *s, int number, Node *node) {
   const Value *w = operand(node, 1);
   const Data *data = value_data(w);
   int64_t sizes[MAX_RANK], count = type_static_count(w->type);
@@ -191,11 +190,10 @@ static bool add_weights(Student *s, int number, Node *node) {
   for (int64_t i = 0; i < count; i++) squares += pow(data_get(data, i), 2) / (double)count;
   Knob knob = {.layer = number, .geometry = layer_of(node), .unit = (float)sqrt(squares)};
   Value *input = add_input(s, node->graph, knob, w->type->rank, sizes);
-  if (!input) return false;
+  if (!input) return NULL;
   float *now = s->knobs[s->knob_count - 1].now.data;
   for (int64_t i = 0; i < count; i++) now[i] = (float)data_get(data, i);
-  operand_set(node, 1, input);
-  return node_reinfer(node);
+  return input;
 }
 
 /* All that use y use `by` instead, which was made of it. */
@@ -203,19 +201,31 @@ static void redirect(Use *const *uses, int count, Value *by) {
   for (int i = 0; i < count; i++) operand_set(uses[i]->node, (int)(uses[i] - uses[i]->node->operands), by);
 }
 
+/* What is added to y, along its channels' axis. */
+static bool shift(Student *s, int number, Value *y, int axis) {
+  int count = 0;
+  Use **uses = NEW_ARRAY(s->arena, Use *, value_use_count(y));
+  FOR_EACH_USE(use, y) uses[count++] = use;
+  Value *by = add_shift(s, number, y->graph, y->type->dims[axis]->value, y->type->rank - 1 - axis);
+  Builder builder = builder_before(y->def->next);
+  Value *shifted = by ? build_binary(&builder, &op_add, y, by) : NULL;
+  TRY(shifted);
+  redirect(uses, count, shifted);
+  return true;
+}
+
 static bool add_knobs(Student *s, Node *const *layers) {
   const Pruner *pruner = s->pruner;
   for (int i = 0; i < pruner->plan.layer_count; i++) {
-    const Layer *layer = &pruner->plan.layers[i];
-    Value *y = result(layers[i], 0);
-    int count = 0, axis = layer->is_conv ? layer->window.channel_axis : y->type->rank - 1;
-    Use **uses = NEW_ARRAY(s->arena, Use *, value_use_count(y));
-    FOR_EACH_USE(use, y) uses[count++] = use;
-    TRY(add_weights(s, i, layers[i]));
-    if (!pruner->layers[i].has_bias) continue;
-    Value *shifted = add_shift(s, i, y, axis);
-    TRY(shifted);
-    redirect(uses, count, shifted);
+    const Layer now = layer_of(layers[i]);
+    Node *node = layers[i];
+    Value *w = add_weights(s, i, node), *addend = NULL;
+    if (now.is_inner) addend = add_shift(s, i, node->graph, now.rows, 0);
+    Builder builder = builder_before(node);
+    TRY(w && (addend || !now.is_inner) && layer_rebuild(&builder, &node, w, addend));
+    Value *y = result(node, 0);
+    if (pruner->layers[i].has_bias && !now.is_inner)
+      TRY(shift(s, i, y, now.is_conv ? now.window.channel_axis : y->type->rank - 1));
   }
   return true;
 }

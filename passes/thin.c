@@ -157,7 +157,7 @@ bool pruner_look(Pruner *pruner) {
   for (int i = 0; i < plan->layer_count; i++) {
     const Layer *layer = &plan->layers[i];
     Thinning *thinning = &pruner->layers[i];
-    thinning->has_bias = layer_takes_bias(layer, operand(layer->node, 2));
+    thinning->has_bias = layer_takes_bias(layer, layer_bias(layer));
     thinning->x_variance = variances(arena, &look.x[i], thinning->has_bias);
     thinning->y_variance = variances(arena, &look.y[i], true);
     thinning->macs = (double)look.places[i] / count * (double)(layer->rows * layer->k);
@@ -318,7 +318,7 @@ static void take_weights(Pruner *pruner, int number) {
          sizeof *thinning->weights * (size_t)(layer->rows * layer->k));
   arena_free(own);
   if (!thinning->bias) thinning->bias = NEW_ARRAY(arena, double, layer->rows);
-  const Value *bias = operand(layer->node, 2);
+  const Value *bias = layer_bias(layer);
   for (int64_t row = 0; thinning->has_bias && row < layer->rows; row++)
     thinning->bias[row] = bias ? data_get(value_data(bias), row) : 0;
 }

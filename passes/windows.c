@@ -1,10 +1,11 @@
 /*
  * windows.c -- what the weights of a layer meet at each place where it has results: a row of k numbers.
  *
- * For a product of matrices these are the rows of x. For a convolution they are the elements under the
- * kernel, in the order of the weights, zeros where it lies over padding, for one group of channels. For a
- * conv_transpose they are the elements whose copies of the kernel reach the place, each where that of the
- * kernel is that lies on it, and zeros for the others: every result is a sum of some of k products.
+ * For a product of matrices these are the rows of x, or of a group's part of it. For a convolution they are
+ * the elements under the kernel, in the order of the weights, zeros where it lies over padding, for one group
+ * of channels. For a conv_transpose they are the elements whose copies of the kernel reach the place, each
+ * where that of the kernel is that lies on it, and zeros for the others: every result is a sum of some of k
+ * products.
  */
 #include "passes/quantize.h"
 
@@ -78,7 +79,7 @@ void windows_read(const Windows *windows, int64_t place, int64_t group, float *r
   const Window *w = &windows->layer->window;
   const float *x = windows->x->data;
   if (!layer->is_conv) {
-    memcpy(row, x + place * layer->k, sizeof *row * (size_t)layer->k);
+    memcpy(row, x + (place * layer_groups(layer) + group) * layer->k, sizeof *row * (size_t)layer->k);
     return;
   }
   int64_t batch, at[MAX_WINDOW], first = group * w->group_channels * stride_of(windows->x, w->channel_axis);

@@ -217,4 +217,14 @@ Reg *winograd_weight(Lower *lower, const Node *node, int index, int64_t tile, In
  * 1981, with its a). */
 void cubic_weights(Lower *lower, Reg *way, double a, Reg *weights[4]);
 
+/* ---- 10. Cells (rnn.c, rnn_inner.c) ---------------------------------------------------------------------
+ */
+
+/* Activation number `which` of a cell, an operator of one operand; and its factors, for a node of that. */
+const Op *cell_activation(const Node *node, int which);
+void cell_give_factors(const Node *node, int which, Node *to);
+/* Op.inner and Op.inner_add of all cells. */
+bool cell_inner(const Node *node, Builder *builder, InnerProduct *inner);
+bool cell_inner_add(const Node *node, Builder *builder, Value *addend, Value **operands);
+
 #endif

@@ -47,20 +47,28 @@ static Reg *gate_of(Lower *lower, const Cell *cell, int index, int gate, Index u
 
 static const char *const activation_names[] = {"f", "g", "h"};
 
+const Op *cell_activation(const Node *node, int which) {
+  const char *name = node_string(node, activation_names[which]);
+  return op_find(name, strlen(name));
+}
+
 static void give_factor(const Node *from, Node *to, const char *name, int which) {
   int count;
   const double *factors = node_floats(from, name, &count);
   if (which < count && op_attr_index(to->op, name) >= 0) node_set_float(to, name, factors[which]);
 }
 
+void cell_give_factors(const Node *node, int which, Node *to) {
+  give_factor(node, to, "alpha", which);
+  give_factor(node, to, "beta", which);
+}
+
 /* Activation number `which` of the node; they are unary operators whose meaning asks for no operand. */
 static Reg *activated(Lower *lower, const Cell *cell, int which, Reg *x) {
   const Node *node = cell->node;
-  const char *name = node_string(node, activation_names[which]);
-  const Op *op = op_find(name, strlen(name));
+  const Op *op = cell_activation(node, which);
   Node call = {.op = op, .graph = node->graph, .attrs = attrs_default(lower->module, op)};
-  give_factor(node, &call, "alpha", which);
-  give_factor(node, &call, "beta", which);
+  cell_give_factors(node, which, &call);
   double clip = node_float(node, "clip");
   if (clip > 0) {
     x = loop_binary(&lower->loops, LOOP_MAX, constant_like(lower, x, -clip), x);
@@ -475,7 +483,7 @@ static void cell_nest(Lower *lower, const Node *node) {
   .name = #NAME, .family = "rnn", .operands = NAME##_operands, .operand_count = COUNT_OF(NAME##_operands),   \
   .results = state_results, .attrs = NAME##_attrs, .attr_count = COUNT_OF(NAME##_attrs),                     \
   .infer = cell_infer, .simplify = cell_simplify, .axes = cell_axes, .result_axes = cell_result_axes,        \
-  .nest = cell_nest, .macs = cell_macs
+  .nest = cell_nest, .inner = cell_inner, .inner_add = cell_inner_add, .macs = cell_macs
 
 static const char *const state_results[] = {"y", "h", "c"};
 

@@ -6,6 +6,7 @@
 transposed: the weights that are left of transposed convolutions are those that least squares give for their zeros.
 threads:    distillation gives the same numbers on one processor and on all.
 retry:      where steps of the first rate only lead away, a third of it comes nearer.
+recurrent:  the recurrent weights of units that are left are those that least squares give for the states of the original network.
 """
 import argparse
 import os
@@ -103,6 +104,139 @@ def transposed(tenon, folder):
         np.testing.assert_allclose(b, bias + (flat(old) - want) @ windows.mean(0), atol=2e-4)
 
 
+# ---- recurrences ----
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def hard_sigmoid(x):
+    return np.clip(0.3 * x + 0.4, 0, 1)
+
+
+STEPS, BATCH, FEATURES, HIDDEN, TWINS = 12, 2, 3, 8, 3
+
+# name: ONNX's operator, its gates, directions, attributes, whether there are first states and lengths, the activation of gates
+RECURRENT = {
+    "lstm": ("LSTM", 4, ["forward", "reverse"], {}, True, True, sigmoid),
+    "gru": ("GRU", 3, ["forward", "reverse"], dict(linear_before_reset=0), True, True, sigmoid),
+    "gru, hard": ("GRU", 3, ["reverse"], dict(linear_before_reset=0, clip=0.75, activations=["HardSigmoid", "Tanh"], activation_alpha=[0.3], activation_beta=[0.4]),
+                  False, False, hard_sigmoid),
+    "gru, linear": ("GRU", 3, ["reverse", "forward"], dict(linear_before_reset=1), True, False, sigmoid),
+    "rnn": ("RNN", 1, ["forward"], {}, False, True, None),
+}
+
+
+def walk(kind, gates, attributes, gate, weights, x, lengths, reverse):
+    """What [rows, features] of a sequence makes of the state: of each step there is [gates], what its recurrent weights meet, for all gates, [gates, hidden]."""
+    w, r, bias, h = weights
+    c, met, clip = np.zeros(HIDDEN), [], attributes.get("clip", np.inf)
+    bound = lambda a: np.clip(a, -clip, clip)
+    for t in (range(lengths)[::-1] if reverse else range(lengths)):
+        xw, split = x[t] @ w.T + bias[:gates * HIDDEN], lambda a: np.split(a, gates)
+        seen, hr = [h] * gates, h @ r.T + bias[gates * HIDDEN:]
+        if kind == "LSTM":
+            i, o, f, g = split(xw + hr)
+            c = gate(f) * c + gate(i) * np.tanh(g)
+            new = gate(o) * np.tanh(c)
+        elif kind == "GRU":
+            (xz, xr, xh), (hz, hr, hh) = split(xw), split(hr)
+            z, reset = gate(bound(xz + hz)), gate(bound(xr + hr))
+            if not attributes["linear_before_reset"]:
+                seen[2] = reset * h
+                hh = seen[2] @ r[2 * HIDDEN:].T + bias[-HIDDEN:]
+            else:
+                hh = reset * hh
+            new = z * h + (1 - z) * np.tanh(bound(xh + hh))
+        else:
+            new = np.tanh(xw + hr)
+        met.append(seen)
+        h = new
+    return met
+
+
+def nearest(met, old, kept):
+    """Of what some weights [rows, k] give for met[places, k]: weights for the columns that are kept, [rows, kept], and what a bias adds."""
+    x, y = met[:, kept], met @ old.T
+    xc, yc = x - x.mean(0), y - y.mean(0)
+    xx = xc.T @ xc
+    stay = 0.01 * np.diag(xx).mean() * np.eye(len(xx))
+    new = np.linalg.solve(xx + stay, xc.T @ yc + stay @ old[:, kept].T).T
+    return new, y.mean(0) - new @ x.mean(0)
+
+
+def constant(graph, name):
+    """What constants and operators that move elements make."""
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            return numpy_helper.to_array(tensor)
+    node, = (node for node in graph.node if name in node.output)
+    x = [constant(graph, i) for i in node.input]
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {"Transpose": lambda: x[0].transpose(attributes.get("perm")), "Unsqueeze": lambda: np.expand_dims(x[0], tuple(x[1])),
+            "Reshape": lambda: x[0].reshape(x[1]), "Concat": lambda: np.concatenate(x, attributes.get("axis"))}[node.op_type]()
+
+
+def check_recurrent(tenon, folder, kind, gates, directions, attributes, has_state, has_lengths, gate):
+    """Some units are nearly twins of others. These, or those, go."""
+    random, samples, wide = np.random.default_rng(6), 40, gates * HIDDEN
+    weights, inits, outputs, nodes = {}, [], [], []
+    for direction in directions:
+        w, r, b = random.normal(size=(gates, HIDDEN, FEATURES)), random.normal(size=(gates, HIDDEN, HIDDEN)) / 2, random.normal(size=(2, gates, HIDDEN)) / 2
+        for a in (w.swapaxes(0, 1), r.swapaxes(0, 1), b.transpose(2, 0, 1)):
+            a[-TWINS:] = a[:TWINS]
+        w[:, -TWINS:] *= 1 + random.normal(size=(gates, TWINS, FEATURES)) / 500
+        h = random.normal(size=HIDDEN) / 2
+        h[-TWINS:] = h[:TWINS]
+        weights[direction] = [a.astype("f4") for a in (w.reshape(wide, FEATURES), r.reshape(wide, HIDDEN), b.reshape(2 * wide), h if has_state else 0 * h)]
+        w, r, b, h = weights[direction]
+        parts = {"w": w[None], "r": r[None], "b": b[None], "h": np.tile(h, (1, BATCH, 1)), "v": random.normal(size=(HIDDEN, 2)).astype("f4")}
+        inits += [numpy_helper.from_array(a, f"{direction}_{name}") for name, a in parts.items()]
+        inputs = ["x"] + [f"{direction}_{n}" for n in "wrb"] + ["lengths" if has_lengths else "", f"{direction}_h" if has_state else ""]
+        nodes += [helper.make_node(kind, inputs, [f"{direction}_a"], name=direction, direction=direction, hidden_size=HIDDEN, **attributes),
+                  helper.make_node("Squeeze", [f"{direction}_a", "one"], [f"{direction}_s"]),
+                  helper.make_node("MatMul", [f"{direction}_s", f"{direction}_v"], [f"{direction}_y"])]
+        outputs.append(helper.make_tensor_value_info(f"{direction}_y", TensorProto.FLOAT, (STEPS, BATCH, 2)))
+    inits.append(numpy_helper.from_array(np.array([1]), "one"))
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (STEPS, BATCH, FEATURES))]
+    data = {"x": random.normal(size=(samples, STEPS, BATCH, FEATURES)).astype("f4")}
+    if has_lengths:
+        given.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, (BATCH,)))
+        data["lengths"] = random.integers(1, STEPS + 1, (samples, BATCH)).astype("i4")
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", given, outputs, inits), opset_imports=[helper.make_opsetid("", 14)]), folder / "model.onnx")
+    np.savez(folder / "data.npz", **data)
+    command = [tenon, "compile", folder / "model.onnx", "--prune=channels:0.45", "--calib", folder / "data.npz", "--calib-samples", samples]
+    likeness = [float(re.search(r"outputs SQNR (\S+) dB", run(*command, "-o", folder / "small.so", *more))[1]) for more in ([], ["--no-refit"])]
+    assert likeness[0] > likeness[1] + 5, likeness
+    run(*command, "--emit", "onnx", "-o", folder / "small.onnx")
+    graph = onnx.load(folder / "small.onnx").graph
+    found = [node for node in graph.node if node.op_type == kind]
+    assert len(found) == len(directions), [node.op_type for node in graph.node]
+    for node in found:
+        direction = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "direction").decode()
+        old = [a.astype("f8") for a in weights[direction]]
+        new = [constant(graph, name)[0] for name in node.input[1:4]]
+        kept = [int(abs(old[0][:HIDDEN] - row).sum(1).argmin()) for row in new[0][:len(new[0]) // gates]]
+        assert HIDDEN - TWINS <= len(kept) < HIDDEN, kept
+        rows = [g * HIDDEN + k for g in range(gates) for k in kept]
+        np.testing.assert_allclose(new[0], old[0][rows], atol=2e-4)
+        ends = data["lengths"] if has_lengths else np.full((samples, BATCH), STEPS)
+        met = np.array([step for s in range(samples) for b in range(BATCH)
+                        for step in walk(kind, gates, attributes, gate, old, data["x"][s, :, b], ends[s, b], direction == "reverse")])
+        whole = [nearest(met[:, g], old[1][g * HIDDEN:][kept], kept) for g in range(gates)]
+        want, shift = (np.concatenate(parts) for parts in zip(*whole))
+        assert not np.allclose(want, old[1][rows][:, kept], atol=0.05), "nothing had to be made up for"
+        np.testing.assert_allclose(new[1], want, atol=5e-4)
+        both = lambda b: b[:len(b) // 2] + b[len(b) // 2:]
+        np.testing.assert_allclose(both(new[2]), both(old[2])[rows] + shift, atol=5e-4)
+
+
+def recurrent(tenon, folder):
+    for case in RECURRENT.values():
+        check_recurrent(tenon, folder, *case)
+
+
 # ---- distillation ----
 
 
@@ -151,7 +285,7 @@ def retry(tenon, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenon", default=TOP / "build/tenon")
-    parser.add_argument("cases", nargs="+", choices=["transposed", "threads", "retry"])
+    parser.add_argument("cases", nargs="+", choices=["transposed", "recurrent", "threads", "retry"])
     arguments = parser.parse_args()
     for case in arguments.cases:
         with tempfile.TemporaryDirectory() as folder:
