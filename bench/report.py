@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import re
+import subprocess
 
 COLUMNS = [  # title, width
     ("model", -19), ("thr", 3), ("tenon ms", 9), ("median", 9), ("ORT ms", 9), ("median", 9), ("ratio", 6), ("speed", 6), ("open", 6), ("GF/s", 6), ("ORT", 6), ("peak", 5), ("ORT", 5),
@@ -19,18 +20,14 @@ MARKDOWN_TITLES = [
 
 def machine():
     info = pathlib.Path("/proc/cpuinfo").read_text()
-    name = re.search(r"model name\s*:\s*(.*)", info)
-    return {"cpu": name.group(1) if name else platform.machine(), "cores": os.cpu_count(), "caches": caches(), "system": platform.platform(terse=True)}
+    said = [re.search(rf"^{key}\s*:\s*(.*)", info, re.MULTILINE) for key in ("model name", "cpu family", "model")]
+    return {"cpu": "{0}, family {1}, model {2}".format(*(part[1] for part in said)) if all(said) else platform.machine(), "cores": os.cpu_count(), "caches": caches(), "system": platform.platform(terse=True)}
 
 
 def caches():
-    """Such as "L1d 48K, L2 2048K, L3 245760K"."""
-    found = {}
-    for folder in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = ((folder / part).read_text().strip() for part in ("type", "level", "size"))
-        if kind != "Instruction":
-            found[f"L{level}{'d' if kind == 'Data' else ''}"] = size
-    return ", ".join(f"{name} {size}" for name, size in found.items())
+    """Those of a core, such as "L1d 48K, L2 2048K": virtual machines do not say what their share of L3 is."""
+    size = lambda name: int(subprocess.run(["getconf", name], capture_output=True, text=True).stdout or 0) // 1024
+    return f"L1d {size('LEVEL1_DCACHE_SIZE')}K, L2 {size('LEVEL2_CACHE_SIZE')}K"
 
 
 # ---- Numbers
