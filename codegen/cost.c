@@ -57,8 +57,7 @@ static bool estimate(const void *context, const Dim *symbol, int64_t *value) {
 /* 0 when it depends on what does not fit together. */
 int64_t size_estimate(const Node *node, const Dim *dim) {
   int64_t size = 0;
-  const Graph *whole = node->graph;
-  while (whole->owner) whole = whole->owner->graph;
+  const Graph *whole = graph_whole(node->graph);
   return dim && dim_eval_with(dim, estimate, whole, &size) && size > 0 ? size : 0;
 }
 

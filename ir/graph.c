@@ -149,6 +149,11 @@ int graph_count_nodes(const Graph *graph) {
   return count;
 }
 
+const Graph *graph_whole(const Graph *graph) {
+  while (graph->owner) graph = graph->owner->graph;
+  return graph;
+}
+
 /* ---- Uses ---- */
 
 static void use_link(Use *use, Value *value) {

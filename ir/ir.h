@@ -409,6 +409,8 @@ Value *graph_state(const Graph *graph, int index); /* the input */
 Value *graph_next_state(const Graph *graph, int index);
 int value_state(const Value *value); /* the number of the state that an input is; -1: it is none */
 int graph_count_nodes(const Graph *graph);
+/* That holds a region, through all that lie between; a graph that is no region is its own. */
+const Graph *graph_whole(const Graph *graph);
 /* It has values whose sizes or forms are known only when it runs: it, or an input, or a graph that holds it.
  */
 bool graph_is_dynamic(const Graph *graph);

@@ -47,8 +47,7 @@ bool node_must_stay(const Node *node) {
   if (node_is(node, &op_require)) return true;
   if (op_attr_index(node->op, "symbols") < 0) return false;
   const Dim *const *symbols = node_dims(node, "symbols", &count);
-  const Graph *whole = node->graph;
-  while (whole->owner) whole = whole->owner->graph;
+  const Graph *whole = graph_whole(node->graph);
   for (int i = 0; i < count; i++)
     if (graph_mentions(whole, symbols[i], node)) return true;
   return false;
