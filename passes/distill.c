@@ -69,9 +69,8 @@ static bool judge(Walk *walk, double *distance) {
   for (int b = 0; b < batches; b++) {
     double part;
     for (int k = 0; k < s->batch; k++) walk->batch[k] = (Mixture){.a = walk->apart[b * s->batch + k]};
-    TRY(student_run(s, walk->batch, &part));
+    TRY(student_judge(s, walk->batch, &part));
     *distance += part / batches;
-    student_forget(s);
   }
   return true;
 }

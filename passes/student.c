@@ -276,13 +276,10 @@ static Value *square_distance(Builder *b, const End *end, Value *target, int bat
                 1 / ((end->squares > 0 ? end->squares : 1) * batch));
 }
 
-/* The graph gives the distance and the gradients of all knobs, nothing else. */
-static bool build_learner(Student *s, Graph *graph) {
+/* The graph gives the distance, nothing else. Its inputs become more by the targets. */
+static bool build_distance(Student *s, Graph *graph) {
   Builder builder = builder_at_end(graph);
-  Value *distance = NULL, **values = NEW_ARRAY(s->arena, Value *, s->knob_count + 1);
-  const char **names = NEW_ARRAY(s->arena, const char *, s->knob_count + 1);
-  Value **knobs = arena_copy(s->arena, graph->inputs + graph->input_count - s->knob_count,
-                             sizeof(Value *) * (size_t)s->knob_count);
+  Value *distance = NULL;
   find_ends(s, graph);
   for (int e = 0; e < s->end_count; e++) {
     const End *end = &s->ends[e];
@@ -293,10 +290,25 @@ static bool build_learner(Student *s, Graph *graph) {
                       : square_distance(&builder, end, target, s->batch);
     distance = e ? binary(&builder, &op_add, distance, more) : more;
   }
-  TRY(distance && build_gradients(&builder, distance, s->knob_count, knobs, knobs, values + 1));
-  values[0] = distance;
+  return distance && graph_set_outputs(graph, 1, &distance, (const char *[]){"distance"});
+}
+
+/* And the gradients of all knobs. */
+static bool add_gradients(Student *s, Graph *graph) {
+  Builder builder = builder_before(graph->last);
+  Value **values = NEW_ARRAY(s->arena, Value *, s->knob_count + 1),
+        **knobs = graph->inputs + graph->input_count - s->end_count - s->knob_count;
+  const char **names = NEW_ARRAY(s->arena, const char *, s->knob_count + 1);
+  values[0] = graph_output(graph, 0);
   for (int i = 0; i <= s->knob_count; i++) names[i] = arena_printf(graph->module->arena, "gradient %d", i);
-  return graph_set_outputs(graph, s->knob_count + 1, values, names);
+  return build_gradients(&builder, values[0], s->knob_count, knobs, knobs, values + 1) &&
+         graph_set_outputs(graph, s->knob_count + 1, values, names);
+}
+
+/* The learner, before it has gradients; Diags go where its own go. */
+static void copy_to_judge(Student *s) {
+  observer_copy(&s->judge, s->learner.copy, s->learner.options);
+  s->judge.module = s->learner.module;
 }
 
 /* False when something on the way has no gradient: the Diags are in the copy. */
@@ -309,27 +321,43 @@ static bool open_learner(Student *s) {
   pruner_find(s->pruner, copy, layers);
   TRY(pruner_apply(s->pruner, copy, layers) && graph_batch(copy, s->batch));
   s->knobs = NEW_ARRAY(s->arena, Knob, 2 * plan->layer_count);
-  TRY(add_knobs(s, layers) && build_learner(s, copy));
+  TRY(add_knobs(s, layers) && build_distance(s, copy));
+  copy_to_judge(s);
+  TRY(add_gradients(s, copy));
   Tensor *inputs = NEW_ARRAY(s->arena, Tensor, copy->input_count);
   memcpy(inputs, s->inputs, sizeof *inputs * (size_t)samples_of(s)->input_count);
   s->inputs = inputs;
   s->outputs = NEW_ARRAY(s->arena, Tensor, s->knob_count + 1);
+  TRY(observer_build(&s->judge, NULL, 0)); /* first: the learner has their constants, and drops them */
   TRY(observer_build(&s->learner, NULL, 0));
+  observer_spread(&s->judge);
   observer_spread(&s->learner);
   return true;
 }
 
 /* ---- runs ---- */
 
-bool student_run(Student *s, const Mixture *mixtures, double *distance) {
+/* outputs: as many as the observer has; the first is the distance. */
+static bool run(Student *s, Observer *observer, const Mixture *mixtures, Tensor *outputs, double *distance) {
   int given = samples_of(s)->input_count;
   TRY(load(s, mixtures) && observer_run(&s->teacher, s->inputs, s->shown));
   for (int i = 0; i < s->knob_count; i++) s->inputs[given + i] = s->knobs[i].now;
   for (int e = 0; e < s->end_count; e++) s->inputs[given + s->knob_count + e] = s->shown[s->output_count + e];
-  bool ok = observer_run(&s->learner, s->inputs, s->outputs);
+  bool ok = observer_run(observer, s->inputs, outputs);
   seen_free(s->shown, s->output_count + s->end_count);
-  if (ok) *distance = *(const float *)s->outputs[0].data;
+  if (ok) *distance = *(const float *)outputs[0].data;
   return ok;
+}
+
+bool student_judge(Student *s, const Mixture *mixtures, double *distance) {
+  Tensor output;
+  TRY(run(s, &s->judge, mixtures, &output, distance));
+  tensor_free(&output);
+  return true;
+}
+
+bool student_run(Student *s, const Mixture *mixtures, double *distance) {
+  return run(s, &s->learner, mixtures, s->outputs, distance);
 }
 
 const float *student_gradient(const Student *s, int knob) {
@@ -361,8 +389,12 @@ static bool find_squares(Student *s) {
 
 /* ---- opening, closing ---- */
 
-static const char *last_diag(const Observer *observer) {
-  const Diag *diag = observer->copy ? observer->copy->module->diags : NULL;
+static const Diag *diag_of(const Observer *observer) {
+  return observer->copy ? observer->copy->module->diags : NULL;
+}
+
+static const char *why_none(const Student *s) {
+  const Diag *diag = diag_of(&s->learner) ? diag_of(&s->learner) : diag_of(&s->judge);
   return diag ? diag->text : "there is no gradient";
 }
 
@@ -380,7 +412,7 @@ bool student_open(Student *s, Pruner *pruner, int batch, const char **why) {
   *why = s->end_count == 0 ? "no output is f32" : NULL;
   if (*why) return true;
   TRY(find_squares(s));
-  if (!open_learner(s)) *why = arena_printf(graph->module->arena, "%s", last_diag(&s->learner));
+  if (!open_learner(s)) *why = arena_printf(graph->module->arena, "%s", why_none(s));
   diags_take_back(graph->module, last);
   return true;
 }
@@ -389,6 +421,7 @@ void student_close(Student *s) {
   for (int i = 0; i < samples_of(s)->input_count; i++) tensor_free(&s->inputs[i]);
   for (int i = 0; i < s->knob_count; i++) tensor_free(&s->knobs[i].now);
   observer_close(&s->teacher);
+  observer_close(&s->judge);
   observer_close(&s->learner);
   arena_free(s->arena);
 }

@@ -2,7 +2,8 @@
  * student.h -- the graph that distillation turns; private to passes/.
  *
  * A copy of the pruned graph that has weights and shifts of layers, the *knobs*, for inputs, and gives the
- * distance of its outputs to the original's, and the gradients of that.
+ * distance of its outputs to the original's, and the gradients of that; and another that gives the distance
+ * alone, a third of the work.
  */
 #ifndef TENON_PASSES_STUDENT_H
 #define TENON_PASSES_STUDENT_H
@@ -33,14 +34,15 @@ typedef struct Student {
   Pruner *pruner;
   Arena *arena;
   int batch;                 /* samples of a run */
-  Observer teacher, learner; /* the original, the student itself */
+  Observer teacher, learner; /* the original, the student itself, */
+  Observer judge;            /* and without gradients: only forward */
   int output_count;          /* of the original */
   End *ends;
   int end_count;
   Knob *knobs;
   int knob_count;
-  Tensor *inputs, *outputs; /* of the learner: those of the graph, which belong to the student, knobs,
-                               targets; distance, gradients */
+  Tensor *inputs, *outputs; /* of the learner, inputs of the judge, too: those of the graph, which belong to
+                               the student, knobs, targets; distance, gradients */
   Tensor *shown;            /* of the teacher: outputs, ends */
 } Student;
 
@@ -54,8 +56,9 @@ typedef struct Mixture {
  * something on the way has no gradient. False with a Diag when something went wrong. Close it in any case. */
 bool student_open(Student *student, Pruner *pruner, int batch, const char **why);
 void student_close(Student *student);
-/* mixtures[batch] -> their distance, in the mean. Then student_gradient reads its gradients, and
- * student_forget frees them. */
+/* mixtures[batch] -> their distance, in the mean. */
+bool student_judge(Student *student, const Mixture *mixtures, double *distance);
+/* The same with its gradients: student_gradient reads them, and student_forget frees them. */
 bool student_run(Student *student, const Mixture *mixtures, double *distance);
 const float *student_gradient(const Student *student, int knob);
 void student_forget(Student *student);
