@@ -14,7 +14,9 @@ bool pair_open(Pair *pair, Plan *plan) {
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
   pair->b = NEW_ARRAY(arena, Tensor, pair->count);
   observer_copy(&pair->planned, plan->graph, plan->options);
-  return plan->apply(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
+  Graph *copy = pair->planned.copy;
+  return diags_pass_on(copy->module, plan->graph->module, plan->apply(plan, copy)) &&
+         observer_build(&pair->planned, NULL, 0);
 }
 
 bool pair_run(Pair *pair, int sample) {

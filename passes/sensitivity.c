@@ -32,7 +32,8 @@ static bool open_errors(Sensitivity *s) {
   Value **errors = NEW_ARRAY(arena, Value *, plan->layer_count),
         **values = NEW_ARRAY(arena, Value *, plan->layer_count);
   observer_copy(&s->errors, plan->graph, plan->options);
-  TRY(plan_build_errors(plan, s->errors.copy, errors));
+  TRY(diags_pass_on(s->errors.copy->module, plan->graph->module,
+                    plan_build_errors(plan, s->errors.copy, errors)));
   for (int i = 0; i < plan->layer_count; i++) {
     if (!errors[i]) continue;
     values[s->count] = errors[i];
