@@ -32,9 +32,13 @@ static int inner_groups(const Node *node) {
   return node->op->inner && node->op->inner(node, NULL, &inner) ? inner.groups : 0;
 }
 
+/* Whether tables of it need nothing of what reads their rows. */
+static bool has_tables(Precision precision) {
+  return precision == PRECISION_BF16 || precision == PRECISION_W8 || precision == PRECISION_W4;
+}
+
 static bool is_layer(const Plan *plan, const Node *node) {
-  Precision precision = plan_precision(plan);
-  if (is_lookup(node)) return precision == PRECISION_W8 || precision == PRECISION_W4;
+  if (is_lookup(node)) return has_tables(plan_precision(plan));
   bool is_pruned =
       !plan->quantization && (inner_groups(node) || (is_transposed(node) && node_int(node, "group") == 1));
   if (!(is_pruned || is_product(node)) || result(node, 0)->type->dtype != DTYPE_F32) return false;

@@ -1,8 +1,8 @@
 /*
  * quantize.c -- products of floats become products of narrower numbers, as far as that is worth it.
  *
- * Before: conv, gemm and matmul of floats with constant weights, for weights alone also gathers from such.
- * After: the same on what a table says of each precision (schemes). With int8 their operands are
+ * Before: conv, gemm and matmul of floats with constant weights; where x stays in floats also gathers from
+ * such. After: the same on what a table says of each precision (schemes). With int8 their operands are
  * dequantize(quantize(x)) and dequantize(constant), which `integers` makes integer products of: x is u8 with
  * one step and zero point, found by running the graph on samples (calibrate.c); weights are i8 with a step
  * per channel of the result; a constant bias is i32 in units of both steps, and takes in the mean error of
@@ -277,7 +277,8 @@ static const Narrow *narrow_activation(Application *a, int index, Precision prec
   return narrow;
 }
 
-/* A gather from other rows, or a product of other operands, not finished; NULL with a Diag. */
+/* A gather from other rows, which may be of narrow floats, or a product of other operands, not finished; NULL
+ * with a Diag. */
 static Node *narrow_node(Application *a, const Layer *layer, Node *old) {
   const Scheme *scheme = &schemes[layer->row->precision];
   Builder builder = builder_before(old);
@@ -293,15 +294,23 @@ static Node *narrow_node(Application *a, const Layer *layer, Node *old) {
   return node;
 }
 
+/* What it gives, in the floats of before; NULL with a Diag. */
+static Value *narrow_result(Application *a, const Layer *layer, Node *old) {
+  Node *node = narrow_node(a, layer, old);
+  Builder builder = builder_before(old);
+  return node && node_finish(node) ? build_cast(&builder, result(node, 0), result(old, 0)->type->dtype)
+                                   : NULL;
+}
+
 static bool narrow_layer(Application *a, int index) {
   const Plan *plan = a->plan;
-  Node *old = a->layers[index], *node = narrow_node(a, &plan->layers[index], old);
-  Value *before = result(old, 0);
-  TRY(node && node_finish(node));
+  Node *old = a->layers[index];
+  Value *before = result(old, 0), *after = narrow_result(a, &plan->layers[index], old);
+  TRY(after);
   for (int i = 0; i < plan->activation_count; i++)
-    if (a->activations[i] == before) a->activations[i] = result(node, 0);
-  a->layers[index] = node;
-  node_replace(old, result(node, 0));
+    if (a->activations[i] == before) a->activations[i] = after;
+  a->layers[index] = after->def;
+  node_replace(old, after);
   return true;
 }
 
@@ -325,10 +334,11 @@ bool plan_build_errors(const Plan *plan, Graph *graph, Value **errors) {
   for (int i = 0; i < plan->layer_count; i++) {
     errors[i] = NULL;
     if (plan->layers[i].row->precision == PRECISION_F32) continue;
-    Node *old = a.layers[i], *narrow = narrow_node(&a, &plan->layers[i], old);
-    TRY(narrow && node_finish(narrow));
+    Node *old = a.layers[i];
+    Value *narrow = narrow_result(&a, &plan->layers[i], old);
+    TRY(narrow);
     Builder builder = builder_before(old->next);
-    errors[i] = build_binary(&builder, &op_sub, result(narrow, 0), result(old, 0));
+    errors[i] = build_binary(&builder, &op_sub, narrow, result(old, 0));
     TRY(errors[i]);
   }
   return true;

@@ -27,9 +27,9 @@ typedef struct Activation {
   float *absmax; /* [channels] */
 } Activation;
 
-/* A conv or gemm with constant weights of static shape, or, where weights alone can be narrow, a gather from
- * such, or, where weights go, a conv_transpose without groups or the product inside of a recurrence. They are
- * a matrix [rows, k]. */
+/* A conv or gemm with constant weights of static shape, or, where x stays in floats, a gather from such, or,
+ * where weights go, a conv_transpose without groups or the product inside of a recurrence. They are a matrix
+ * [rows, k]. */
 typedef struct Layer {
   Node *node;
   int activation;     /* number of what it multiplies; -1: a gather multiplies nothing */
