@@ -3,6 +3,7 @@
  * what a pass computes is what ships.
  */
 #include "codegen/library.h"
+#include "codegen/program.h"
 #include "codegen/schedule.h"
 #include "runtime/tenon.h"
 
@@ -69,6 +70,17 @@ static void take_times(Runnable *runnable) {
     double seconds = 1e-9 * (double)runnable->nanoseconds[i], *least = &runnable->times[i].measured;
     if (*least == 0 || seconds < *least) *least = seconds;
   }
+}
+
+static int predict(void *context, const Graph *graph, const KernelTime **times) {
+  const Target *target = context;
+  KernelTime *all = NEW_ARRAY(graph->module->arena, KernelTime, graph_count_nodes(graph));
+  int count = 0;
+  FOR_EACH_NODE(node, graph)
+  if (program_is_step(node))
+    all[count++] = (KernelTime){.node = node, .predicted = kernel_seconds(node, target)};
+  *times = all;
+  return count;
 }
 
 static int runnable_times(Runnable *runnable, const KernelTime **times) {
@@ -164,8 +176,13 @@ static Runnable *runnable_open(void *context, Graph *graph) {
 }
 
 Executor codegen_executor(const Target *target) {
-  return (Executor){runnable_open,   runnable_run,   runnable_times,
-                    runnable_spread, runnable_close, (void *)(uintptr_t)target};
+  return (Executor){.open = runnable_open,
+                    .run = runnable_run,
+                    .times = runnable_times,
+                    .predict = predict,
+                    .spread = runnable_spread,
+                    .close = runnable_close,
+                    .context = (void *)(uintptr_t)target};
 }
 
 bool codegen_execute(const Target *target, Graph *graph, const Tensor *inputs, Tensor *outputs) {

@@ -45,6 +45,10 @@ bool program_is_start(const Node *node) {
   return node_is(node, &op_kernel) && node_string_is(node, "memory", "state");
 }
 
+bool program_is_step(const Node *node) {
+  return is_kernel_node(node) && !kernel_is_in_place(node) && !program_is_start(node);
+}
+
 /* The value in whose memory this one lies. */
 static const Value *root_of(const Build *build, const Value *value) {
   return value_place(build->places, value).root;
@@ -675,7 +679,7 @@ static void number_values(Build *build) {
 static bool add_steps(Build *build, const Graph *graph, bool starts) {
   int errors = build->module->error_count;
   FOR_EACH_NODE(node, graph)
-  if (is_kernel_node(node) && !kernel_is_in_place(node) && program_is_start(node) == starts)
+  if (starts ? program_is_start(node) && !kernel_is_in_place(node) : program_is_step(node))
     add_step(build, node);
   return build->module->error_count == errors;
 }

@@ -138,6 +138,7 @@ const Location *program_location(const Program *program, const Value *value);
 /* Whether the dim follows from the sizes of the inputs. */
 bool program_knows(const Program *program, const Dim *dim);
 bool program_is_start(const Node *node); /* a kernel that fills the state, once */
+bool program_is_step(const Node *node);  /* a kernel of each run */
 /* The kernel's text with params named by position, so that equal code prints equally. They keep these names.
  */
 const char *kernel_neutral_text(Kernel *kernel);

@@ -70,6 +70,8 @@ typedef struct Executor {
   bool (*run)(Runnable *runnable, const Tensor *inputs, Tensor *outputs);
   /* One per kernel of a run, in order; they live as long as the graph's module. Returns their number. */
   int (*times)(Runnable *runnable, const KernelTime **times);
+  /* The same of a graph that is ready to be compiled, as far as it can be said without: none is measured. */
+  int (*predict)(void *context, const Graph *graph, const KernelTime **times);
   /* Further runs use all processors, and `measured` is not of one any more; results are the same. */
   void (*spread)(Runnable *runnable);
   void (*close)(Runnable *runnable); /* NULL is fine */

@@ -8,15 +8,17 @@
 
 /* ---- side by side ---- */
 
+static bool apply_to(const Plan *plan, Graph *copy) {
+  return diags_pass_on(copy->module, plan->graph->module, plan->apply(plan, copy));
+}
+
 bool pair_open(Pair *pair, Plan *plan) {
   Arena *arena = plan->graph->module->arena;
   *pair = (Pair){.plan = plan, .original = &plan->original, .count = plan->graph->output_count};
   pair->a = NEW_ARRAY(arena, Tensor, pair->count);
   pair->b = NEW_ARRAY(arena, Tensor, pair->count);
   observer_copy(&pair->planned, plan->graph, plan->options);
-  Graph *copy = pair->planned.copy;
-  return diags_pass_on(copy->module, plan->graph->module, plan->apply(plan, copy)) &&
-         observer_build(&pair->planned, NULL, 0);
+  return apply_to(plan, pair->planned.copy) && observer_build(&pair->planned, NULL, 0);
 }
 
 bool pair_run(Pair *pair, int sample) {
@@ -63,10 +65,8 @@ static bool takes_times(const LedgerRow *row, bool after) {
   return !after || !row->reason;
 }
 
-static void take_times(Plan *plan, Observer *observer, bool after) {
-  const KernelTime *times;
+static void take_times(Plan *plan, const KernelTime *times, int count, bool after) {
   LedgerRow *total = &plan->ledger->total;
-  int count = observer_times(observer, &times);
   for (int i = -1; i < plan->layer_count; i++) {
     LedgerRow *row = i < 0 ? total : plan->layers[i].row;
     if (after && takes_times(row, after)) row->predicted_after = row->measured_after = 0;
@@ -78,6 +78,27 @@ static void take_times(Plan *plan, Observer *observer, bool after) {
     add_time(total, &times[i], after);
     if (row && takes_times(row, after)) add_time(row, &times[i], after);
   }
+}
+
+static void take_observed(Plan *plan, Observer *observer, bool after) {
+  const KernelTime *times = NULL;
+  int count = observer_times(observer, &times);
+  take_times(plan, times, count, after);
+}
+
+bool plan_estimate(Plan *plan) {
+  Observer planned;
+  const KernelTime *times = NULL;
+  int count = 0;
+  observer_copy(&planned, plan->graph, plan->options);
+  plan_report(plan, "predicting times", 0, 1);
+  bool ok = apply_to(plan, planned.copy) && observer_predict(&planned, &times, &count);
+  if (ok) {
+    take_observed(plan, &plan->original, false);
+    take_times(plan, times, count, true);
+  }
+  observer_close(&planned);
+  return ok;
 }
 
 static int64_t data_size(const Data *data) {
@@ -118,8 +139,8 @@ bool plan_predict(Plan *plan) {
     pair_forget(&pair);
   }
   if (ok) {
-    take_times(plan, pair.original, false);
-    take_times(plan, &pair.planned, true);
+    take_observed(plan, pair.original, false);
+    take_observed(plan, &pair.planned, true);
     take_bytes(plan, &pair.planned);
     plan->ledger->total.bytes_before = constant_bytes(pair.original->copy);
     plan->ledger->total.bytes_after = constant_bytes(pair.planned.copy);

@@ -91,6 +91,13 @@ bool observer_build(Observer *observer, Value *const *values, int count) {
   return pass_on(observer, build(observer, observer->copy->output_count, values, count));
 }
 
+bool observer_predict(Observer *observer, const KernelTime **times, int *count) {
+  const Executor *executor = &observer->options->executor;
+  TRY(pass_on(observer, optimise(observer->copy, observer->options)));
+  *count = executor->predict ? executor->predict(executor->context, observer->copy, times) : 0;
+  return true;
+}
+
 bool observer_build_values(Observer *observer, Value *const *values, int count) {
   observer->output_count = 0;
   return pass_on(observer, build(observer, 0, values, count));

@@ -22,7 +22,9 @@ void observer_copy(Observer *observer, const Graph *graph, const PassOptions *op
 /* Makes `values` of the copy outputs, too, optimises it by the default pipeline without quantization, and
  * compiles it. False with a Diag. */
 bool observer_build(Observer *observer, Value *const *values, int count);
-/* The same with `values` in place of the outputs: what these do not need is not computed. */
+/* The same without compiling: there is nothing to run, but times are predicted. */
+bool observer_predict(Observer *observer, const KernelTime **times, int *count);
+/* As observer_build, with `values` in place of the outputs: what these do not need is not computed. */
 bool observer_build_values(Observer *observer, Value *const *values, int count);
 /* observer_copy and observer_build, with values of the graph itself. */
 bool observer_open(Observer *observer, const Graph *graph, const PassOptions *options, Value *const *values,

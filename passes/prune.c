@@ -211,12 +211,17 @@ static bool time_zeros(Pruner *pruner) {
   return ok;
 }
 
-/* Layers that are no faster for their zeros are to keep all weights, and their rows the times of both.
- * *any: whether there are some. */
+/* Whether layers that are no faster for their zeros are to keep all weights. */
+static bool minds_time(const Pruner *pruner) {
+  const PassOptions *options = pruner->plan.options;
+  return !pruner->ties && !options->portable && options->target;
+}
+
+/* They are, and their rows get the times of both. *any: whether there are some. */
 static bool refuse_slow(Pruner *pruner, bool *any) {
   const Plan *plan = &pruner->plan;
   *any = false;
-  if (pruner->ties || plan->options->portable || !plan->options->target) return true;
+  if (!minds_time(pruner)) return true;
   bool *slow = NEW_ARRAY(plan->graph->module->arena, bool, plan->layer_count);
   *any = find_slow(pruner, slow);
   if (!*any) return true;
@@ -265,15 +270,48 @@ static bool choose_by_loss(Pruner *pruner) {
       100 * pruning->share, 100 * all, 100 * least, 100 * ledger->max_drop);
 }
 
-/* Zeros in all layers, without making up for them: that is enough to see which are slow. */
-static bool try_zeros(Pruner *pruner) {
-  bool any;
-  if (pruner->ties) return true;
-  weights_choose(pruner, pruner->pruning->share);
-  return pruner_thin(pruner, false) && plan_predict(&pruner->plan) && refuse_slow(pruner, &any);
+/* Layers keep all weights as long as there are some whose zeros make them no faster: others lose more then,
+ * or fewer. shares[layers]: of zeros that those were to have. */
+static bool find_refused(Pruner *pruner, double *shares) {
+  Plan *plan = &pruner->plan;
+  bool *slow = NEW_ARRAY(plan->graph->module->arena, bool, plan->layer_count), any = true;
+  while (any) {
+    weights_choose(pruner, pruner->pruning->share);
+    TRY(pruner_thin(pruner, false));
+    TRY(plan->ledger->times_decide ? plan_predict(plan) : plan_estimate(plan));
+    any = find_slow(pruner, slow);
+    for (int i = 0; i < plan->layer_count; i++) {
+      if (!slow[i]) continue;
+      shares[i] = pruner->layers[i].share;
+      plan->layers[i].row->reason = "not faster";
+    }
+  }
+  return true;
 }
 
-/* Where the fit has left other zeros than the trial, a layer can turn out to be slow after all. */
+/* The rows of such layers get the times that they would have. */
+static bool time_refused(Pruner *pruner, const double *shares) {
+  const Plan *plan = &pruner->plan;
+  bool any = false;
+  for (int i = 0; i < plan->layer_count; i++) {
+    if (shares[i] == 0) continue;
+    any = true;
+    pruner->layers[i].share = shares[i];
+    plan->layers[i].row->reason = NULL;
+  }
+  if (any) TRY(pruner_thin(pruner, false) && time_zeros(pruner));
+  for (int i = 0; i < plan->layer_count; i++)
+    if (shares[i] > 0) plan->layers[i].row->reason = "not faster";
+  return true;
+}
+
+/* Zeros in all layers, without making up for them: that is enough to see which are slow. */
+static bool try_zeros(Pruner *pruner) {
+  double *shares = NEW_ARRAY(pruner->plan.graph->module->arena, double, pruner->plan.layer_count);
+  return !minds_time(pruner) || (find_refused(pruner, shares) && time_refused(pruner, shares));
+}
+
+/* The fit leaves as many zeros as the trial, but others: a layer can turn out to be slow after all. */
 static bool judge(Pruner *pruner) {
   Plan *plan = &pruner->plan;
   bool again = true;

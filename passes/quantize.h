@@ -154,6 +154,8 @@ bool pair_run(Pair *pair, int sample);
 void pair_forget(Pair *pair);
 /* Fills in times and bytes of the rows and the total. */
 bool plan_predict(Plan *plan);
+/* Predicted times alone, without compiling what is planned. */
+bool plan_estimate(Plan *plan);
 
 /* ---- likeness.c ---- */
 
