@@ -19,6 +19,7 @@ enum { LARGEST_BATCH = 32, SMALLEST_BATCH = 8, FEWEST_BATCHES = 128 };
 /* What Adam knows of a knob. */
 typedef struct Walker {
   float *mean, *square, *best;
+  float *x; /* [groups * columns]: what weights beside a shift meet, in the mean; NULL: there is no shift */
 } Walker;
 
 typedef struct Walk {
@@ -30,6 +31,7 @@ typedef struct Walk {
   int walked, judged, mixes;
   uint64_t random;
   int64_t steps, last_step;
+  float *before, *centred; /* [numbers of the largest knob] */
 } Walk;
 
 static double next_random(uint64_t *state) {
@@ -38,6 +40,37 @@ static double next_random(uint64_t *state) {
 }
 
 /* ---- steps ---- */
+
+/*
+ * What a weight meets is rarely 0 in the mean, behind ReLU never, and so steps of a row's weights add up to a
+ * shift of its result, for which there is a knob. They are centred (Schraudolph 1998, Centering Neural
+ * Network Gradient Factors): a gradient is taken less that of the shift by the mean, and of what a step
+ * shifts the shift takes back that at the mean.
+ */
+
+/* centred[i] = weights[i] - shift[row of i] * mean of what i meets */
+static void centre(const Knob *knob, const float *x, const float *weights, const float *shift,
+                   float *centred) {
+  const Layer *now = &knob->geometry;
+  int64_t columns = knob->kept.column_count, i = 0;
+  for (int64_t block = 0; block < columns; block += now->inner)
+    for (int64_t row = 0; row < now->rows; row++) {
+      const float *met = x + row / now->group_rows * columns + block;
+      for (int64_t c = 0; c < now->inner; c++, i++) centred[i] = weights[i] - shift[row] * met[c];
+    }
+}
+
+/* shift[row of i] -= (now[i] - before[i]) * mean of what i meets */
+static void take_back(const Knob *knob, const float *x, const float *before, float *shift) {
+  const Layer *now = &knob->geometry;
+  const float *weights = knob->now.data;
+  int64_t columns = knob->kept.column_count, i = 0;
+  for (int64_t block = 0; block < columns; block += now->inner)
+    for (int64_t row = 0; row < now->rows; row++) {
+      const float *met = x + row / now->group_rows * columns + block;
+      for (int64_t c = 0; c < now->inner; c++, i++) shift[row] -= (weights[i] - before[i]) * met[c];
+    }
+}
 
 static void step_knob(const Walk *walk, const Knob *knob, Walker *w, const float *gradient, double rate) {
   const float keep_mean = 0.9f, keep_square = 0.999f, least = 1e-8f;
@@ -53,12 +86,27 @@ static void step_knob(const Walk *walk, const Knob *knob, Walker *w, const float
   }
 }
 
-static void step(Walk *walk, double rate) {
+/* Weights, and the shift behind them. */
+static void step_centred(Walk *walk, int number, double rate) {
+  const Student *s = walk->student;
+  const Knob *knob = &s->knobs[number];
+  Walker *w = &walk->walkers[number];
+  memcpy(walk->before, knob->now.data, sizeof(float) * (size_t)knob_size(knob));
+  centre(knob, w->x, student_gradient(s, number), student_gradient(s, number + 1), walk->centred);
+  step_knob(walk, knob, w, walk->centred, rate);
+  take_back(knob, w->x, walk->before, s->knobs[number + 1].now.data);
+}
+
+static void step(Walk *walk, double longest) {
   walk->steps++;
-  double share = (double)walk->steps / (double)walk->last_step;
-  for (int i = 0; i < walk->student->knob_count; i++)
-    step_knob(walk, &walk->student->knobs[i], &walk->walkers[i], student_gradient(walk->student, i),
-              rate * 0.5 * (1 + cos(M_PI * share)));
+  const Student *s = walk->student;
+  double share = (double)walk->steps / (double)walk->last_step,
+         rate = longest * 0.5 * (1 + cos(M_PI * share));
+  for (int i = 0; i < s->knob_count; i++)
+    if (walk->walkers[i].x)
+      step_centred(walk, i, rate);
+    else
+      step_knob(walk, &s->knobs[i], &walk->walkers[i], student_gradient(s, i), rate);
 }
 
 /* The mean distance over the samples that are kept apart. */
@@ -122,6 +170,24 @@ static bool has_floats_only(const Graph *graph) {
   return only;
 }
 
+/* What a knob's weights meet in the original, in the mean; NULL: no shift stands behind it. */
+static float *find_means(const Student *s, int number) {
+  const Knob *knob = &s->knobs[number], *next = number + 1 < s->knob_count ? knob + 1 : NULL;
+  const Layer *layer = &s->pruner->plan.layers[knob->layer];
+  const double *mean = s->pruner->layers[knob->layer].x_mean;
+  const Kept *kept = &knob->kept;
+  bool has_shift = next && next->layer == knob->layer && next->kind == KNOB_SHIFT;
+  if (knob->kind != KNOB_WEIGHTS || !has_shift || layer->is_inner || !mean) return NULL;
+  int64_t groups = layer_groups(&knob->geometry), columns = kept->column_count;
+  float *x = NEW_ARRAY(s->arena, float, groups *columns);
+  for (int64_t g = 0; g < groups; g++)
+    for (int64_t c = 0; c < columns; c++) {
+      int row = kept->rows[g * knob->geometry.group_rows];
+      x[g * columns + c] = (float)mean[layer_channel(layer, row, kept->columns[c])];
+    }
+  return x;
+}
+
 static Walk walk_open(Student *s) {
   const Pruner *pruner = s->pruner;
   int count = pruner->plan.ledger->samples->count;
@@ -139,11 +205,15 @@ static Walk walk_open(Student *s) {
     memcpy(walk.apart, walk.order, sizeof *walk.apart * (size_t)count);
     walk.judged = walk.walked;
   }
+  int64_t most = 0;
   for (int i = 0; i < s->knob_count; i++) {
     int64_t size = knob_size(&s->knobs[i]);
     walk.walkers[i] = (Walker){NEW_ARRAY(s->arena, float, size), NEW_ARRAY(s->arena, float, size),
-                               NEW_ARRAY(s->arena, float, size)};
+                               NEW_ARRAY(s->arena, float, size), find_means(s, i)};
+    most = size > most ? size : most;
   }
+  walk.before = NEW_ARRAY(s->arena, float, most);
+  walk.centred = NEW_ARRAY(s->arena, float, most);
   walk.mixes = has_floats_only(pruner->plan.graph);
   walk.last_step = (int64_t)pruner->pruning->epochs * (walk.walked / s->batch);
   return walk;
@@ -177,7 +247,7 @@ static bool walk_rounds(Walk *walk, double rate, bool is_patient, double *least)
 
 /* Where the first round leads away, because steps are too long, again with shorter ones. */
 static bool walk_all(Student *s) {
-  const double longest = 0.01, shortest = 0.001;
+  const double longest = 0.01, shortest = 0.0001;
   Walk walk = walk_open(s);
   double before, least;
   TRY(judge(&walk, &before));

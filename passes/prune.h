@@ -12,12 +12,12 @@
 
 /* A layer of the plan, of the same number. */
 typedef struct Thinning {
-  float *weights;                  /* [rows, k], in the geometry of the layer; NULL: as they are */
-  double *bias;                    /* [rows] */
-  bool has_bias;                   /* it may be any */
-  double share;                    /* of the weights that become 0 */
-  double *x_variance, *y_variance; /* of channels, over the samples */
-  double macs;                     /* in a run */
+  float *weights;                           /* [rows, k], in the geometry of the layer; NULL: as they are */
+  double *bias;                             /* [rows] */
+  bool has_bias;                            /* it may be any */
+  double share;                             /* of the weights that become 0 */
+  double *x_mean, *x_variance, *y_variance; /* of channels, over the samples; no x_mean without a bias */
+  double macs;                              /* in a run */
 } Thinning;
 
 typedef struct Pruner {

@@ -66,6 +66,13 @@ static double *variances(Arena *arena, const Spread *spread, bool has_bias) {
   return variance;
 }
 
+static double *means(Arena *arena, const Spread *spread) {
+  double *mean = NEW_ARRAY(arena, double, spread->channels);
+  for (int64_t c = 0; c < spread->channels && spread->count; c++)
+    mean[c] = spread->sums[c] / (double)spread->count;
+  return mean;
+}
+
 typedef struct Look {
   Spread *x, *y; /* [layers] */
   int64_t *places;
@@ -159,6 +166,7 @@ bool pruner_look(Pruner *pruner) {
     Thinning *thinning = &pruner->layers[i];
     thinning->has_bias = layer_takes_bias(layer, layer_bias(layer));
     thinning->x_variance = variances(arena, &look.x[i], thinning->has_bias);
+    thinning->x_mean = thinning->has_bias ? means(arena, &look.x[i]) : NULL;
     thinning->y_variance = variances(arena, &look.y[i], true);
     thinning->macs = (double)look.places[i] / count * (double)(layer->rows * layer->k);
   }

@@ -5,6 +5,7 @@
 
 transposed: the weights that are left of transposed convolutions are those that least squares give for their zeros.
 threads:    distillation gives the same numbers on one processor and on all.
+centred:    distillation gets nearer where what layers meet is far from 0.
 retry:      where steps of the first rate only lead away, a third of it comes nearer.
 recurrent:  the recurrent weights of units that are left are those that least squares give for the states of the original network.
 """
@@ -244,7 +245,7 @@ def distilled(tenon, folder, model, data, form, **options):
     """What it says of the distance of the outputs after a round, and the pruned model."""
     path = folder / "small.tn"
     np.save(folder / "data.npy", data)
-    said = run(tenon, "opt", model, f"--prune={form}", "--distill", 1, "--calib", folder / "data.npy", "--calib-samples", len(data),
+    said = run(tenon, "opt", model, f"--prune={form}", "--distill", 1, "--calib", folder / "data.npy", "--calib-samples", len(data), "--cpu", "x86-64",
                "--passes=expand,simplify,fold,prune", "-o", path, **options)
     lines = [line for line in said.splitlines() if line.startswith("distilled: ")]
     assert len(lines) == 1, said
@@ -273,19 +274,55 @@ SMALL = """graph mlp(%x: f32[1,4]) -> (%y: f32[1,2]) {
 """
 
 
+def check_nearer(line, share):
+    """What is off after it."""
+    found = re.fullmatch(r"distilled: the outputs are (\S+) off before, (\S+) after", line)
+    assert found and float(found[2]) < share * float(found[1]), line
+    return float(found[2])
+
+
 def retry(tenon, folder):
     """With 24 samples of these a round is ten steps; those of the first rate end further away, and nothing is done."""
     (folder / "small_mlp.tn").write_text(SMALL)
     data = np.random.default_rng(3).uniform(-1, 1, (400, 1, 4)).astype("f4")[np.arange(24) * 400 // 24]
-    line, _ = distilled(tenon, folder, folder / "small_mlp.tn", data, "channels:0.3")
-    before, after = map(float, re.fullmatch(r"distilled: the outputs are (\S+) off before, (\S+) after", line).groups())
-    assert after < 0.995 * before, line
+    check_nearer(distilled(tenon, folder, folder / "small_mlp.tn", data, "channels:0.3")[0], 0.995)
+
+
+# weights of a row of the first layer, its places, what goes of it
+FAR = {"gemm": (32, 1, "channels:0.4"), "conv": (36, 9, "any:0.7"), "conv of 2 groups": (18, 9, "channels:0.3")}
+
+
+def write_far(path, kind, means):
+    """Samples, of channels with these means[4], which the bias of the first of two layers takes away; of `gemm` each is eight of x."""
+    k, places, _ = FAR[kind]
+    r, inside = np.random.default_rng(4), 36 // k
+    shape, sizes = ((8, k), (1, k)) if kind == "gemm" else ((8, 4 // inside, 3, 3), (1, 4, 5, 5))
+    w, b, v = r.normal(size=(8, k)) / np.sqrt(k), r.normal(size=8), r.normal(size=(8 * places, 3)) / np.sqrt(8 * places)
+    met = [np.repeat(means, 8) if kind == "gemm" else np.repeat(np.split(means, inside)[row * inside // 8], 9) for row in range(8)]
+    arrays = {"w": w.reshape(shape), "b": b - (w * met).sum(1), "v": v}
+    first = helper.make_node("Gemm", ["x", "w", "b"], ["h"], transB=1) if kind == "gemm" else helper.make_node("Conv", ["x", "w", "b"], ["h"], group=inside)
+    nodes = [first, helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Flatten", ["r"], ["f"]), helper.make_node("MatMul", ["f", "v"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", sizes), ("y", (1, 3)))]
+    graph = helper.make_graph(nodes, "far", values[:1], values[1:], [numpy_helper.from_array(a.astype("f4"), name) for name, a in arrays.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    noise = r.normal(size=(512, *sizes))
+    return (noise + (np.repeat(means, 8) if kind == "gemm" else means[:, None, None])).astype("f4")
+
+
+def centred(tenon, folder):
+    """Steps are the same wherever what a layer meets lies. They would shift what meets x far from 0, and lead away."""
+    for kind in FAR:
+        off = []
+        for means in (np.zeros(4), np.array([3, 12, 5, 20])):
+            data = write_far(folder / "far.onnx", kind, means)
+            off.append(check_nearer(distilled(tenon, folder, folder / "far.onnx", data, FAR[kind][-1])[0], 0.99))
+        np.testing.assert_allclose(*off, rtol=0.02)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenon", default=TOP / "build/tenon")
-    parser.add_argument("cases", nargs="+", choices=["transposed", "recurrent", "threads", "retry"])
+    parser.add_argument("cases", nargs="+", choices=["transposed", "recurrent", "threads", "retry", "centred"])
     arguments = parser.parse_args()
     for case in arguments.cases:
         with tempfile.TemporaryDirectory() as folder:
