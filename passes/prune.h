@@ -59,7 +59,7 @@ enum { FEWEST_PLACES = 8192, PLACES_OF_COLUMN = 4 };
 /* One of `count` places of `all`, evenly spread, in each sample others. */
 int64_t pruner_place(int64_t i, int64_t count, int64_t all, int sample);
 
-/* The variances and macs of all layers. */
+/* The means, variances and macs of all layers. */
 bool pruner_look(Pruner *pruner);
 /* The share of each layer, so that `share` of all weights goes. */
 void weights_choose(Pruner *pruner, double share);
