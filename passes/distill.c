@@ -6,7 +6,7 @@
  * with a rate that falls along a cosine; of what it has after each round that is taken which is nearest on
  * the last eighth, if it is nearer than before. Weights that are 0 stay 0. The original says what the outputs
  * are to be for whatever input, so every other batch is of samples that are mixed by twos (Zhang et al. 2018,
- * arXiv 1710.09412): of these there are as many as one likes.
+ * arXiv 1710.09412): of these there are as many as one likes. Where steps lead away, shorter ones are tried.
  */
 #include <math.h>
 #include <string.h>
