@@ -89,9 +89,9 @@ Affine grid_affine(const Grid *grid, int row, int column);
 void hessian_add(double *hessian, int k, const float *x, int64_t count, int64_t stride);
 /* The columns, those with the least elements on the diagonal first. */
 int *hessian_order(Arena *arena, const double *hessian, int k);
-/* The upper triangular M with M^T M = the Hessian, its columns in that order, with 1 % of the mean of its
- * diagonal added there; NULL when there is none. */
-double *hessian_factor(Arena *arena, const double *hessian, const int *order, int k);
+/* The upper triangular M with M^T M = the Hessian with damping[k] added to its diagonal, columns in that
+ * order; NULL when there is none. */
+double *hessian_factor(Arena *arena, const double *hessian, const double *damping, const int *order, int k);
 /* q[rows][k]: each weight to the nearest. */
 void grid_round(const Grid *grid, const float *weights, int8_t *q);
 /* q[rows][k] with about the least grid_error: GPTQ. False when the Hessian is not finite. */
@@ -121,6 +121,11 @@ typedef struct Moments {
   double yy;       /* of y with itself */
 } Moments;
 
+/* What is added to the diagonal of xx, whose squares[k] are `stride` apart: 1 % of what is there, so that it
+ * does not matter in what unit a column is, but at least 0.1 % of the mean: of what hardly varies samples say
+ * little. */
+double *damping_of(Arena *arena, const double *squares, int64_t stride, int k);
+
 Moments moments_new(Arena *arena, int rows, int k);
 void moments_add(Moments *moments, const float *x, const float *y,
                  int64_t count); /* x[count][k], y[count][rows] */
@@ -131,6 +136,9 @@ double moments_error(const Moments *moments, const float *weights);
 /* weights[rows][k] become those with about the least error; as they are where x says nothing. False, and they
  * stay, when there are none. */
 bool moments_refit(const Moments *moments, float *weights);
+/* The upper triangular root[k][k] of the damped products, in parts of the mean of their diagonal: of
+ * x = root^T z the z vary as much, and independently. False when there is none. */
+bool moments_root(const Moments *moments, float *root);
 /* bias[rows] that makes the means of y right. */
 void moments_bias(const Moments *moments, const float *weights, double *bias);
 

@@ -8,6 +8,7 @@
  * are to be for whatever input, so every other batch is of samples that are mixed by twos (Zhang et al. 2018,
  * arXiv 1710.09412): of these there are as many as one likes. Where steps lead away, shorter ones are tried.
  */
+#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,10 +17,13 @@
 /* Few samples go in small batches: it takes steps to get anywhere. */
 enum { LARGEST_BATCH = 32, SMALLEST_BATCH = 8, FEWEST_BATCHES = 128 };
 
-/* What Adam knows of a knob. */
+/* What Adam knows of a knob. Weights are [rows][columns], columns of a group. */
 typedef struct Walker {
   float *mean, *square, *best;
-  float *x; /* [groups * columns]: what weights beside a shift meet, in the mean; NULL: there is no shift */
+  int *at;           /* [rows][columns]: where the knob has them */
+  float *units;      /* [rows]: how large the numbers of each are; steps are in parts of it */
+  float *x;          /* [groups][columns]: what they meet in the mean; NULL: there is no shift behind them */
+  const float *root; /* [groups][columns][columns] of what they meet (moments_root); NULL: not known */
 } Walker;
 
 typedef struct Walk {
@@ -31,7 +35,7 @@ typedef struct Walk {
   int walked, judged, mixes;
   uint64_t random;
   int64_t steps, last_step;
-  float *before, *centred; /* [numbers of the largest knob] */
+  float *slope; /* [numbers of the largest knob] */
 } Walk;
 
 static double next_random(uint64_t *state) {
@@ -42,59 +46,83 @@ static double next_random(uint64_t *state) {
 /* ---- steps ---- */
 
 /*
- * What a weight meets is rarely 0 in the mean, behind ReLU never, and so steps of a row's weights add up to a
- * shift of its result, for which there is a knob. They are centred (Schraudolph 1998, Centering Neural
- * Network Gradient Factors): a gradient is taken less that of the shift by the mean, and of what a step
- * shifts the shift takes back that at the mean.
+ * What weights meet lies far from 0, as behind ReLU, varies much in some directions and little in others. A
+ * step as long for each weight of a row would shift the row's result, for which there is a knob, and change
+ * it by what varies most. So steps are those of weights for what is met less its mean (Schraudolph 1998,
+ * Centering Neural Network Gradient Factors), in directions that vary independently and as much (Desjardins
+ * et al. 2015, Natural Neural Networks, arXiv 1507.00210): with x - mean = root^T z, of w root^T.
  */
 
-/* centred[i] = weights[i] - shift[row of i] * mean of what i meets */
-static void centre(const Knob *knob, const float *x, const float *weights, const float *shift,
-                   float *centred) {
-  const Layer *now = &knob->geometry;
-  int64_t columns = knob->kept.column_count, i = 0;
-  for (int64_t block = 0; block < columns; block += now->inner)
-    for (int64_t row = 0; row < now->rows; row++) {
-      const float *met = x + row / now->group_rows * columns + block;
-      for (int64_t c = 0; c < now->inner; c++, i++) centred[i] = weights[i] - shift[row] * met[c];
-    }
-}
-
-/* shift[row of i] -= (now[i] - before[i]) * mean of what i meets */
-static void take_back(const Knob *knob, const float *x, const float *before, float *shift) {
-  const Layer *now = &knob->geometry;
-  const float *weights = knob->now.data;
-  int64_t columns = knob->kept.column_count, i = 0;
-  for (int64_t block = 0; block < columns; block += now->inner)
-    for (int64_t row = 0; row < now->rows; row++) {
-      const float *met = x + row / now->group_rows * columns + block;
-      for (int64_t c = 0; c < now->inner; c++, i++) shift[row] -= (weights[i] - before[i]) * met[c];
-    }
-}
-
-static void step_knob(const Walk *walk, const Knob *knob, Walker *w, const float *gradient, double rate) {
+/* slope[rows][columns] becomes the step that is to be taken off. */
+static void adam(const Walk *walk, Walker *w, float *slope, int64_t rows, int64_t columns, double rate) {
   const float keep_mean = 0.9f, keep_square = 0.999f, least = 1e-8f;
   float mean_share = (float)(1 - pow(0.9, (double)walk->steps)),
-        square_share = (float)(1 - pow(0.999, (double)walk->steps)), by = (float)rate * knob->unit;
-  float *now = knob->now.data;
-  for (int64_t c = 0; c < knob_size(knob); c++) {
-    float g = isfinite(gradient[c]) ? gradient[c] : 0;
-    w->mean[c] = keep_mean * w->mean[c] + (1 - keep_mean) * g;
-    w->square[c] = keep_square * w->square[c] + (1 - keep_square) * g * g;
-    float turn = by * (w->mean[c] / mean_share) / (sqrtf(w->square[c] / square_share) + least);
-    now[c] -= knob->kind == KNOB_WEIGHTS && now[c] == 0 ? 0 : turn;
+        square_share = (float)(1 - pow(0.999, (double)walk->steps));
+  for (int64_t row = 0, i = 0; row < rows; row++) {
+    float by = (float)rate * w->units[row];
+    for (int64_t j = 0; j < columns; j++, i++) {
+      float g = isfinite(slope[i]) ? slope[i] : 0;
+      w->mean[i] = keep_mean * w->mean[i] + (1 - keep_mean) * g;
+      w->square[i] = keep_square * w->square[i] + (1 - keep_square) * g * g;
+      slope[i] = by * (w->mean[i] / mean_share) / (sqrtf(w->square[i] / square_share) + least);
+    }
   }
 }
 
-/* Weights, and the shift behind them. */
-static void step_centred(Walk *walk, int number, double rate) {
+/* slope[rows][columns] of weights becomes that of w root^T, or a step of that one of weights. */
+static void turn(const Knob *knob, const Walker *w, float *slope, bool back) {
+  int rows = (int)knob->geometry.group_rows, columns = (int)knob->geometry.k;
+  for (int64_t g = 0; w->root && g < layer_groups(&knob->geometry); g++)
+    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, back ? CblasTrans : CblasNoTrans, CblasNonUnit, rows,
+                columns, 1, w->root + g * columns * columns, columns, slope + g * rows * columns, columns);
+}
+
+/* Of weights that are there: gradient - shift's gradient * mean of what they meet. */
+static void find_slope(const Knob *knob, const Walker *w, const float *gradient, const float *shift,
+                       float *slope) {
+  const Layer *layer = &knob->geometry;
+  const float *now = knob->now.data;
+  const int *at = w->at;
+  for (int64_t row = 0; row < layer->rows; row++) {
+    const float *x = w->x ? w->x + row / layer->group_rows * layer->k : NULL;
+    for (int64_t j = 0; j < layer->k; j++, at++)
+      *slope++ = now[*at] == 0 ? 0 : gradient[*at] - (x ? shift[row] * x[j] : 0);
+  }
+}
+
+/* What they shift by the mean of what they meet, the shift takes back. */
+static void take_off(const Knob *knob, const Walker *w, const float *turn, float *shift) {
+  const Layer *layer = &knob->geometry;
+  float *now = knob->now.data;
+  const int *at = w->at;
+  for (int64_t row = 0; row < layer->rows; row++) {
+    const float *x = w->x ? w->x + row / layer->group_rows * layer->k : NULL;
+    for (int64_t j = 0; j < layer->k; j++, at++, turn++) {
+      if (now[*at] == 0) continue;
+      now[*at] -= *turn;
+      if (x) shift[row] += *turn * x[j];
+    }
+  }
+}
+
+static void step_weights(Walk *walk, int number, double rate) {
   const Student *s = walk->student;
   const Knob *knob = &s->knobs[number];
   Walker *w = &walk->walkers[number];
-  memcpy(walk->before, knob->now.data, sizeof(float) * (size_t)knob_size(knob));
-  centre(knob, w->x, student_gradient(s, number), student_gradient(s, number + 1), walk->centred);
-  step_knob(walk, knob, w, walk->centred, rate);
-  take_back(knob, w->x, walk->before, s->knobs[number + 1].now.data);
+  int behind = w->x ? number + 1 : number; /* the shift, if there is one */
+  find_slope(knob, w, student_gradient(s, number), student_gradient(s, behind), walk->slope);
+  turn(knob, w, walk->slope, false);
+  adam(walk, w, walk->slope, knob->geometry.rows, knob->geometry.k, rate);
+  turn(knob, w, walk->slope, true);
+  take_off(knob, w, walk->slope, s->knobs[behind].now.data);
+}
+
+static void step_shift(Walk *walk, int number, double rate) {
+  const Knob *knob = &walk->student->knobs[number];
+  float *now = knob->now.data;
+  memcpy(walk->slope, student_gradient(walk->student, number), tensor_size(&knob->now));
+  adam(walk, &walk->walkers[number], walk->slope, knob_size(knob), 1, rate);
+  for (int64_t i = 0; i < knob_size(knob); i++) now[i] -= walk->slope[i];
 }
 
 static void step(Walk *walk, double longest) {
@@ -103,10 +131,7 @@ static void step(Walk *walk, double longest) {
   double share = (double)walk->steps / (double)walk->last_step,
          rate = longest * 0.5 * (1 + cos(M_PI * share));
   for (int i = 0; i < s->knob_count; i++)
-    if (walk->walkers[i].x)
-      step_centred(walk, i, rate);
-    else
-      step_knob(walk, &s->knobs[i], &walk->walkers[i], student_gradient(s, i), rate);
+    (s->knobs[i].kind == KNOB_WEIGHTS ? step_weights : step_shift)(walk, i, rate);
 }
 
 /* The mean distance over the samples that are kept apart. */
@@ -188,6 +213,48 @@ static float *find_means(const Student *s, int number) {
   return x;
 }
 
+static float root_of_mean(const float *x, int64_t count) {
+  double squares = 0;
+  for (int64_t i = 0; i < count; i++) squares += (double)x[i] * x[i] / (double)count;
+  return (float)sqrt(squares);
+}
+
+/* Where weights are, and how large those of a row are as steps see them: times root^T. */
+static void weigh(const Walk *walk, const Knob *knob, Walker *w) {
+  const Layer *layer = &knob->geometry;
+  int rows = (int)layer->group_rows, columns = (int)layer->k;
+  const float *now = knob->now.data;
+  float *turned = walk->slope;
+  w->at = NEW_ARRAY(walk->arena, int, knob_size(knob));
+  for (int64_t row = 0, i = 0; row < layer->rows; row++)
+    for (int64_t j = 0; j < columns; j++, i++) turned[i] = now[w->at[i] = (int)layer_index(layer, row, j)];
+  for (int64_t g = 0; w->root && g < layer_groups(layer); g++)
+    cblas_strmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, rows, columns, 1,
+                w->root + g * columns * columns, columns, turned + g * rows * columns, columns);
+  for (int64_t row = 0; row < layer->rows; row++)
+    w->units[row] = root_of_mean(turned + row * columns, columns);
+}
+
+static void open_walker(Walk *walk, int number) {
+  const Student *s = walk->student;
+  const Knob *knob = &s->knobs[number];
+  const Thinning *thinning = &s->pruner->layers[knob->layer];
+  Walker *w = &walk->walkers[number];
+  int64_t size = knob_size(knob);
+  w->mean = NEW_ARRAY(walk->arena, float, size);
+  w->square = NEW_ARRAY(walk->arena, float, size);
+  w->best = NEW_ARRAY(walk->arena, float, size);
+  w->units = NEW_ARRAY(walk->arena, float, knob->kept.row_count);
+  if (knob->kind == KNOB_WEIGHTS) {
+    w->x = find_means(s, number);
+    w->root = thinning->roots;
+    weigh(walk, knob, w);
+  } else {
+    for (int row = 0; row < knob->kept.row_count; row++)
+      w->units[row] = (float)sqrt(thinning->y_variance[knob->kept.rows[row]]);
+  }
+}
+
 static Walk walk_open(Student *s) {
   const Pruner *pruner = s->pruner;
   int count = pruner->plan.ledger->samples->count;
@@ -208,12 +275,10 @@ static Walk walk_open(Student *s) {
   int64_t most = 0;
   for (int i = 0; i < s->knob_count; i++) {
     int64_t size = knob_size(&s->knobs[i]);
-    walk.walkers[i] = (Walker){NEW_ARRAY(s->arena, float, size), NEW_ARRAY(s->arena, float, size),
-                               NEW_ARRAY(s->arena, float, size), find_means(s, i)};
     most = size > most ? size : most;
   }
-  walk.before = NEW_ARRAY(s->arena, float, most);
-  walk.centred = NEW_ARRAY(s->arena, float, most);
+  walk.slope = NEW_ARRAY(s->arena, float, most);
+  for (int i = 0; i < s->knob_count; i++) open_walker(&walk, i);
   walk.mixes = has_floats_only(pruner->plan.graph);
   walk.last_step = (int64_t)pruner->pruning->epochs * (walk.walked / s->batch);
   return walk;
@@ -247,7 +312,7 @@ static bool walk_rounds(Walk *walk, double rate, bool is_patient, double *least)
 
 /* Where the first round leads away, because steps are too long, again with shorter ones. */
 static bool walk_all(Student *s) {
-  const double longest = 0.01, shortest = 0.0001;
+  const double longest = 0.006, shortest = 0.0001;
   Walk walk = walk_open(s);
   double before, least;
   TRY(judge(&walk, &before));

@@ -220,7 +220,18 @@ static bool fit_moments(const Pruner *pruner, const Fit *fit, int group, float *
   return ok;
 }
 
-static void fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *errors) {
+/* Of what the group's weights meet, for the steps of distillation. */
+static void keep_root(Pruner *pruner, const Fit *fit, int group) {
+  enum { MAX_K = 2048 };
+  Thinning *thinning = &pruner->layers[fit->number];
+  int64_t size = fit->now.k * fit->now.k;
+  if (!pruner->roots || fit->now.k > MAX_K) return;
+  if (group == 0) thinning->roots = NEW_ARRAY(pruner->roots, float, fit->group_count *size);
+  if (thinning->roots && !moments_root(&fit->moments[group], thinning->roots + group * size))
+    thinning->roots = NULL;
+}
+
+static void fit_group(Pruner *pruner, const Fit *fit, int group, Errors *errors) {
   Thinning *thinning = &pruner->layers[fit->number];
   int64_t rows = fit->now.group_rows, k = fit->now.k, all_k = pruner->plan.layers[fit->number].k;
   Arena *arena = arena_new();
@@ -232,10 +243,11 @@ static void fit_group(const Pruner *pruner, const Fit *fit, int group, Errors *e
   if (ok) move_weights(fit, group, all_k, thinning->weights, part, true);
   for (int64_t r = 0; ok && thinning->has_bias && r < rows; r++)
     thinning->bias[fit->kept.rows[group * rows + r]] += bias[r];
+  if (fit->moments) keep_root(pruner, fit, group);
   arena_free(arena);
 }
 
-static void fit_layer(const Pruner *pruner, const Fit *fit) {
+static void fit_layer(Pruner *pruner, const Fit *fit) {
   LedgerRow *row = pruner->plan.layers[fit->number].row;
   Errors errors = {0};
   for (int g = 0; g < fit->group_count; g++) fit_group(pruner, fit, g, &errors);

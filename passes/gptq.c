@@ -75,17 +75,14 @@ int *hessian_order(Arena *arena, const double *hessian, int k) {
   return order;
 }
 
-double *hessian_factor(Arena *arena, const double *hessian, const int *order, int k) {
-  const double damping = 0.01;
-  double *m = NEW_ARRAY(arena, double, (int64_t)k *k), mean = 0;
-  for (int i = 0; i < k; i++) mean += hessian[(int64_t)i * k + i] / k;
-  if (mean == 0) mean = 1;
+double *hessian_factor(Arena *arena, const double *hessian, const double *damping, const int *order, int k) {
+  double *m = NEW_ARRAY(arena, double, (int64_t)k *k);
   for (int i = 0; i < k; i++) {
     for (int j = i; j < k; j++) {
       int a = order[i], b = order[j];
       m[(int64_t)i * k + j] = a < b ? hessian[(int64_t)a * k + b] : hessian[(int64_t)b * k + a];
     }
-    m[(int64_t)i * k + i] += damping * mean;
+    m[(int64_t)i * k + i] += damping[order[i]];
   }
   /* The upper triangle by rows is the lower one by columns, which LAPACK needs no copy for. */
   return LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', k, m, k) == 0 ? m : NULL;
@@ -108,12 +105,22 @@ static void round_block(const Grid *grid, int row, const float *weights, const d
   }
 }
 
+/* In the scale of what most columns meet: what a column that meets next to nothing makes up for would be
+ * large. */
+static double *even_damping(Arena *arena, const double *hessian, int k) {
+  const double share = 0.01;
+  double *damping = NEW_ARRAY(arena, double, k), mean = 0;
+  for (int i = 0; i < k; i++) mean += hessian[(int64_t)i * (k + 1)] / k;
+  for (int i = 0; i < k; i++) damping[i] = mean > 0 ? share * mean : share;
+  return damping;
+}
+
 bool gptq_round(const Grid *grid, const float *weights, const double *hessian, int8_t *q) {
   enum { BLOCK = 128 };
   int rows = grid->rows, k = grid->k;
   Arena *arena = arena_new();
   int *order = hessian_order(arena, hessian, k);
-  double *m = hessian_factor(arena, hessian, order, k);
+  double *m = hessian_factor(arena, hessian, even_damping(arena, hessian, k), order, k);
   double *errors = NEW_ARRAY(arena, double, (int64_t)rows *k); /* [rows][k], in that order */
   double *left = NEW_ARRAY(arena, double, (int64_t)rows *BLOCK);
   for (int end = k, begin; m && end > 0; end = begin) {

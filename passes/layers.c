@@ -234,14 +234,17 @@ bool plan_observe(Plan *plan) {
          observer_build(&plan->observed, values, wants_results ? all : activations);
 }
 
+int64_t layer_index(const Layer *layer, int64_t row, int64_t column) {
+  int64_t inner = layer->inner;
+  return (column / inner * layer->rows + row) * inner + column % inner;
+}
+
 float *layer_weights(Arena *arena, const Layer *layer) {
   const Data *data = value_data(layer_constant(layer));
   float *weights = NEW_ARRAY(arena, float, layer->rows * layer->k);
-  int64_t inner = layer->inner, rows = layer->rows;
-  for (int64_t i = 0; i < rows * layer->k; i++) {
-    int64_t row = i / inner % rows, column = i / (inner * rows) * inner + i % inner;
-    weights[row * layer->k + column] = (float)data_get(data, i);
-  }
+  for (int64_t row = 0; row < layer->rows; row++)
+    for (int64_t j = 0; j < layer->k; j++)
+      weights[row * layer->k + j] = (float)data_get(data, layer_index(layer, row, j));
   return weights;
 }
 

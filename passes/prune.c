@@ -53,11 +53,9 @@ static Value *build_weights(Builder *builder, const Layer *now, int64_t k, const
   const Value *old = layer_constant(now);
   Data *data = data_new(builder->graph->module, DTYPE_F32, now->rows * now->k);
   float *to = data_bytes(data);
-  int64_t inner = now->inner, rows = now->rows;
-  for (int64_t i = 0; i < rows * now->k; i++) {
-    int64_t row = i / inner % rows, column = i / (inner * rows) * inner + i % inner;
-    to[i] = weights[kept->rows[row] * k + kept->columns[column]];
-  }
+  for (int64_t row = 0; row < now->rows; row++)
+    for (int64_t j = 0; j < now->k; j++)
+      to[layer_index(now, row, j)] = weights[kept->rows[row] * k + kept->columns[j]];
   data->name = value_data(old)->name;
   return build_const(builder, old->type, data, old->name);
 }
@@ -231,16 +229,24 @@ static bool refuse_slow(Pruner *pruner, bool *any) {
   return true;
 }
 
+/* For what has been chosen to go. */
+static bool make_up(Pruner *pruner) {
+  bool distills = pruner->pruning->epochs > 0;
+  if (distills) pruner->roots = arena_new();
+  bool ok = pruner_thin(pruner, pruner->pruning->refits) && (!distills || pruner_distill(pruner));
+  arena_free(pruner->roots);
+  pruner->roots = NULL;
+  return ok;
+}
+
 static bool try_share(Pruner *pruner, double share) {
   pruner->pruning->ledger.effects[0] = NULL;
   if (pruner->ties)
     TRY(channels_choose(pruner, share));
   else
     weights_choose(pruner, share);
-  TRY(pruner_thin(pruner, pruner->pruning->refits));
-  if (pruner->pruning->epochs > 0) TRY(pruner_distill(pruner));
-  TRY(plan_evaluate(&pruner->plan));
-  return true;
+  TRY(make_up(pruner));
+  return plan_evaluate(&pruner->plan);
 }
 
 static double drop_of(const Ledger *ledger) {

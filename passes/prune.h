@@ -18,6 +18,7 @@ typedef struct Thinning {
   double share;                             /* of the weights that become 0 */
   double *x_mean, *x_variance, *y_variance; /* of channels, over the samples; no x_mean without a bias */
   double macs;                              /* in a run */
+  float *roots; /* [groups][columns][columns], of the weights that are left: moments_root; NULL: not known */
 } Thinning;
 
 typedef struct Pruner {
@@ -27,6 +28,7 @@ typedef struct Pruner {
   Moments *met;     /* [activations]: of their channels at one place; when channels go */
   const Ties *ties; /* NULL: no channels go */
   bool *removed;    /* [units] */
+  Arena *roots;     /* what those of the layers lie in; NULL: nobody asks for them */
 } Pruner;
 
 /* Whether an element of the weights' axis goes with a unit. */

@@ -100,6 +100,8 @@ typedef struct LayerValues {
 bool layer_values(Node *node, LayerValues *values);
 /* The axis of the weights that is that of the results' channels. */
 int layer_row_axis(const Layer *layer);
+/* Where its constant has column j of a row. */
+int64_t layer_index(const Layer *layer, int64_t row, int64_t column);
 /* [rows, k] of floats. */
 float *layer_weights(Arena *arena, const Layer *layer);
 /* The input channel that column j of the weights meets. */

@@ -85,11 +85,12 @@ double moments_error(const Moments *m, const float *weights) {
   return fmax(error, 0);
 }
 
-static double damping(const Moments *m) {
-  const double share = 0.01;
-  double mean = 0;
-  for (int i = 0; i < m->k; i++) mean += m->xx[(int64_t)i * m->k + i] / m->k;
-  return mean > 0 ? share * mean : 1;
+double *damping_of(Arena *arena, const double *squares, int64_t stride, int k) {
+  const double share = 0.01, least = 0.1;
+  double *damping = NEW_ARRAY(arena, double, k), mean = 0;
+  for (int i = 0; i < k; i++) mean += squares[i * stride] / k;
+  for (int i = 0; i < k; i++) damping[i] = mean > 0 ? share * fmax(squares[i * stride], least * mean) : 1;
+  return damping;
 }
 
 /* Solves W (xx + d) = yx + d W0. */
@@ -98,13 +99,29 @@ bool moments_refit(const Moments *m, float *weights) {
   int k = m->k, rows = m->rows;
   int64_t count = (int64_t)rows * k;
   double *a = arena_copy(arena, m->xx, sizeof *a * (size_t)k * (size_t)k);
-  double *w = arena_copy(arena, m->yx, sizeof *w * (size_t)count), d = damping(m);
-  for (int i = 0; i < k; i++) a[(int64_t)i * k + i] += d;
-  for (int64_t i = 0; i < count; i++) w[i] += d * weights[i];
+  double *w = arena_copy(arena, m->yx, sizeof *w * (size_t)count);
+  const double *d = damping_of(arena, m->xx, k + 1, k);
+  for (int i = 0; i < k; i++) a[(int64_t)i * k + i] += d[i];
+  for (int64_t i = 0; i < count; i++) w[i] += d[i % k] * weights[i];
   /* The rows of w are the columns that LAPACK solves for; of a, too, the upper triangle is its lower. */
   bool ok = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', k, rows, a, k, w, k) == 0;
   for (int64_t i = 0; ok && i < count; i++) ok = isfinite(w[i]);
   for (int64_t i = 0; ok && i < count; i++) weights[i] = (float)w[i];
+  arena_free(arena);
+  return ok;
+}
+
+bool moments_root(const Moments *m, float *root) {
+  Arena *arena = arena_new();
+  int k = m->k, *order = NEW_ARRAY(arena, int, k);
+  double mean = 0;
+  for (int i = 0; i < k; i++) {
+    order[i] = i;
+    mean += m->xx[(int64_t)i * (k + 1)] / k;
+  }
+  const double *factor = hessian_factor(arena, m->xx, damping_of(arena, m->xx, k + 1, k), order, k);
+  bool ok = factor && mean > 0;
+  for (int64_t i = 0; ok && i < (int64_t)k * k; i++) root[i] = (float)(factor[i] / sqrt(mean));
   arena_free(arena);
   return ok;
 }
@@ -196,15 +213,14 @@ void elimination_losses(int k, const double *xx, const double *gram, double *los
   enum { ROUNDS = 64 };
   Arena *arena = arena_new();
   Elimination e = {.k = k, .losses = losses, .left = NEW_ARRAY(arena, int, k), .count = k};
-  Moments moments = {.k = k, .xx = arena_copy(arena, xx, sizeof *xx * (size_t)k * (size_t)k)};
-  e.inverse = moments.xx;
+  e.inverse = arena_copy(arena, xx, sizeof *xx * (size_t)k * (size_t)k);
   e.gram = arena_copy(arena, gram, sizeof *gram * (size_t)k * (size_t)k);
-  double d = damping(&moments);
+  const double *d = damping_of(arena, xx, k + 1, k);
   for (int i = 0; i < k; i++) {
     e.left[i] = i;
     losses[i] = xx[(int64_t)i * (k + 1)] * gram[(int64_t)i * (k + 1)];
     for (int j = 0; j < i; j++) e.gram[(int64_t)i * k + j] = gram[(int64_t)j * k + i];
-    e.inverse[(int64_t)i * (k + 1)] += d;
+    e.inverse[(int64_t)i * (k + 1)] += d[i];
   }
   bool ok = invert(e.inverse, k);
   int round = (k + ROUNDS - 1) / ROUNDS;
@@ -427,13 +443,16 @@ static bool solve_rows(const Sparsity *s, int first, int count, const double *xx
 static void solve_zeros(const Sparsity *s, const double *xx, const float *old, float *weights) {
   Arena *arena = arena_new();
   int64_t count = (int64_t)s->rows * s->k;
-  Moments m = {.k = s->k, .xx = arena_copy(arena, xx, sizeof *xx * (size_t)s->k * (size_t)s->k)};
-  double *w = NEW_ARRAY(arena, double, count), *wanted = NEW_ARRAY(arena, double, count), d = damping(&m);
-  for (int i = 0; i < s->k; i++) m.xx[(int64_t)i * (s->k + 1)] += d;
+  double *damped = arena_copy(arena, xx, sizeof *xx * (size_t)s->k * (size_t)s->k);
+  double *w = NEW_ARRAY(arena, double, count), *wanted = NEW_ARRAY(arena, double, count);
+  const double *d = damping_of(arena, xx, s->k + 1, s->k);
+  for (int i = 0; i < s->k; i++) damped[(int64_t)i * (s->k + 1)] += d[i];
   for (int64_t i = 0; i < count; i++) w[i] = old[i];
-  cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, s->rows, s->k, 1, m.xx, s->k, w, s->k, 0, wanted, s->k);
+  cblas_dsymm(CblasRowMajor, CblasRight, CblasUpper, s->rows, s->k, 1, damped, s->k, w, s->k, 0, wanted,
+              s->k);
   for (int row = 0; row < s->rows; row += s->block_rows)
-    solve_rows(s, row, s->rows - row < s->block_rows ? s->rows - row : s->block_rows, m.xx, wanted, weights);
+    solve_rows(s, row, s->rows - row < s->block_rows ? s->rows - row : s->block_rows, damped, wanted,
+               weights);
   arena_free(arena);
 }
 
@@ -443,7 +462,7 @@ bool sparsify(const Sparsity *s, const int *order, const double *importance, con
   Loss l = {.s = s, .order = order, .weights = weights};
   if (!order) l.order = falling_order(arena, xx, s->k);
   const float *old = xx ? arena_copy(arena, weights, sizeof *weights * (size_t)s->rows * (size_t)s->k) : NULL;
-  if (xx) l.m = hessian_factor(arena, xx, l.order, s->k);
+  if (xx) l.m = hessian_factor(arena, xx, damping_of(arena, xx, s->k + 1, s->k), l.order, s->k);
   bool ok = l.m || !xx;
   if (ok) {
     find_scale(arena, &l, importance);

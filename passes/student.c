@@ -172,12 +172,9 @@ static Value *add_input(Student *s, Graph *graph, Knob knob, int rank, const int
 
 /* [rows], and so many axes of size 1 behind. */
 static Value *add_shift(Student *s, int number, Graph *graph, int64_t rows, int behind) {
-  const Thinning *thinning = &s->pruner->layers[number];
-  int64_t sizes[MAX_RANK] = {rows}, all = s->pruner->plan.layers[number].rows;
-  double variance = 0;
+  int64_t sizes[MAX_RANK] = {rows};
   for (int i = 1; i <= behind; i++) sizes[i] = 1;
-  for (int64_t r = 0; r < all; r++) variance += thinning->y_variance[r] / (double)all;
-  Knob knob = {.layer = number, .kind = KNOB_SHIFT, .unit = (float)sqrt(variance)};
+  Knob knob = {.layer = number, .kind = KNOB_SHIFT};
   return add_input(s, graph, knob, 1 + behind, sizes);
 }
 
@@ -185,10 +182,8 @@ static Value *add_weights(Student *s, int number, Node *node) {
   const Value *w = operand(node, 1);
   const Data *data = value_data(w);
   int64_t sizes[MAX_RANK], count = type_static_count(w->type);
-  double squares = 0;
   for (int i = 0; i < w->type->rank; i++) sizes[i] = w->type->dims[i]->value;
-  for (int64_t i = 0; i < count; i++) squares += pow(data_get(data, i), 2) / (double)count;
-  Knob knob = {.layer = number, .geometry = layer_of(node), .unit = (float)sqrt(squares)};
+  Knob knob = {.layer = number, .geometry = layer_of(node)};
   Value *input = add_input(s, node->graph, knob, w->type->rank, sizes);
   if (!input) return NULL;
   float *now = s->knobs[s->knob_count - 1].now.data;
@@ -434,15 +429,13 @@ void student_keep(const Student *s, float *const *numbers) {
     const Kept *kept = &knob->kept;
     Thinning *thinning = &s->pruner->layers[knob->layer];
     pruner_hold(s->pruner, knob->layer);
-    int64_t k = s->pruner->plan.layers[knob->layer].k, inner = knob->geometry.inner,
-            rows = knob->geometry.rows;
-    for (int64_t i = 0; i < knob_size(knob); i++) {
-      if (knob->kind == KNOB_SHIFT) {
-        thinning->bias[kept->rows[i]] += numbers[n][i];
-        continue;
-      }
-      int64_t row = i / inner % rows, column = i / (inner * rows) * inner + i % inner;
-      thinning->weights[kept->rows[row] * k + kept->columns[column]] = numbers[n][i];
-    }
+    int64_t k = s->pruner->plan.layers[knob->layer].k;
+    for (int row = 0; row < kept->row_count; row++)
+      if (knob->kind == KNOB_SHIFT)
+        thinning->bias[kept->rows[row]] += numbers[n][row];
+      else
+        for (int j = 0; j < kept->column_count; j++)
+          thinning->weights[kept->rows[row] * k + kept->columns[j]] =
+              numbers[n][layer_index(&knob->geometry, row, j)];
   }
 }

@@ -18,7 +18,6 @@ typedef struct Knob {
   KnobKind kind;
   Layer geometry; /* of the weights, as they are now */
   Kept kept;
-  float unit; /* how large they are; steps are in parts of it */
   Tensor now;
 } Knob;
 

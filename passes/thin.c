@@ -339,7 +339,7 @@ bool pruner_start(Pruner *pruner, int number, bool *loses) {
   const Layer *layer = &pruner->plan.layers[number];
   Thinning *thinning = &pruner->layers[number];
   *loses |= pruner->ties || thinning->share > 0;
-  thinning->weights = NULL;
+  thinning->weights = thinning->roots = NULL;
   layer->row->errors[0] = layer->row->errors[1] = 0;
   if (!*loses) return true;
   take_weights(pruner, number);

@@ -106,8 +106,8 @@ double pairs_error(const Pairs *p, const float *weights) {
 
 typedef struct Descent {
   const Pairs *p;
-  const float *weights; /* those that are 0 stay */
-  double damping;
+  const float *weights;        /* those that are 0 stay */
+  const float *damping;        /* [k] */
   float *change, *way, *slope; /* [rows][k]: c, the direction of the step, minus half the gradient */
   float *missing, *along;      /* [room][rows]: r - c x; what x gives along the way */
   double *steepness;           /* [rows]: squares of the slope */
@@ -122,7 +122,7 @@ static void find_slope(Descent *d) {
     int64_t first = (int64_t)r * p->k;
     float *slope = d->slope + first, *way = d->way + first;
     for (int j = 0; j < p->k; j++)
-      slope[j] = d->weights[first + j] != 0 ? slope[j] - (float)d->damping * d->change[first + j] : 0;
+      slope[j] = d->weights[first + j] != 0 ? slope[j] - d->damping[j] * d->change[first + j] : 0;
     double before = d->steepness[r], now = d->steepness[r] = squares(slope, p->k);
     cblas_sscal(p->k, before > 0 ? (float)(now / before) : 0, way, 1);
     cblas_saxpy(p->k, 1, slope, 1, way, 1);
@@ -136,12 +136,24 @@ static void step(Descent *d) {
   multiply(p, 1, d->way, d->along);
   for (int r = 0; r < p->rows; r++) {
     float *way = d->way + (int64_t)r * p->k;
-    double rise = d->damping * squares(way, p->k);
+    double rise = 0;
+    for (int j = 0; j < p->k; j++) rise += d->damping[j] * way[j] * way[j];
     for (int64_t i = 0; i < p->fitted; i++) rise += pow(d->along[i * p->rows + r], 2);
     float by = rise > 0 ? (float)(d->steepness[r] / rise) : 0;
     cblas_saxpy(p->k, by, way, 1, d->change + (int64_t)r * p->k, 1);
     cblas_saxpy((int)p->room, -by, d->along + r, p->rows, d->missing + r, p->rows);
   }
+}
+
+/* As of moments. */
+static const float *find_damping(Arena *arena, const Pairs *p) {
+  double *squares = NEW_ARRAY(arena, double, p->k);
+  float *damping = NEW_ARRAY(arena, float, p->k);
+  for (int64_t i = 0; i < p->fitted; i++)
+    for (int j = 0; j < p->k; j++) squares[j] += pow(p->x[i * p->k + j], 2);
+  const double *found = damping_of(arena, squares, 1, p->k);
+  for (int j = 0; j < p->k; j++) damping[j] = (float)found[j];
+  return damping;
 }
 
 static int step_count(const Pairs *p) {
@@ -156,7 +168,7 @@ void pairs_refit(const Pairs *p, float *weights) {
   int64_t count = (int64_t)p->rows * p->k;
   Descent d = {.p = p,
                .weights = weights,
-               .damping = 0.01 * squares(p->x, p->fitted * p->k) / p->k, /* as in refit.c */
+               .damping = find_damping(arena, p),
                .change = NEW_ARRAY(arena, float, count),
                .way = NEW_ARRAY(arena, float, count),
                .slope = NEW_ARRAY(arena, float, count),

@@ -6,6 +6,7 @@
 transposed: the weights that are left of transposed convolutions are those that least squares give for their zeros.
 threads:    distillation gives the same numbers on one processor and on all.
 centred:    distillation gets nearer where what layers meet is far from 0.
+scaled:     and the same as near where their channels are larger or smaller.
 retry:      where steps of the first rate only lead away, a third of it comes nearer.
 recurrent:  the recurrent weights of units that are left are those that least squares give for the states of the original network.
 """
@@ -48,10 +49,10 @@ def met(x, sizes, kernel, strides, dilations, before):
 
 
 def best_for_zeros(windows, old, zeros):
-    """Rows of weights [m, k] that give nearest to what the old ones give, but for a bias, with 1 % of the mean variance for staying."""
+    """Rows of weights [m, k] that give nearest to what the old ones give, but for a bias, with 1 % of each variance for staying."""
     centred = windows - windows.mean(0)
     xx = centred.T @ centred
-    xx += 0.01 * np.diag(xx).mean() * np.eye(len(xx))
+    xx += 0.01 * np.diag(np.diag(xx))
     best = np.zeros_like(old)
     for row, gone, to in zip(old, zeros, best):
         left = ~gone
@@ -162,7 +163,7 @@ def nearest(met, old, kept):
     x, y = met[:, kept], met @ old.T
     xc, yc = x - x.mean(0), y - y.mean(0)
     xx = xc.T @ xc
-    stay = 0.01 * np.diag(xx).mean() * np.eye(len(xx))
+    stay = 0.01 * np.diag(np.diag(xx))
     new = np.linalg.solve(xx + stay, xc.T @ yc + stay @ old[:, kept].T).T
     return new, y.mean(0) - new @ x.mean(0)
 
@@ -292,21 +293,22 @@ def retry(tenon, folder):
 FAR = {"gemm": (32, 1, "channels:0.4"), "conv": (36, 9, "any:0.7"), "conv of 2 groups": (18, 9, "channels:0.3")}
 
 
-def write_far(path, kind, means):
-    """Samples, of channels with these means[4], which the bias of the first of two layers takes away; of `gemm` each is eight of x."""
+def write_far(path, kind, means, sizes=np.ones(4), heights=np.ones(8)):
+    """Samples, of channels with these means[4] and sizes[4], which the first of two layers takes away, and makes results of these heights[8] of; of `gemm` each is eight of x."""
     k, places, _ = FAR[kind]
     r, inside = np.random.default_rng(4), 36 // k
-    shape, sizes = ((8, k), (1, k)) if kind == "gemm" else ((8, 4 // inside, 3, 3), (1, 4, 5, 5))
+    shape, like = ((8, k), (1, k)) if kind == "gemm" else ((8, 4 // inside, 3, 3), (1, 4, 5, 5))
     w, b, v = r.normal(size=(8, k)) / np.sqrt(k), r.normal(size=8), r.normal(size=(8 * places, 3)) / np.sqrt(8 * places)
-    met = [np.repeat(means, 8) if kind == "gemm" else np.repeat(np.split(means, inside)[row * inside // 8], 9) for row in range(8)]
-    arrays = {"w": w.reshape(shape), "b": b - (w * met).sum(1), "v": v}
+    columns = lambda channels: np.array([np.repeat(channels, 8) if kind == "gemm" else np.repeat(np.split(channels, inside)[row * inside // 8], 9) for row in range(8)])
+    b, w = b - (w * columns(means)).sum(1), w / columns(sizes)
+    arrays = {"w": (w * heights[:, None]).reshape(shape), "b": b * heights, "v": v / np.repeat(heights, places)[:, None]}
     first = helper.make_node("Gemm", ["x", "w", "b"], ["h"], transB=1) if kind == "gemm" else helper.make_node("Conv", ["x", "w", "b"], ["h"], group=inside)
     nodes = [first, helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Flatten", ["r"], ["f"]), helper.make_node("MatMul", ["f", "v"], ["y"])]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", sizes), ("y", (1, 3)))]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", like), ("y", (1, 3)))]
     graph = helper.make_graph(nodes, "far", values[:1], values[1:], [numpy_helper.from_array(a.astype("f4"), name) for name, a in arrays.items()])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    noise = r.normal(size=(512, *sizes))
-    return (noise + (np.repeat(means, 8) if kind == "gemm" else means[:, None, None])).astype("f4")
+    spread = lambda channels: np.repeat(channels, 8) if kind == "gemm" else channels[:, None, None]
+    return ((r.normal(size=(512, *like)) + spread(means)) * spread(sizes)).astype("f4")
 
 
 def centred(tenon, folder):
@@ -319,10 +321,20 @@ def centred(tenon, folder):
         np.testing.assert_allclose(*off, rtol=0.02)
 
 
+def scaled(tenon, folder):
+    """Fits and steps are the same however large the channels are that a layer meets and makes."""
+    for kind in FAR:
+        off = []
+        for sizes, heights in ((np.ones(4), np.ones(8)), (np.array([0.5, 1, 2, 1]), np.array([3, 1, 0.5, 2, 3, 1, 0.5, 1]))):
+            data = write_far(folder / "far.onnx", kind, np.zeros(4), sizes, heights if "any" not in FAR[kind][-1] else np.ones(8))
+            off.append([float(x) for x in re.findall(r"(\S+) (?:off before|after)", distilled(tenon, folder, folder / "far.onnx", data, FAR[kind][-1])[0])])
+        np.testing.assert_allclose(*off, rtol=0.02)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tenon", default=TOP / "build/tenon")
-    parser.add_argument("cases", nargs="+", choices=["transposed", "recurrent", "threads", "retry", "centred"])
+    parser.add_argument("cases", nargs="+", choices=["transposed", "recurrent", "threads", "retry", "centred", "scaled"])
     arguments = parser.parse_args()
     for case in arguments.cases:
         with tempfile.TemporaryDirectory() as folder:

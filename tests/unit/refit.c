@@ -102,6 +102,59 @@ TEST(nothing_is_known) {
   arena_free(arena);
 }
 
+/* x in other units: the same y, by weights in other units. */
+TEST(units_do_not_matter) {
+  static float x[PLACES * 2], y[PLACES];
+  float weights[2][2] = {{0.5f, -2}, {0.5f, -2}};
+  for (int unit = 0; unit < 2; unit++) {
+    const float by[] = {unit ? 4 : 1, 1};
+    Arena *arena = arena_new();
+    for (int i = 0; i < PLACES; i++) {
+      float a = cosf((float)i), b = cosf(2.7f * (float)i) + 0.3f * a;
+      x[2 * i] = by[0] * a;
+      x[2 * i + 1] = by[1] * b;
+      y[i] = a - b + cosf(5.1f * (float)i);
+    }
+    Moments m = moments_new(arena, 1, 2);
+    moments_add(&m, x, y, PLACES);
+    for (int j = 0; j < 2; j++) weights[unit][j] /= by[j];
+    CHECK(moments_refit(&m, weights[unit]));
+    for (int j = 0; j < 2; j++) weights[unit][j] *= by[j];
+    arena_free(arena);
+  }
+  CHECK(fabsf(weights[0][0] - 0.5f) > 0.1f);
+  for (int j = 0; j < 2; j++) CHECK_NEAR(weights[1][j], weights[0][j], 1e-5);
+}
+
+/* root^T root are the products, with 1 % more on the diagonal, in parts of its mean. */
+TEST(root_of_products) {
+  static float x[PLACES * 3];
+  float root[9];
+  Arena *arena = arena_new();
+  for (int i = 0; i < PLACES * 3; i++) x[i] = cosf((float)i * (float)i) * (float)(i % 3 + 1) + (float)(i % 5);
+  Moments m = moments_new(arena, 0, 3);
+  moments_add(&m, x, NULL, PLACES);
+  moments_center(&m);
+  CHECK(moments_root(&m, root));
+  double mean = (m.xx[0] + m.xx[4] + m.xx[8]) / 3;
+  for (int i = 0; i < 3; i++)
+    for (int j = i; j < 3; j++) {
+      double sum = 0;
+      for (int l = 0; l < 3; l++) sum += root[l * 3 + i] * root[l * 3 + j];
+      CHECK_NEAR(sum, m.xx[i * 3 + j] * (i == j ? 1.01 : 1) / mean, 1e-5);
+      CHECK(i == j || root[j * 3 + i] == 0);
+    }
+  arena_free(arena);
+}
+
+TEST(no_root_of_nothing) {
+  Arena *arena = arena_new();
+  float root[4];
+  Moments m = moments_new(arena, 0, 2);
+  CHECK(!moments_root(&m, root));
+  arena_free(arena);
+}
+
 /* ---- wide products ---- */
 
 /* With fewer places than columns: y comes of weights a little off, one of which is 0 and stays. */
@@ -294,6 +347,9 @@ int main(void) {
   RUN(moments_are_sums);
   RUN(what_is_left_makes_up);
   RUN(nothing_is_known);
+  RUN(units_do_not_matter);
+  RUN(root_of_products);
+  RUN(no_root_of_nothing);
   RUN(wide_products);
   RUN(nothing_wide_is_known);
   RUN(twins);
