@@ -136,8 +136,9 @@ double moments_error(const Moments *moments, const float *weights);
 /* weights[rows][k] become those with about the least error; as they are where x says nothing. False, and they
  * stay, when there are none. */
 bool moments_refit(const Moments *moments, float *weights);
-/* The upper triangular root[k][k] of the damped products, in parts of the mean of their diagonal: of
- * x = root^T z the z vary as much, and independently. False when there is none. */
+/* The upper triangular root[k][k] of the products, with 10 % of each of the diagonal, and of its mean at
+ * least, added there, in parts of that mean: of x = root^T z the z vary about as much, and independently, but
+ * less where x hardly does. False when there is none. */
 bool moments_root(const Moments *moments, float *root);
 /* bias[rows] that makes the means of y right. */
 void moments_bias(const Moments *moments, const float *weights, double *bias);

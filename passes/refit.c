@@ -112,14 +112,16 @@ bool moments_refit(const Moments *m, float *weights) {
 }
 
 bool moments_root(const Moments *m, float *root) {
+  const double share = 0.1;
   Arena *arena = arena_new();
   int k = m->k, *order = NEW_ARRAY(arena, int, k);
-  double mean = 0;
+  double *damping = NEW_ARRAY(arena, double, k), mean = 0;
+  for (int i = 0; i < k; i++) mean += m->xx[(int64_t)i * (k + 1)] / k;
   for (int i = 0; i < k; i++) {
     order[i] = i;
-    mean += m->xx[(int64_t)i * (k + 1)] / k;
+    damping[i] = share * fmax(m->xx[(int64_t)i * (k + 1)], mean);
   }
-  const double *factor = hessian_factor(arena, m->xx, damping_of(arena, m->xx, k + 1, k), order, k);
+  const double *factor = hessian_factor(arena, m->xx, damping, order, k);
   bool ok = factor && mean > 0;
   for (int64_t i = 0; ok && i < (int64_t)k * k; i++) root[i] = (float)(factor[i] / sqrt(mean));
   arena_free(arena);
