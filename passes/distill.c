@@ -91,16 +91,16 @@ static void find_slope(const Knob *knob, const Walker *w, const float *gradient,
 }
 
 /* What they shift by the mean of what they meet, the shift takes back. */
-static void take_off(const Knob *knob, const Walker *w, const float *turn, float *shift) {
+static void take_off(const Knob *knob, const Walker *w, const float *off, float *shift) {
   const Layer *layer = &knob->geometry;
   float *now = knob->now.data;
   const int *at = w->at;
   for (int64_t row = 0; row < layer->rows; row++) {
     const float *x = w->x ? w->x + row / layer->group_rows * layer->k : NULL;
-    for (int64_t j = 0; j < layer->k; j++, at++, turn++) {
+    for (int64_t j = 0; j < layer->k; j++, at++, off++) {
       if (now[*at] == 0) continue;
-      now[*at] -= *turn;
-      if (x) shift[row] += *turn * x[j];
+      now[*at] -= *off;
+      if (x) shift[row] += *off * x[j];
     }
   }
 }

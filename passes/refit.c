@@ -85,12 +85,17 @@ double moments_error(const Moments *m, const float *weights) {
   return fmax(error, 0);
 }
 
-double *damping_of(Arena *arena, const double *squares, int64_t stride, int k) {
-  const double share = 0.01, least = 0.1;
+/* A share of each, and of `least` times their mean at least. */
+static double *share_of(Arena *arena, const double *squares, int64_t stride, int k, double share,
+                        double least) {
   double *damping = NEW_ARRAY(arena, double, k), mean = 0;
   for (int i = 0; i < k; i++) mean += squares[i * stride] / k;
   for (int i = 0; i < k; i++) damping[i] = mean > 0 ? share * fmax(squares[i * stride], least * mean) : 1;
   return damping;
+}
+
+double *damping_of(Arena *arena, const double *squares, int64_t stride, int k) {
+  return share_of(arena, squares, stride, k, 0.01, 0.1);
 }
 
 /* Solves W (xx + d) = yx + d W0. */
@@ -112,16 +117,14 @@ bool moments_refit(const Moments *m, float *weights) {
 }
 
 bool moments_root(const Moments *m, float *root) {
-  const double share = 0.1;
   Arena *arena = arena_new();
   int k = m->k, *order = NEW_ARRAY(arena, int, k);
-  double *damping = NEW_ARRAY(arena, double, k), mean = 0;
-  for (int i = 0; i < k; i++) mean += m->xx[(int64_t)i * (k + 1)] / k;
+  double mean = 0;
   for (int i = 0; i < k; i++) {
     order[i] = i;
-    damping[i] = share * fmax(m->xx[(int64_t)i * (k + 1)], mean);
+    mean += m->xx[(int64_t)i * (k + 1)] / k;
   }
-  const double *factor = hessian_factor(arena, m->xx, damping, order, k);
+  const double *factor = hessian_factor(arena, m->xx, share_of(arena, m->xx, k + 1, k, 0.1, 1), order, k);
   bool ok = factor && mean > 0;
   for (int64_t i = 0; ok && i < (int64_t)k * k; i++) root[i] = (float)(factor[i] / sqrt(mean));
   arena_free(arena);
